@@ -1,0 +1,1 @@
+//! Static files: resolution without escapes, conditional requests and ranges.

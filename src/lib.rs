@@ -1,0 +1,29 @@
+//! deals247-gateway: a reverse proxy on Pingora that stands in nginx's place.
+//!
+//! The modules, in the order in which a request meets them:
+//!
+//! 1. [`edge`] accepts the connection, caps it, and reads every HTTP/1 head with one strict parser;
+//! 2. [`proxy`] pins the [`runtime::Snapshot`] and drives the phases;
+//! 3. [`client`] tells who is really calling, [`route`] which route takes the request;
+//! 4. [`policy`] admits or answers it; [`answer`] says what an answer looks like;
+//! 5. [`files`] serves from disk, [`balance`] chooses a server of an upstream;
+//! 6. [`observe`] counts and logs what happened; [`admin`] shows it.
+//!
+//! [`config`] turns the file's text into a validated model, [`runtime`] compiles the model into the snapshot that
+//! requests read. Everything right of `runtime` is pure: no sockets, no clock, no Pingora.
+//! `ARCHITECTURE.md` has the map.
+
+pub mod admin;
+pub mod answer;
+pub mod balance;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod demo;
+pub mod edge;
+pub mod files;
+pub mod observe;
+pub mod policy;
+pub mod proxy;
+pub mod route;
+pub mod runtime;

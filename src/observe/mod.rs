@@ -1,0 +1,5 @@
+//! What happened: metrics, access log, request ids and trace context, the gateway's own log.
+
+pub mod access_log;
+pub mod identity;
+pub mod metrics;

@@ -1,0 +1,11 @@
+//! Which route takes a request: matchers, their precedence, and the router over them.
+
+mod matcher;
+mod path;
+mod router;
+
+pub use matcher::{
+    Condition, ConditionError, Conditions, HostPattern, Matcher, PathPattern, PatternError, ValuePattern,
+};
+pub use path::{PathError, normalise};
+pub use router::{Conflict, ConflictKind, Request, Router, conflicts};
