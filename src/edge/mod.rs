@@ -1,1 +1,20 @@
-//! (to come)
+//! Listeners, connection caps, and the gate: everything between the socket and the first decision.
+//!
+//! Pingora accepts; each connection then belongs to [`gate::Gate`], which reads one strict head after the other and
+//! lends the connection to an application for exactly one request at a time.
+
+mod caps;
+mod chunked;
+mod gate;
+mod head;
+mod lane;
+mod listeners;
+mod reply;
+mod scratch;
+
+pub use caps::{Caps, Refused};
+pub use gate::{Arrival, Gate, Observer};
+pub use head::{Framing, MAX_FIELDS};
+pub use lane::Link;
+pub use listeners::{BindError, Bound, Edge, bind};
+pub use reply::Reply;

@@ -1,0 +1,317 @@
+//! The gate: owns a client's connection from its first byte to its last.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::Stream;
+use pingora::server::ShutdownWatch;
+use tokio::io::AsyncWriteExt;
+
+use super::caps::{Caps, Refused};
+use super::head::{self, Framing, Scanner};
+use super::lane::{Conn, Lane, Link};
+use super::reply::Reply;
+use super::scratch;
+use crate::answer::Reason;
+use crate::config::model;
+
+/// Bytes of an unwanted body that are read and thrown away, so that the client reads our answer before it sees the
+/// connection closed (RFC 9112 §9.6).
+const LINGER_BYTES: usize = 256 * 1024;
+/// How long that may take.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// What an application learns about a request from the gate; delivered as the connection's user context.
+#[derive(Debug)]
+pub struct Arrival {
+    /// What gate, lane and exchange tell each other.
+    pub link: Arc<Link>,
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// Our end of it.
+    pub local: SocketAddr,
+    /// When the first byte of the request was read.
+    pub started: Instant,
+    /// How the body is framed.
+    pub framing: Framing,
+    /// Whether the connection may be used again as far as the client and the gate are concerned.
+    pub keep_alive: bool,
+    /// A WebSocket handshake.
+    pub upgrade: bool,
+}
+
+/// A request that was refused at the gate.
+#[derive(Debug)]
+pub struct RefusedRequest<'a> {
+    /// Why.
+    pub reason: Reason,
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// What was read of the head.
+    pub head: &'a [u8],
+    /// When its first byte was read.
+    pub started: Instant,
+}
+
+/// What the gate asks of the rest of the gateway.
+pub trait Observer: Send + Sync + 'static {
+    /// The limits in force now.
+    fn limits(&self) -> Arc<model::Server>;
+    /// Whether this peer is a trusted proxy, on whose connections many clients come.
+    fn is_trusted(&self, limits: &model::Server, peer: std::net::IpAddr) -> bool {
+        limits.trusted_proxies.contains(peer)
+    }
+    /// Phrases a refusal. The caller writes it and says afterwards, through [`Observer::refused`], how that went.
+    fn phrase(&self, request: &RefusedRequest<'_>) -> Reply;
+    /// A request was refused; `sent`: bytes written.
+    fn refused(&self, request: &RefusedRequest<'_>, reply: &Reply, sent: u64);
+    /// A connection was opened.
+    fn opened(&self);
+    /// It was closed.
+    fn closed(&self);
+    /// A connection was refused.
+    fn capped(&self, which: Refused);
+}
+
+/// The application behind a listener, one strict request at a time.
+pub struct Gate<A, O> {
+    app: Arc<A>,
+    observer: Arc<O>,
+    caps: Arc<Caps>,
+}
+
+impl<A, O> Gate<A, O> {
+    /// Puts `app` behind the gate. `caps` is shared by all listeners that count together.
+    #[must_use]
+    pub fn new(app: Arc<A>, observer: Arc<O>, caps: Arc<Caps>) -> Self {
+        Self { app, observer, caps }
+    }
+}
+
+/// How a read between two requests ended.
+enum Next {
+    Bytes,
+    Closed,
+}
+
+/// Whether the connection goes on after a request.
+enum After {
+    Keep(Conn),
+    Close(Conn),
+    Gone,
+}
+
+impl<A, O> Gate<A, O>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+    O: Observer,
+{
+    async fn serve(&self, io: Stream, peer: SocketAddr, local: SocketAddr, shutdown: &ShutdownWatch) {
+        let link = Arc::new(Link::default());
+        let mut conn = Conn { io, ahead: BytesMut::new() };
+        let mut served = 0;
+        loop {
+            let limits = self.observer.limits();
+            let patience = if served == 0 { limits.header_timeout } else { limits.keepalive_timeout };
+            if conn.ahead.is_empty() {
+                conn.ahead = BytesMut::new(); // what is idle holds no buffer
+                match wait(&mut conn, patience, shutdown).await {
+                    Next::Bytes => {}
+                    Next::Closed => return close(conn).await,
+                }
+            }
+            served += 1;
+            let last = served >= limits.keepalive_requests || *shutdown.borrow();
+            // Boxed, so that a connection that waits does not carry the state of a request.
+            match Box::pin(self.request(conn, peer, local, &link, &limits, last, shutdown)).await {
+                After::Keep(kept) => conn = kept,
+                After::Close(conn) => return linger(conn).await,
+                After::Gone => return,
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the facts of one request, each used once")]
+    async fn request(
+        &self,
+        mut conn: Conn,
+        peer: SocketAddr,
+        local: SocketAddr,
+        link: &Arc<Link>,
+        limits: &model::Server,
+        last: bool,
+        shutdown: &ShutdownWatch,
+    ) -> After {
+        let started = Instant::now();
+        let extent = match read_head(&mut conn, limits).await {
+            Ok(Some(extent)) => extent,
+            Ok(None) => return After::Gone, // hung up in the middle of a head: nobody is there to be told
+            Err(reason) => return self.refuse(conn, peer, started, reason).await,
+        };
+        drop(conn.ahead.split_to(extent.start));
+        let mut bytes = conn.ahead.split_to(extent.end - extent.start);
+        let head = match head::judge(&bytes, &limits.head) {
+            Ok(head) => head,
+            Err(reason) => {
+                bytes.unsplit(conn.ahead);
+                conn.ahead = bytes;
+                return self.refuse(conn, peer, started, reason).await;
+            }
+        };
+        if let Some(absolute) = &head.absolute {
+            let mut origin_form = BytesMut::with_capacity(bytes.len() + absolute.authority.len() + 8);
+            head::to_origin_form(&bytes, absolute, &mut origin_form);
+            bytes = origin_form;
+        }
+        link.begin(limits.max_body);
+        let keep_alive = head.keep_alive && !last;
+        let lane = Lane::new(conn, Arc::clone(link), head.framing, head.upgrade, limits.body_timeout);
+        let mut session = ServerSession::new_http1(Box::new(lane));
+        session.set_pipelined_prefix(bytes);
+        session.set_connection_user_context(Some(Box::new(Arrival {
+            link: Arc::clone(link),
+            peer,
+            local,
+            started,
+            framing: head.framing,
+            keep_alive,
+            upgrade: head.upgrade,
+        })));
+        let reusable = self.app.process_new_http(session, shutdown).await.is_some();
+        // The lane handed the connection back when it was dropped, be it by Pingora just now or with `reusable`.
+        match link.take_home() {
+            Some(conn) if reusable && keep_alive && !link.is_tunnel() => After::Keep(conn),
+            Some(conn) if link.is_tunnel() => {
+                close(conn).await;
+                After::Gone
+            }
+            Some(conn) => After::Close(conn),
+            None => After::Gone,
+        }
+    }
+
+    async fn refuse(&self, mut conn: Conn, peer: SocketAddr, started: Instant, reason: Reason) -> After {
+        let request = RefusedRequest { reason, peer, head: &conn.ahead, started };
+        let reply = self.observer.phrase(&request);
+        let bytes = reply.to_http1();
+        let write = async {
+            conn.io.write_all(&bytes).await?;
+            conn.io.flush().await
+        };
+        let sent = matches!(tokio::time::timeout(LINGER_TIME, write).await, Ok(Ok(())));
+        self.observer.refused(&request, &reply, if sent { bytes.len() as u64 } else { 0 });
+        if sent { After::Close(conn) } else { After::Gone }
+    }
+}
+
+/// Waits for the first byte of a request without holding a buffer.
+async fn wait(conn: &mut Conn, patience: Duration, shutdown: &ShutdownWatch) -> Next {
+    let mut shutdown = shutdown.clone();
+    let Conn { io, ahead } = conn;
+    tokio::select! {
+        biased;
+        read = poll_fn(|cx| scratch::poll_read(io, cx, ahead)) => match read {
+            Ok(1..) => Next::Bytes,
+            Ok(0) | Err(_) => Next::Closed,
+        },
+        () = stopped(&mut shutdown) => Next::Closed,
+        () = tokio::time::sleep(patience) => Next::Closed,
+    }
+}
+
+/// Resolves when the gateway is stopping.
+async fn stopped(shutdown: &mut ShutdownWatch) {
+    if shutdown.wait_for(|stopping| *stopping).await.is_err() {
+        std::future::pending::<()>().await; // nobody can stop us any more
+    }
+}
+
+/// Reads until a head is complete; `None`: the client hung up.
+async fn read_head(conn: &mut Conn, limits: &model::Server) -> Result<Option<head::Extent>, Reason> {
+    let mut scanner = Scanner::default();
+    if let Some(extent) = scanner.scan(&conn.ahead, &limits.head)? {
+        return Ok(Some(extent)); // mostly: a head comes in one piece
+    }
+    let Conn { io, ahead } = conn;
+    let complete = async {
+        loop {
+            match poll_fn(|cx| scratch::poll_read(io, cx, ahead)).await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return Ok(None),
+            }
+            if let Some(extent) = scanner.scan(ahead, &limits.head)? {
+                return Ok(Some(extent));
+            }
+        }
+    };
+    tokio::time::timeout(limits.header_timeout, complete).await.unwrap_or(Err(Reason::RequestTimeout))
+}
+
+/// Closes our side, then reads what the client still sends, within bounds: closing at once would make its kernel throw
+/// away the answer that it has not read yet.
+async fn linger(mut conn: Conn) {
+    let _ = tokio::time::timeout(LINGER_TIME, async {
+        if conn.io.flush().await.is_err() || tokio::io::AsyncWriteExt::shutdown(&mut conn.io).await.is_err() {
+            return;
+        }
+        let mut left = LINGER_BYTES.saturating_sub(conn.ahead.len());
+        while left > 0 {
+            conn.ahead.clear();
+            match poll_fn(|cx| scratch::poll_read(&mut conn.io, cx, &mut conn.ahead)).await {
+                Ok(read @ 1..) => left = left.saturating_sub(read),
+                Ok(0) | Err(_) => return,
+            }
+        }
+    })
+    .await;
+}
+
+async fn close(mut conn: Conn) {
+    let _ = tokio::time::timeout(LINGER_TIME, tokio::io::AsyncWriteExt::shutdown(&mut conn.io)).await;
+}
+
+#[async_trait]
+impl<A, O> ServerApp for Gate<A, O>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+    O: Observer,
+{
+    async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let digest = stream.get_socket_digest()?;
+        let peer = *digest.peer_addr()?.as_inet()?;
+        let local = *digest.local_addr()?.as_inet()?;
+        let limits = self.observer.limits();
+        let client = (!self.observer.is_trusted(&limits, peer.ip())).then_some(peer.ip());
+        let admitted = self.caps.admit(client, limits.max_connections, limits.max_connections_per_client);
+        drop(limits);
+        let place = match admitted {
+            Ok(place) => place,
+            Err(which) => {
+                self.observer.capped(which);
+                // Told in one write that does not wait: a flood must not cost more than this.
+                let started = Instant::now();
+                let request = RefusedRequest { reason: Reason::Overloaded, peer, head: &[], started };
+                let reply = self.observer.phrase(&request);
+                let bytes = reply.to_http1();
+                let sent = tokio::time::timeout(Duration::from_millis(100), async {
+                    stream.write_all(&bytes).await?;
+                    stream.shutdown().await
+                });
+                let sent = matches!(sent.await, Ok(Ok(())));
+                self.observer.refused(&request, &reply, if sent { bytes.len() as u64 } else { 0 });
+                return None;
+            }
+        };
+        self.observer.opened();
+        self.serve(stream, peer, local, shutdown).await;
+        self.observer.closed();
+        drop(place);
+        None
+    }
+}

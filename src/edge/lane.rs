@@ -1,0 +1,409 @@
+//! The connection as Pingora sees it: one request and not a byte more.
+//!
+//! The gate lends its connection for one request. The lane yields the body by its framing, counts it against the limit,
+//! cuts a body that crawls, keeps what follows for the gate, and hands the connection back when Pingora lets go of it,
+//! however the exchange ended.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use parking_lot::Mutex;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::{ALPN, SslDigest, TlsRef};
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest, UniqueID,
+    UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::chunked::Chunked;
+use super::head::Framing;
+use super::scratch;
+use crate::answer::Reason;
+
+/// A body must bring this many bytes (or its rest) within each body timeout: less is a crawl.
+const PACE_BYTES: u64 = 4096;
+/// Most bytes of later requests that are kept while one is being answered; the rest waits in the socket.
+const MAX_AHEAD: usize = 16 * 1024;
+
+/// A client connection between two requests: the stream, and what was read ahead of it.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub(crate) io: Stream,
+    pub(crate) ahead: BytesMut,
+}
+
+/// What the gate, the lane and the exchange tell each other about the request in progress.
+#[derive(Debug, Default)]
+pub struct Link {
+    home: Mutex<Option<Conn>>,
+    fault: AtomicU8,
+    tunnel: AtomicBool,
+    limit: AtomicU64,
+    received: AtomicU64,
+    sent: AtomicU64,
+    alarm: AtomicU64,
+}
+
+impl Link {
+    /// Forgets the last request; `limit`: the largest body, bytes.
+    pub(crate) fn begin(&self, limit: u64) {
+        self.fault.store(0, Relaxed);
+        self.tunnel.store(false, Relaxed);
+        self.limit.store(limit, Relaxed);
+        self.received.store(0, Relaxed);
+        self.sent.store(0, Relaxed);
+        self.alarm.store(0, Relaxed);
+    }
+
+    /// The connection, once Pingora has let go of it.
+    pub(crate) fn take_home(&self) -> Option<Conn> {
+        self.home.lock().take()
+    }
+
+    /// Limits the body of this request; called when its route is known, before the body is read.
+    pub fn limit_body(&self, bytes: u64) {
+        self.limit.store(bytes, Relaxed);
+    }
+
+    /// From now on the connection is a tunnel: bytes pass as they come, without a limit.
+    pub fn open_tunnel(&self) {
+        self.tunnel.store(true, Relaxed);
+    }
+
+    /// Whether the connection has become a tunnel.
+    pub fn is_tunnel(&self) -> bool {
+        self.tunnel.load(Relaxed)
+    }
+
+    /// Fails the exchange with [`Reason::GatewayTimeout`] unless the alarm is set again or off by then; `None`: off.
+    pub fn set_alarm(&self, within: Option<Duration>) {
+        // Zero is "off", so the shortest alarm is one millisecond.
+        self.alarm.store(within.map_or(0, |within| (within.as_millis() as u64).max(1)), Relaxed);
+    }
+
+    /// Why the lane ended the request, if it did.
+    #[must_use]
+    pub fn fault(&self) -> Option<Reason> {
+        Some(match self.fault.load(Relaxed) {
+            1 => Reason::BadRequest,
+            2 => Reason::BodyTooLarge,
+            3 => Reason::RequestTimeout,
+            4 => Reason::GatewayTimeout,
+            _ => return None,
+        })
+    }
+
+    fn fail(&self, reason: Reason) -> io::Error {
+        let (code, kind) = match reason {
+            Reason::BodyTooLarge => (2, io::ErrorKind::FileTooLarge),
+            Reason::RequestTimeout => (3, io::ErrorKind::TimedOut),
+            Reason::GatewayTimeout => (4, io::ErrorKind::TimedOut),
+            _ => (1, io::ErrorKind::InvalidData),
+        };
+        self.fault.store(code, Relaxed);
+        kind.into()
+    }
+
+    /// Bytes of content that the client sent, framing not counted; of a tunnel: all of them.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+
+    /// Bytes written to the client for this request, head and framing included.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Relaxed)
+    }
+}
+
+/// What is left of the request.
+#[derive(Debug)]
+enum Body {
+    /// Nothing: a read waits until the client hangs up.
+    Over,
+    Length(u64),
+    Chunked(Chunked),
+    /// Nothing yet: bytes pass once the upstream has agreed to the upgrade.
+    Upgrade,
+}
+
+/// One request's view of a connection; what Pingora reads from and writes to.
+pub(crate) struct Lane {
+    conn: Option<Conn>,
+    link: Arc<Link>,
+    body: Body,
+    body_timeout: Duration,
+    /// The client's pace: armed only while the gateway waits for body bytes.
+    pace: Option<Pin<Box<Sleep>>>,
+    paced: u64,
+    /// The upstream's: armed only while the exchange asks for it.
+    alarm: Option<(u64, Pin<Box<Sleep>>)>,
+}
+
+impl Lane {
+    pub(crate) fn new(conn: Conn, link: Arc<Link>, framing: Framing, upgrade: bool, body_timeout: Duration) -> Self {
+        let body = match framing {
+            _ if upgrade => Body::Upgrade,
+            Framing::None => Body::Over,
+            Framing::Length(length) => Body::Length(length),
+            Framing::Chunked => Body::Chunked(Chunked::new()),
+        };
+        Self { conn: Some(conn), link, body, body_timeout, pace: None, paced: 0, alarm: None }
+    }
+
+    fn conn(&mut self) -> io::Result<&mut Conn> {
+        self.conn.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Reads what the connection has, what was read ahead first; `most` bytes at most.
+    fn poll_conn(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>, most: usize) -> Poll<io::Result<usize>> {
+        let conn = self.conn()?;
+        let most = most.min(out.remaining());
+        if !conn.ahead.is_empty() {
+            let take = most.min(conn.ahead.len());
+            out.put_slice(&conn.ahead[..take]);
+            conn.ahead.advance(take);
+            return Poll::Ready(Ok(take));
+        }
+        let before = out.filled().len();
+        if most == out.remaining() {
+            ready!(Pin::new(&mut conn.io).poll_read(cx, out))?;
+        } else {
+            let mut part = ReadBuf::new(out.initialize_unfilled_to(most));
+            ready!(Pin::new(&mut conn.io).poll_read(cx, &mut part))?;
+            let filled = part.filled().len();
+            out.advance(filled);
+        }
+        Poll::Ready(Ok(out.filled().len() - before))
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let most = match &self.body {
+            Body::Length(left) => usize::try_from(*left).unwrap_or(usize::MAX),
+            _ => usize::MAX,
+        };
+        let start = out.filled().len();
+        let Poll::Ready(read) = self.poll_conn(cx, out, most)? else {
+            return self.poll_pace(cx);
+        };
+        if read == 0 {
+            return Poll::Ready(Ok(())); // the client hung up in the middle: Pingora sees a body that ends early
+        }
+        self.keep_pace(read);
+        let received = match &mut self.body {
+            Body::Length(left) => {
+                *left -= read as u64;
+                self.link.received.load(Relaxed) + read as u64
+            }
+            Body::Chunked(framing) => {
+                let Ok(used) = framing.advance(&out.filled()[start..]) else {
+                    return Poll::Ready(Err(self.link.fail(Reason::BadRequest)));
+                };
+                let content = framing.content();
+                if used < read {
+                    // The next request: back to the gate, before whatever is still ahead.
+                    let rest = BytesMut::from(&out.filled()[start + used..]);
+                    out.set_filled(start + used);
+                    let conn = self.conn()?;
+                    let later = std::mem::replace(&mut conn.ahead, rest);
+                    conn.ahead.unsplit(later);
+                }
+                content
+            }
+            Body::Over | Body::Upgrade => return Poll::Ready(Ok(())),
+        };
+        self.link.received.store(received, Relaxed);
+        if received > self.link.limit.load(Relaxed) {
+            return Poll::Ready(Err(self.link.fail(Reason::BodyTooLarge)));
+        }
+        let done = match &self.body {
+            Body::Length(left) => *left == 0,
+            Body::Chunked(framing) => framing.is_done(),
+            Body::Over | Body::Upgrade => false,
+        };
+        if done {
+            self.body = Body::Over;
+            self.pace = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn keep_pace(&mut self, read: usize) {
+        self.paced += read as u64;
+        if self.paced >= PACE_BYTES {
+            self.paced = 0;
+            self.pace = None;
+        }
+    }
+
+    fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let timeout = self.body_timeout;
+        let pace = self.pace.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        ready!(pace.as_mut().poll(cx));
+        Poll::Ready(Err(self.link.fail(Reason::RequestTimeout)))
+    }
+
+    /// After the request: keeps what the client sends next, tells when it hangs up.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let conn = self.conn()?;
+            if conn.ahead.len() >= MAX_AHEAD {
+                return Poll::Pending; // the exchange's own progress polls again
+            }
+            match scratch::poll_read(&mut conn.io, cx, &mut conn.ahead) {
+                Poll::Ready(Ok(0)) if conn.ahead.is_empty() => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(0)) => return Poll::Pending, // requests wait: they are answered before the end counts
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let wanted = self.link.alarm.load(Relaxed);
+        if wanted == 0 {
+            self.alarm = None;
+            return Poll::Pending;
+        }
+        let within = Duration::from_millis(wanted);
+        match &mut self.alarm {
+            Some((set, _)) if *set == wanted => {}
+            alarm => *alarm = Some((wanted, Box::pin(tokio::time::sleep(within)))),
+        }
+        let Some((_, sleep)) = &mut self.alarm else { return Poll::Pending };
+        ready!(sleep.as_mut().poll(cx));
+        Poll::Ready(self.link.fail(Reason::GatewayTimeout))
+    }
+
+    /// The exchange got a byte from the upstream: an armed alarm starts anew.
+    fn restart_alarm(&mut self) {
+        if let Some((set, sleep)) = &mut self.alarm {
+            sleep.as_mut().reset(Instant::now() + Duration::from_millis(*set));
+        }
+    }
+}
+
+impl AsyncRead for Lane {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let lane = self.get_mut();
+        if let Poll::Ready(error) = lane.poll_alarm(cx) {
+            return Poll::Ready(Err(error));
+        }
+        match &lane.body {
+            Body::Length(_) | Body::Chunked(_) => lane.poll_body(cx, out),
+            Body::Upgrade if lane.link.is_tunnel() => {
+                let read = ready!(lane.poll_conn(cx, out, usize::MAX))?;
+                lane.link.received.fetch_add(read as u64, Relaxed);
+                Poll::Ready(Ok(()))
+            }
+            Body::Over | Body::Upgrade => lane.poll_idle(cx),
+        }
+    }
+}
+
+impl AsyncWrite for Lane {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let lane = self.get_mut();
+        let written = ready!(Pin::new(&mut lane.conn()?.io).poll_write(cx, bytes))?;
+        lane.link.sent.fetch_add(written as u64, Relaxed);
+        lane.restart_alarm();
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().conn()?.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The gate closes the connection: it knows whether something must be read first.
+        self.poll_flush(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let lane = self.get_mut();
+        let written = ready!(Pin::new(&mut lane.conn()?.io).poll_write_vectored(cx, slices))?;
+        lane.link.sent.fetch_add(written as u64, Relaxed);
+        lane.restart_alarm();
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.conn.as_ref().is_some_and(|conn| conn.io.is_write_vectored())
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        *self.link.home.lock() = self.conn.take();
+    }
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane").field("body", &self.body).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Shutdown for Lane {
+    async fn shutdown(&mut self) {
+        if let Some(conn) = &mut self.conn {
+            let _ = tokio::io::AsyncWriteExt::flush(&mut conn.io).await;
+        }
+    }
+}
+
+impl UniqueID for Lane {
+    fn id(&self) -> UniqueIDType {
+        self.conn.as_ref().map_or(-1, |conn| conn.io.id())
+    }
+}
+
+impl Ssl for Lane {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.conn.as_ref()?.io.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.conn.as_ref()?.io.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.conn.as_ref()?.io.selected_alpn_proto()
+    }
+}
+
+impl GetTimingDigest for Lane {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new() // nobody reads it, and Pingora asks once for every request
+    }
+}
+
+impl GetProxyDigest for Lane {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for Lane {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.conn.as_ref()?.io.get_socket_digest()
+    }
+}
+
+impl Peek for Lane {}

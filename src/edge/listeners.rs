@@ -1,0 +1,150 @@
+//! Listening sockets: bound before anything else is started, so that a port in use is an error and not a surprise.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::IntoRawFd;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use pingora::apps::ServerApp;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::server::{Fds, ListenFds};
+use pingora::services::Service as _;
+use pingora::services::listening::Service;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Written bytes wait in this buffer until a flush, so that a head and a small body leave in one packet.
+const WRITE_BUFFER: usize = 1460;
+
+/// A socket that could not be bound, with its cause and its cure.
+#[derive(Debug)]
+pub struct BindError {
+    /// Where.
+    pub address: SocketAddr,
+    /// Why.
+    pub source: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (address, port) = (self.address, self.address.port());
+        write!(f, "cannot listen on {address}: ")?;
+        match self.source.kind() {
+            io::ErrorKind::AddrInUse => write!(
+                f,
+                "port {port} is in use by another process.\nhelp: `ss -ltnp 'sport = :{port}'` shows which; stop it, or \
+                 give another port in the file's `listen`"
+            ),
+            io::ErrorKind::PermissionDenied => write!(
+                f,
+                "this user may not use port {port}.\nhelp: listen on a port from 1024 up, or grant the capability: \
+                 `setcap cap_net_bind_service=+ep` on the binary, `AmbientCapabilities=CAP_NET_BIND_SERVICE` in systemd"
+            ),
+            io::ErrorKind::AddrNotAvailable => write!(
+                f,
+                "this machine has no address {}.\nhelp: `ip addr` lists its addresses; 0.0.0.0 means all of them",
+                address.ip()
+            ),
+            _ => write!(f, "{}", self.source),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+/// A bound socket that does not accept yet: connections wait in its queue.
+#[derive(Debug)]
+pub struct Bound {
+    socket: std::net::TcpListener,
+    address: SocketAddr,
+}
+
+impl Bound {
+    /// Where it listens; the port is the real one where 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Binds every address, or none.
+///
+/// # Errors
+/// Every address that cannot be bound, not only the first.
+pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<Bound>, Vec<BindError>> {
+    let mut bound = Vec::new();
+    let mut errors = Vec::new();
+    for &address in addresses {
+        match bind_one(address) {
+            Ok(socket) => bound.push(socket),
+            Err(source) => errors.push(BindError { address, source }),
+        }
+    }
+    if errors.is_empty() { Ok(bound) } else { Err(errors) }
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<Bound> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    // A restart must not wait for the last connections of the process before it.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `[::]` is IPv6 only, so that `0.0.0.0` can stand beside it on every machine.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    socket.set_nonblocking(true)?;
+    let socket = std::net::TcpListener::from(socket);
+    Ok(Bound { address: socket.local_addr()?, socket })
+}
+
+/// Sockets that accept, and the switch that stops them.
+#[derive(Debug)]
+pub struct Edge {
+    stop: watch::Sender<bool>,
+    accepting: Vec<JoinHandle<()>>,
+}
+
+impl Edge {
+    /// Without a listener yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { stop: watch::channel(false).0, accepting: Vec::new() }
+    }
+
+    /// Resolves to `true` when the edge stops.
+    #[must_use]
+    pub fn stopping(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
+    /// Accepts connections for `app`. Must be called within a tokio runtime.
+    pub fn accept<A: ServerApp + Send + Sync + 'static>(&mut self, bound: Bound, app: A) {
+        let name = bound.address.to_string();
+        let mut fds = Fds::new();
+        fds.add(name.clone(), bound.socket.into_raw_fd());
+        let fds: ListenFds = Arc::new(Mutex::new(fds));
+        let mut service = Service::new(name.clone(), app);
+        // The gate reads into a buffer of its own, and only when there is something to read.
+        service.add_listener(ListenerConfig::tcp(name).l4_buffer(L4BufferSettings::new(0, WRITE_BUFFER)));
+        let stopping = self.stop.subscribe();
+        self.accepting.push(tokio::spawn(async move { service.start_service(Some(fds), stopping, 1).await }));
+    }
+
+    /// Stops accepting, closes what is idle, and lets requests in flight finish. Returns once nothing is accepted any
+    /// more; connections may still be open.
+    pub async fn stop(&mut self) {
+        self.stop.send_replace(true);
+        for accepting in self.accepting.drain(..) {
+            let _ = accepting.await;
+        }
+    }
+}
+
+impl Default for Edge {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,5 @@
+//! stub
+use std::borrow::Cow;
+#[derive(Debug)]
+pub struct HostError;
+pub fn normalise_host(_raw: &str) -> Result<(Cow<'_, str>, Option<u16>), HostError> { unimplemented!() }
