@@ -22,6 +22,7 @@ pub mod config;
 pub mod demo;
 pub mod edge;
 pub mod files;
+pub mod gateway;
 pub mod observe;
 pub mod policy;
 pub mod proxy;

@@ -1,1 +1,10 @@
-fn main() {}
+//! The `gateway` binary: see [`deals247_gateway::cli`].
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    deals247_gateway::cli::main(std::env::args_os())
+}

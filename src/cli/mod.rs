@@ -1,1 +1,130 @@
-//! (to come)
+//! The command line: one command, one exit code.
+
+mod check;
+mod demo;
+mod proxy;
+mod run;
+mod schema;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// 0: good.
+pub const GOOD: u8 = 0;
+/// 1: the file is wrong.
+pub const BAD_FILE: u8 = 1;
+/// 2: the command is wrong.
+pub const BAD_COMMAND: u8 = 2;
+/// 3: the environment failed: a port in use, no permission.
+pub const BAD_ENVIRONMENT: u8 = 3;
+
+const EXAMPLES: &str = "\
+Examples:
+  gateway demo                                 three stand-in replicas, the gateway before them, what to try
+  gateway proxy --to 127.0.0.1:5000            serve without a file, on http://127.0.0.1:8080
+  gateway check -c gateway.toml                every fault of the file at once
+  gateway check --print                        the file with every default filled in
+  gateway run -c gateway.toml                  serve
+  gateway schema > gateway.schema.json         for editors: #:schema ./gateway.schema.json
+  gateway -t -c gateway.toml                   check, as fingers know it from nginx; -T prints as well
+
+Exit codes: 0 good, 1 the file is wrong, 2 the command is wrong, 3 the environment failed.";
+
+/// A reverse-proxy gateway that stands in nginx's place before application containers.
+#[derive(Debug, Parser)]
+#[command(name = "gateway", version, about, after_help = EXAMPLES, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Check the file and exit (nginx's spelling of `check`)
+    #[arg(short = 't', conflicts_with = "test_and_print")]
+    test: bool,
+    /// Check the file, print it with every default, and exit (nginx's spelling of `check --print`)
+    #[arg(short = 'T')]
+    test_and_print: bool,
+    #[command(flatten)]
+    file: File,
+}
+
+/// Which file.
+#[derive(Debug, Clone, Args)]
+struct File {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "gateway.toml", global = true)]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve
+    #[command(after_help = "Example:\n  gateway run -c /etc/gateway/gateway.toml\n\n\
+        Signals: SIGTERM or SIGINT stop, at the latest after [server] shutdown_timeout (a second one at once);\n\
+        SIGQUIT stops when the last request has finished; SIGUSR1 reopens log files.")]
+    Run,
+    /// Serve without a file: everything goes to one upstream
+    #[command(after_help = "Examples:\n  gateway proxy --to 127.0.0.1:5000\n  \
+        gateway proxy --to app:5000 --listen 0.0.0.0:80")]
+    Proxy(proxy::Options),
+    /// Check the file: every fault at once, with its place and its cure
+    #[command(after_help = "Examples:\n  gateway check -c gateway.toml\n  gateway check --print\n  \
+        gateway check --format json | jq '.diagnostics[].message'")]
+    Check(check::Options),
+    /// Print the JSON Schema of the file, for editors
+    #[command(after_help = "Example:\n  gateway schema > gateway.schema.json")]
+    Schema,
+    /// Three stand-in replicas of Deals247, the gateway before them, what to try next
+    #[command(after_help = "Example:\n  gateway demo --listen 127.0.0.1:8080")]
+    Demo(demo::Options),
+}
+
+/// Runs the command line.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { BAD_COMMAND } else { GOOD };
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    let path = cli.file.config;
+    let code = match cli.command {
+        Some(_) if cli.test || cli.test_and_print => usage("-t and -T stand alone, without a command"),
+        Some(Command::Run) => run::run(&path),
+        Some(Command::Proxy(options)) => proxy::run(&options),
+        Some(Command::Check(options)) => check::run(&path, &options),
+        Some(Command::Schema) => schema::run(),
+        Some(Command::Demo(options)) => demo::run(&options),
+        None if cli.test || cli.test_and_print => check::run(&path, &check::Options::nginx(cli.test_and_print)),
+        None => usage("which command?"),
+    };
+    code.into()
+}
+
+fn usage(problem: &str) -> u8 {
+    say(&format!("error: {problem}\n\n{EXAMPLES}"));
+    BAD_COMMAND
+}
+
+/// Writes for the person at the terminal; results of a command go to standard output instead.
+fn say(text: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Writes the result of a command; a reader that has gone away is not an error.
+fn print(text: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Whether to use colour on standard error.
+fn colour() -> bool {
+    use std::io::IsTerminal as _;
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}

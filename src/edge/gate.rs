@@ -13,7 +13,7 @@ use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
 
-use super::caps::{Caps, Refused};
+use super::caps::{Caps, Place, Refused};
 use super::head::{self, Framing, Scanner};
 use super::lane::{Conn, Lane, Link};
 use super::reply::Reply;
@@ -276,6 +276,18 @@ async fn close(mut conn: Conn) {
     let _ = tokio::time::timeout(LINGER_TIME, tokio::io::AsyncWriteExt::shutdown(&mut conn.io)).await;
 }
 
+/// An open connection: told and given back however it ends, a panic included.
+struct Open<'a, O: Observer> {
+    observer: &'a O,
+    _place: Place,
+}
+
+impl<O: Observer> Drop for Open<'_, O> {
+    fn drop(&mut self) {
+        self.observer.closed();
+    }
+}
+
 #[async_trait]
 impl<A, O> ServerApp for Gate<A, O>
 where
@@ -309,9 +321,8 @@ where
             }
         };
         self.observer.opened();
+        let _open = Open { observer: &*self.observer, _place: place };
         self.serve(stream, peer, local, shutdown).await;
-        self.observer.closed();
-        drop(place);
         None
     }
 }

@@ -85,9 +85,12 @@ impl Link {
     }
 
     /// Fails the exchange with [`Reason::GatewayTimeout`] unless the alarm is set again or off by then; `None`: off.
+    /// At most twelve days.
     pub fn set_alarm(&self, within: Option<Duration>) {
-        // Zero is "off", so the shortest alarm is one millisecond.
-        self.alarm.store(within.map_or(0, |within| (within.as_millis() as u64).max(1)), Relaxed);
+        // The upper half counts the settings, so that the lane notices each; zero below is "off".
+        let setting = (self.alarm.load(Relaxed) >> 32).wrapping_add(1) << 32;
+        let millis = within.map_or(0, |within| within.as_millis().clamp(1, 1 << 30) as u64);
+        self.alarm.store(setting | millis, Relaxed);
     }
 
     /// Why the lane ended the request, if it did.
@@ -272,25 +275,22 @@ impl Lane {
 
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let wanted = self.link.alarm.load(Relaxed);
-        if wanted == 0 {
+        let within = Duration::from_millis(wanted & u64::from(u32::MAX));
+        if within.is_zero() {
             self.alarm = None;
             return Poll::Pending;
         }
-        let within = Duration::from_millis(wanted);
         match &mut self.alarm {
             Some((set, _)) if *set == wanted => {}
-            alarm => *alarm = Some((wanted, Box::pin(tokio::time::sleep(within)))),
+            Some((set, sleep)) => {
+                *set = wanted;
+                sleep.as_mut().reset(Instant::now() + within);
+            }
+            none => *none = Some((wanted, Box::pin(tokio::time::sleep(within)))),
         }
         let Some((_, sleep)) = &mut self.alarm else { return Poll::Pending };
         ready!(sleep.as_mut().poll(cx));
         Poll::Ready(self.link.fail(Reason::GatewayTimeout))
-    }
-
-    /// The exchange got a byte from the upstream: an armed alarm starts anew.
-    fn restart_alarm(&mut self) {
-        if let Some((set, sleep)) = &mut self.alarm {
-            sleep.as_mut().reset(Instant::now() + Duration::from_millis(*set));
-        }
     }
 }
 
@@ -317,7 +317,6 @@ impl AsyncWrite for Lane {
         let lane = self.get_mut();
         let written = ready!(Pin::new(&mut lane.conn()?.io).poll_write(cx, bytes))?;
         lane.link.sent.fetch_add(written as u64, Relaxed);
-        lane.restart_alarm();
         Poll::Ready(Ok(written))
     }
 
@@ -338,7 +337,6 @@ impl AsyncWrite for Lane {
         let lane = self.get_mut();
         let written = ready!(Pin::new(&mut lane.conn()?.io).poll_write_vectored(cx, slices))?;
         lane.link.sent.fetch_add(written as u64, Relaxed);
-        lane.restart_alarm();
         Poll::Ready(Ok(written))
     }
 

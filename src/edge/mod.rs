@@ -10,11 +10,13 @@ mod head;
 mod lane;
 mod listeners;
 mod reply;
+mod responder;
 mod scratch;
 
 pub use caps::{Caps, Refused};
-pub use gate::{Arrival, Gate, Observer};
+pub use gate::{Arrival, Gate, Observer, RefusedRequest};
 pub use head::{Framing, MAX_FIELDS};
 pub use lane::Link;
 pub use listeners::{BindError, Bound, Edge, bind};
 pub use reply::Reply;
+pub use responder::{Ask, Responder};

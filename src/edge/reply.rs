@@ -6,12 +6,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::header;
 
 use crate::answer::Rendered;
+use crate::observe::identity::Identity;
 
 /// An answer with everything on it, ready for the wire.
 #[derive(Debug)]
 pub struct Reply {
     /// Status, fields and body; the delivery policies have been applied.
     pub rendered: Rendered,
+    /// Its request id.
+    pub identity: Identity,
     /// Leave the body out: the request was a HEAD.
     pub head_only: bool,
 }

@@ -13,3 +13,87 @@ pub use compress::{Coding, Compression, Encoder};
 pub use headers::{ContentSecurityPolicy, HeaderPolicy, Preset};
 pub use redirect::{Redirect, Template, TemplateError};
 pub use rewrite::Rewrite;
+
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use http::{HeaderMap, StatusCode};
+
+use crate::answer::{Answer, Reason};
+
+/// What a route asks of a request before it does anything.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// Who may use the route; `None`: everyone.
+    pub allow: Option<AllowList>,
+    /// Largest request body, bytes.
+    pub max_body: u64,
+}
+
+impl Admission {
+    /// Lets a request continue or answers it. `body`: the length that the request announces, bytes.
+    pub fn admit(&self, client: IpAddr, body: Option<u64>) -> ControlFlow<Answer> {
+        let Self { allow, max_body } = self; // a new policy must be placed below, or this does not compile
+        // Addresses first: who may not come in learns nothing about the other rules.
+        if allow.as_ref().is_some_and(|list| !list.admits(client)) {
+            return ControlFlow::Break(Answer::refuse(Reason::AddressNotAllowed));
+        }
+        // By its announcement, before a byte of it is read; what is not announced is counted as it arrives.
+        if body.is_some_and(|length| length > *max_body) {
+            return ControlFlow::Break(Answer::refuse(Reason::BodyTooLarge));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// What is done to every final answer of a route, the application's and our own.
+#[derive(Debug, Clone, Default)]
+pub struct Delivery {
+    /// Header fields.
+    pub headers: Option<Arc<HeaderPolicy>>,
+    /// Content coding.
+    pub compress: Option<Arc<Compression>>,
+}
+
+/// The facts of the request that an answer is delivered for.
+#[derive(Debug, Clone, Copy)]
+pub struct Recipient<'a> {
+    /// The client came over TLS.
+    pub tls: bool,
+    /// The request is a HEAD.
+    pub head: bool,
+    /// Its `Accept-Encoding`.
+    pub accept_encoding: Option<&'a str>,
+}
+
+impl Delivery {
+    /// Changes the fields of an answer; returns the coding that its body must now be encoded with.
+    pub fn deliver(&self, to: &Recipient<'_>, status: StatusCode, fields: &mut HeaderMap) -> Option<Coding> {
+        let Self { headers, compress } = self; // a new policy must be placed below, or this does not compile
+        if let Some(policy) = headers {
+            policy.apply(to.tls, fields);
+        }
+        // After the fields: a policy may have said `no-transform`.
+        compress.as_ref()?.negotiate(to.accept_encoding, to.head, status, fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_learn_nothing_about_the_body_limit() {
+        let allow = Some(AllowList::new(vec!["10.0.0.0/8".parse().expect("network")]));
+        let admission = Admission { allow, max_body: 10 };
+        let refused = |ip: &str, body| match admission.admit(ip.parse().expect("address"), body) {
+            ControlFlow::Break(Answer::Refusal { reason, .. }) => Some(reason),
+            _ => None,
+        };
+        assert_eq!(refused("192.0.2.1", Some(11)), Some(Reason::AddressNotAllowed));
+        assert_eq!(refused("10.0.0.1", Some(11)), Some(Reason::BodyTooLarge));
+        assert_eq!(refused("10.0.0.1", Some(10)), None);
+        assert_eq!(refused("10.0.0.1", None), None);
+    }
+}

@@ -1,1 +1,206 @@
-//! (to come)
+//! The thin Pingora adapter: one short method per phase, top to bottom in the order in which they run.
+
+mod begin;
+mod conclude;
+mod exchange;
+mod failure;
+mod gateside;
+mod hygiene;
+mod respond;
+mod upstream;
+
+pub use exchange::Exchange;
+pub use gateside::GateSide;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::StatusCode;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::prelude::{Error, HttpPeer, Result};
+use pingora::protocols::Digest;
+use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, Session, http_proxy};
+use pingora::server::configuration::ServerConf;
+
+use crate::edge::Arrival;
+use crate::runtime::Live;
+
+/// Idle connections to upstreams that are kept, all servers together.
+const POOL_SIZE: usize = 4096;
+
+/// The gateway as Pingora's proxy logic.
+pub struct Proxy {
+    live: Arc<Live>,
+}
+
+impl Proxy {
+    /// The application behind the gate: one for all listeners, so that they share one pool of upstream connections.
+    #[must_use]
+    pub fn application(live: Arc<Live>) -> Arc<HttpProxy<Self>> {
+        let conf = ServerConf {
+            upstream_keepalive_pool_size: POOL_SIZE,
+            // The exchange counts its own attempts; this only bounds what a fault of ours could do.
+            max_retries: 16,
+            ..ServerConf::default()
+        };
+        Arc::new(http_proxy(&Arc::new(conf), Self { live }))
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Box<Exchange>;
+
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {
+        // None: compression is a policy of ours, and each module costs every request.
+    }
+
+    /// Pins the snapshot: from here to the log line this request reads no other.
+    fn new_ctx(&self) -> Self::CTX {
+        Box::new(Exchange::new(self.live.pin(), Arc::clone(&self.live)))
+    }
+
+    /// What the gate knows of the request.
+    fn on_connection_reuse(&self, _session: &mut Session, exchange: &mut Self::CTX, arrival: Box<dyn Any + Send + Sync>) {
+        exchange.arrival = arrival.downcast::<Arrival>().ok();
+    }
+
+    /// Who calls, which route, may it; answers what the gateway answers by itself.
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<bool> {
+        exchange.configure(session);
+        match exchange.begin(session) {
+            begin::Decision::Proxy => Ok(false),
+            begin::Decision::Answer(answer) => respond::answer(session, exchange, &answer).await.map(|()| true),
+            begin::Decision::Files => respond::files(session, exchange).await.map(|()| true),
+            begin::Decision::Metrics => respond::metrics(session, exchange).await.map(|()| true),
+            begin::Decision::Health => respond::health(session, exchange).await.map(|()| true),
+        }
+    }
+
+    /// Chooses a server, again for each attempt.
+    async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        exchange.choose_peer()
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        exchange: &mut Self::CTX,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        exchange.connect_failed(error)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        exchange.connected(reused);
+        Ok(())
+    }
+
+    /// What the upstream is told.
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        exchange.address_upstream(session, request)
+    }
+
+    /// What the upstream said, cleaned of what concerns only its connection to us.
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        exchange.upstream_answered(session, response)
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end: bool,
+        exchange: &mut Self::CTX,
+    ) -> Result<Option<Duration>> {
+        exchange.upstream_progressed();
+        Ok(None)
+    }
+
+    /// What the client is told.
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        // Interim answers carry no policies; 101 is final, but its fields belong to the upgraded protocol.
+        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        exchange.deliver(session, response);
+        Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        exchange: &mut Self::CTX,
+    ) -> Result<Option<Duration>> {
+        exchange.encode(body, end)?;
+        Ok(None)
+    }
+
+    /// Whether the attempt may be repeated.
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        exchange: &mut Self::CTX,
+        reused: bool,
+    ) -> Box<Error> {
+        exchange.attempt_failed(session, error, reused)
+    }
+
+    /// No further attempt: tells the client, if there is one and it has not been told anything yet.
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Self::CTX) -> FailToProxy {
+        let reason = exchange.reason_for(session, error);
+        let mut status = 0;
+        if let Some(reason) = reason
+            && session.response_written().is_none()
+        {
+            status = reason.status().as_u16();
+            let answer = exchange.refusal(reason);
+            if respond::answer(session, exchange, &answer).await.is_err() {
+                status = 0;
+            }
+        }
+        FailToProxy { error_code: status, can_reuse_downstream: false }
+    }
+
+    /// Ours says it with more facts, and under attack Pingora's lines would be one a request.
+    fn suppress_error_log(&self, _session: &Session, _exchange: &Self::CTX, _error: &Error) -> bool {
+        true
+    }
+
+    /// Always last: metrics, access log; every guard is released with the exchange.
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Self::CTX) {
+        exchange.conclude(session, error);
+    }
+}

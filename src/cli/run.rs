@@ -1,0 +1,169 @@
+//! `gateway run`: serve until told to stop.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{BAD_ENVIRONMENT, BAD_FILE, GOOD, colour, say};
+use crate::config::{self, Config};
+use crate::gateway::{Drained, Gateway};
+use crate::observe;
+use crate::runtime::Registry;
+
+pub(super) fn run(path: &Path) -> u8 {
+    match config::load(path) {
+        Ok(loaded) => {
+            if !loaded.report.is_empty() {
+                say(&loaded.report.render_text(colour()));
+            }
+            serve(loaded.config, |_| None)
+        }
+        Err(report) => {
+            say(&report.render_text(colour()));
+            BAD_FILE
+        }
+    }
+}
+
+/// Serves a configuration; `hint` is shown once the gateway is up.
+pub(super) fn serve(config: Config, hint: impl FnOnce(&Gateway) -> Option<String>) -> u8 {
+    observe::log::init(&config.log.level, config.log.json);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(config.server.threads).enable_all().build();
+    match runtime {
+        Ok(runtime) => {
+            let code = runtime.block_on(serve_until_stopped(config, hint));
+            // What has not finished by now was given its time.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            say(&format!("error: cannot start {} worker threads: {error}", config.server.threads));
+            BAD_ENVIRONMENT
+        }
+    }
+}
+
+async fn serve_until_stopped(config: Config, hint: impl FnOnce(&Gateway) -> Option<String>) -> u8 {
+    // Before anything is served: a signal that comes early must not kill what has begun.
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            say(&format!("error: cannot listen to signals: {error}"));
+            return BAD_ENVIRONMENT;
+        }
+    };
+    let patience = config.server.shutdown_timeout;
+    let (routes, upstreams) = (config.routes.len(), config.upstreams.len());
+    let registry = Registry::new();
+    count_panics(&registry);
+    let started = tokio::select! {
+        started = Gateway::start(config, registry) => started,
+        _ = signals.stop() => return GOOD,
+    };
+    let gateway = match started {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            say(&format!("error: {error}"));
+            return BAD_ENVIRONMENT;
+        }
+    };
+    say(&banner(&gateway, routes, upstreams));
+    if let Some(hint) = hint(&gateway) {
+        say(&hint);
+    }
+    let deadline = loop {
+        match signals.next(&gateway).await {
+            Some(Stop::Soon) => break Some(patience),
+            Some(Stop::WhenEmpty) => break None,
+            None => {}
+        }
+    };
+    tracing::info!("stopping: no new connections, requests in flight finish");
+    let drained = tokio::select! {
+        drained = gateway.drain(deadline) => drained,
+        _ = signals.stop() => Drained::Cut(0),
+    };
+    if let Drained::Cut(connections) = drained {
+        tracing::warn!(connections, "stopped before every request had finished");
+    }
+    GOOD
+}
+
+fn banner(gateway: &Gateway, routes: usize, upstreams: usize) -> String {
+    let on: Vec<String> = gateway.addresses().iter().map(|address| format!("http://{address}")).collect();
+    let admin = gateway.admin_address().map_or_else(|| "off".to_owned(), |address| format!("http://{address}"));
+    let count = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    format!(
+        "gateway {} serves on {} ({}, {}); admin on {admin}",
+        env!("CARGO_PKG_VERSION"),
+        on.join(", "),
+        count(routes, "route"),
+        count(upstreams, "upstream"),
+    )
+}
+
+/// A panic costs one request; it is counted and told, so that nobody learns of it from a user.
+fn count_panics(registry: &Arc<Registry>) {
+    let metrics = Arc::clone(&registry.metrics);
+    std::panic::set_hook(Box::new(move |panic| {
+        metrics.panicked();
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let text = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(place, text, "a task panicked: please report this");
+    }));
+}
+
+/// How to stop.
+#[derive(Debug, Clone, Copy)]
+enum Stop {
+    /// Within the shutdown timeout.
+    Soon,
+    /// As nginx means SIGQUIT: when the last request has finished.
+    WhenEmpty,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hangup: Signal,
+    user1: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Waits for a signal; `None`: it was dealt with.
+    async fn next(&mut self, gateway: &Gateway) -> Option<Stop> {
+        tokio::select! {
+            _ = self.terminate.recv() => Some(Stop::Soon),
+            _ = self.interrupt.recv() => Some(Stop::Soon),
+            _ = self.quit.recv() => Some(Stop::WhenEmpty),
+            _ = self.hangup.recv() => {
+                tracing::warn!("SIGHUP: this release does not reload; restart to apply a changed file");
+                None
+            }
+            _ = self.user1.recv() => {
+                gateway.live.registry.reopen_logs();
+                None
+            }
+        }
+    }
+}

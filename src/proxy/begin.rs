@@ -1,0 +1,105 @@
+//! From a head to a decision: identity, client, sanity, route, admission.
+
+use std::ops::ControlFlow;
+
+use http::{HeaderValue, Method, header};
+use pingora::proxy::Session;
+
+use super::Exchange;
+use crate::answer::{Answer, Reason};
+use crate::client::Scheme;
+use crate::edge::Framing;
+use crate::observe::identity::Identity;
+use crate::route::{self, Request};
+use crate::runtime::Action;
+
+/// What is done with a request.
+pub(super) enum Decision {
+    /// It goes to the route's upstream.
+    Proxy,
+    /// The gateway answers.
+    Answer(Answer),
+    /// A file answers.
+    Files,
+    /// The metrics answer.
+    Metrics,
+    /// The health endpoints answer.
+    Health,
+}
+
+impl Exchange {
+    /// Decides.
+    pub(super) fn begin(&mut self, session: &Session) -> Decision {
+        match self.consider(session) {
+            ControlFlow::Continue(decision) => decision,
+            ControlFlow::Break(answer) => Decision::Answer(answer),
+        }
+    }
+
+    fn consider(&mut self, session: &Session) -> ControlFlow<Answer, Decision> {
+        let request = session.req_header();
+        let Some(arrival) = &self.arrival else {
+            return ControlFlow::Break(Answer::refuse(Reason::Internal)); // not through the gate: cannot be
+        };
+        self.client = self.snapshot.server.trusted_proxies.identify(arrival.peer.ip(), Scheme::Http, &request.headers);
+        self.identity = Some(Identity::new(&request.headers, self.client.peer_trusted));
+
+        self.host = match request.headers.get(header::HOST).map(HeaderValue::to_str) {
+            Some(Ok(host)) => match route::normalise_host(host) {
+                Ok((host, _port)) => host.into(),
+                Err(_) => return ControlFlow::Break(Answer::refuse(Reason::BadRequest)),
+            },
+            Some(Err(_)) => return ControlFlow::Break(Answer::refuse(Reason::BadRequest)),
+            None => Box::default(), // HTTP/1.0
+        };
+        let raw = request.uri.path();
+        let path = match route::normalise(raw) {
+            Ok(path) => path,
+            Err(_) if raw == "*" => "*".into(),
+            Err(_) => return ControlFlow::Break(Answer::refuse(Reason::BadPath)),
+        };
+        let found = self.snapshot.route(&Request {
+            method: &request.method,
+            host: &self.host,
+            path: &path,
+            query: request.uri.query(),
+            headers: &request.headers,
+        });
+        if let std::borrow::Cow::Owned(path) = path {
+            self.path = Some(path.into());
+        }
+        let Some(route) = found.cloned() else {
+            self.in_flight = Some(self.snapshot.no_route.start());
+            return ControlFlow::Break(Answer::refuse(Reason::NotFound));
+        };
+        self.in_flight = Some(route.metrics.start());
+        let route = self.route.insert(route);
+        arrival.link.limit_body(route.admission.max_body);
+        let body = match arrival.framing {
+            Framing::Length(length) => Some(length),
+            Framing::None | Framing::Chunked => None,
+        };
+        route.admission.admit(self.client.ip, body)?;
+        ControlFlow::Continue(match &route.action {
+            Action::Proxy { .. } => Decision::Proxy,
+            Action::Respond(answer) => Decision::Answer(answer.clone()),
+            Action::Redirect(redirect) => {
+                let location = redirect.location(self.client.scheme, &self.host, raw, request.uri.query());
+                match HeaderValue::try_from(location) {
+                    Ok(location) => Decision::Answer(Answer::Redirect { status: redirect.status, location }),
+                    Err(_) => Decision::Answer(Answer::refuse(Reason::BadRequest)),
+                }
+            }
+            Action::Files(_) => Decision::Files,
+            Action::Metrics | Action::Health if !matches!(request.method, Method::GET | Method::HEAD) => {
+                Decision::Answer(Answer::Refusal {
+                    reason: Reason::MethodNotAllowed,
+                    retry_after: None,
+                    fields: vec![(header::ALLOW, HeaderValue::from_static("GET, HEAD"))],
+                })
+            }
+            Action::Metrics => Decision::Metrics,
+            Action::Health => Decision::Health,
+        })
+    }
+}

@@ -1,0 +1,81 @@
+//! What happened, told once: counters and the log line.
+
+use std::time::SystemTime;
+
+use http::{StatusCode, Version, header};
+use pingora::prelude::Error;
+use pingora::proxy::Session;
+
+use super::{Exchange, respond};
+use crate::observe::access_log::Entry;
+
+impl Exchange {
+    /// Counts and logs the exchange.
+    pub(super) fn conclude(&mut self, session: &Session, error: Option<&Error>) {
+        if std::mem::replace(&mut self.concluded, true) {
+            return;
+        }
+        let request = session.req_header();
+        let status = session.response_written().map_or_else(respond::client_left, |response| response.status);
+        let (duration, bytes_in, bytes_out) = match &self.arrival {
+            Some(arrival) => (arrival.started.elapsed(), arrival.link.received(), arrival.link.sent()),
+            None => (Default::default(), session.body_bytes_read() as u64, session.body_bytes_sent() as u64),
+        };
+        let metrics = self.route.as_ref().map_or(&self.snapshot.no_route, |route| &route.metrics);
+        metrics.record(&request.method, status, duration, bytes_in, bytes_out);
+        if let Some(reason) = self.refusal {
+            self.live.registry.metrics.refused(reason.word());
+        }
+        self.log(session, status, duration, bytes_in, bytes_out, error);
+    }
+
+    fn log(
+        &self,
+        session: &Session,
+        status: StatusCode,
+        duration: std::time::Duration,
+        bytes_in: u64,
+        bytes_out: u64,
+        error: Option<&Error>,
+    ) {
+        let request = session.req_header();
+        if let Some(error) = error {
+            tracing::debug!(request_id = self.request_id(), %error, "the exchange failed");
+        }
+        let Some(sink) = &self.snapshot.access_log else { return };
+        if self.route.as_ref().is_some_and(|route| !route.access_log) {
+            return;
+        }
+        let field = |name| request.headers.get(name).map(http::HeaderValue::as_bytes);
+        let server = self.attempt.lease.as_ref().map(|lease| lease.endpoint().server());
+        sink.log.write(
+            &sink.format,
+            &sink.redact,
+            &Entry {
+                time: SystemTime::now(),
+                request_id: self.request_id(),
+                trace_id: self.identity.as_ref().map(|identity| identity.trace_id()),
+                client: self.client.ip,
+                route: self.route.as_ref().map(|route| &*route.name),
+                method: request.method.as_str(),
+                host: &self.host,
+                path: request.uri.path(),
+                query: request.uri.query(),
+                version: if request.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+                status: status.as_u16(),
+                bytes_in,
+                bytes_out,
+                duration,
+                upstream: self.upstream().map(|upstream| &*upstream.name),
+                server: server.map(|server| &**server),
+                upstream_time: self.attempt.first_byte,
+                attempts: self.attempt.count,
+                refusal: self.refusal.map(crate::answer::Reason::word),
+                tls: None,
+                user_agent: field(header::USER_AGENT),
+                referer: field(header::REFERER),
+                headers: Some(&request.headers),
+            },
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! One request and its answer: typed state from the first byte to the log line. Owns every guard.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use pingora::prelude::{Error, ErrorType, Result};
+use pingora::proxy::Session;
+
+use crate::answer::{Answer, Reason};
+use crate::balance::Lease;
+use crate::client::{Client, Scheme};
+use crate::edge::Arrival;
+use crate::observe::identity::Identity;
+use crate::observe::metrics::InFlight;
+use crate::policy::{Delivery, Encoder};
+use crate::runtime::{Live, Route, Snapshot, Upstream};
+
+/// The state of one exchange.
+pub struct Exchange {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) live: Arc<Live>,
+    /// What the gate knows; always there for HTTP/1.
+    pub(super) arrival: Option<Box<Arrival>>,
+    pub(super) identity: Option<Identity>,
+    pub(super) client: Client,
+    /// Host without port, lower case; empty until it is known to be good.
+    pub(super) host: Box<str>,
+    /// The normalised path, where it differs from the raw one.
+    pub(super) path: Option<Box<str>>,
+    pub(super) route: Option<Arc<Route>>,
+    pub(super) in_flight: Option<InFlight>,
+    pub(super) attempt: Attempt,
+    pub(super) encoder: Option<Encoder>,
+    pub(super) refusal: Option<Reason>,
+    pub(super) concluded: bool,
+}
+
+/// The attempts at an upstream.
+#[derive(Default)]
+pub(super) struct Attempt {
+    pub(super) lease: Option<Lease>,
+    /// Servers that could not be reached.
+    pub(super) tried: Vec<SocketAddr>,
+    pub(super) count: u32,
+    pub(super) started: Option<Instant>,
+    /// From the choice of the server to the head of its answer.
+    pub(super) first_byte: Option<Duration>,
+    /// A request that may be sent twice has been sent once.
+    pub(super) repeated: bool,
+    /// The alarm of this phase, set again with each part of the answer.
+    pub(super) alarm: Option<Duration>,
+}
+
+impl Exchange {
+    pub(super) fn new(snapshot: Arc<Snapshot>, live: Arc<Live>) -> Self {
+        let client =
+            Client { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), scheme: Scheme::Http, peer_trusted: false };
+        Self {
+            snapshot,
+            live,
+            arrival: None,
+            identity: None,
+            client,
+            host: Box::default(),
+            path: None,
+            route: None,
+            in_flight: None,
+            attempt: Attempt::default(),
+            encoder: None,
+            refusal: None,
+            concluded: false,
+        }
+    }
+
+    /// The connection's limits for this exchange.
+    pub(super) fn configure(&self, session: &mut Session) {
+        let server = &self.snapshot.server;
+        session.set_write_timeout(Some(server.write_timeout));
+        // The lane keeps the pace of a body; this only catches what it could not.
+        session.set_read_timeout(Some(server.body_timeout * 2));
+        let keep_alive = self.arrival.as_ref().is_some_and(|arrival| arrival.keep_alive);
+        session.set_keepalive(keep_alive.then_some(server.keepalive_timeout.as_secs().max(1)));
+    }
+
+    pub(super) fn request_id(&self) -> &str {
+        self.identity.as_ref().map_or("", Identity::request_id)
+    }
+
+    /// What is done to the answer: the route's rules, or the general ones.
+    pub(super) fn delivery(&self) -> &Delivery {
+        self.route.as_ref().map_or(&self.snapshot.delivery, |route| &route.delivery)
+    }
+
+    pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
+        match &self.route.as_ref()?.action {
+            crate::runtime::Action::Proxy { upstream, .. } => Some(upstream),
+            _ => None,
+        }
+    }
+
+    /// The answer that goes with a reason.
+    pub(super) fn refusal(&self, reason: Reason) -> Answer {
+        let retry_after = match reason {
+            Reason::NoServer => self.upstream().and_then(|upstream| upstream.retry_after),
+            _ => None,
+        };
+        Answer::Refusal { reason, retry_after, fields: Vec::new() }
+    }
+
+    /// Encodes a part of the body, where the answer is encoded.
+    pub(super) fn encode(&mut self, body: &mut Option<Bytes>, end: bool) -> Result<()> {
+        let Some(encoder) = &mut self.encoder else { return Ok(()) };
+        let encoded = encoder
+            .encode(body.as_deref().unwrap_or_default(), end)
+            .map_err(|error| Error::because(ErrorType::InternalError, "encoding a body", error))?;
+        *body = Some(encoded);
+        if end {
+            self.encoder = None;
+        }
+        Ok(())
+    }
+}

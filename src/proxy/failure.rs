@@ -1,0 +1,105 @@
+//! What went wrong, what may be tried again, and what the client is told.
+
+use pingora::prelude::{Error, ErrorSource, ErrorType};
+use pingora::proxy::Session;
+
+use super::Exchange;
+use crate::answer::Reason;
+use crate::observe::metrics::FailureKind;
+
+impl Exchange {
+    /// No connection: nothing was sent, so any request may try another server.
+    pub(super) fn connect_failed(&mut self, mut error: Box<Error>) -> Box<Error> {
+        let timed_out = is_timeout(&error);
+        self.count_failure(if timed_out { FailureKind::Timeout } else { FailureKind::Connect });
+        let mut retry = false;
+        if let (Some(upstream), Some(lease)) = (self.upstream().cloned(), self.attempt.lease.take()) {
+            let endpoint = lease.endpoint();
+            upstream.pool.connect_failed(endpoint, std::time::Instant::now());
+            self.attempt.tried.push(endpoint.address());
+            retry = self.attempt.count < upstream.attempts;
+            if retry {
+                upstream.metrics.retried();
+            }
+        }
+        error.set_retry(retry);
+        error
+    }
+
+    /// The connection broke during the exchange. Once, a request that may be repeated (RFC 9110 §9.2.2) is sent again:
+    /// the server may have closed an idle connection at the very moment it was used, or may have died.
+    pub(super) fn attempt_failed(&mut self, session: &Session, mut error: Box<Error>, reused: bool) -> Box<Error> {
+        error.set_retry(false);
+        if *error.esource() != ErrorSource::Upstream || self.fault().is_some() {
+            return error;
+        }
+        let timed_out = is_timeout(&error);
+        self.count_failure(match error.etype() {
+            _ if timed_out => FailureKind::Timeout,
+            ErrorType::InvalidHTTPHeader => FailureKind::Invalid,
+            _ => FailureKind::Reset,
+        });
+        let broke = matches!(
+            error.etype(),
+            ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectError
+        );
+        let retry = broke
+            && !self.attempt.repeated
+            && session.req_header().method.is_idempotent()
+            && session.response_written().is_none()
+            && !session.as_ref().retry_buffer_truncated()
+            && !self.arrival.as_ref().is_some_and(|arrival| arrival.upgrade);
+        if retry && let Some(lease) = self.attempt.lease.take() {
+            self.attempt.repeated = true;
+            if !reused {
+                self.attempt.tried.push(lease.endpoint().address());
+            }
+            if let Some(upstream) = self.upstream() {
+                upstream.metrics.retried();
+            }
+            error.set_retry(true);
+        }
+        error
+    }
+
+    fn count_failure(&self, kind: FailureKind) {
+        if let (Some(upstream), Some(lease)) = (self.upstream(), &self.attempt.lease)
+            && let Some(metrics) = upstream.server_metrics(lease.endpoint().server())
+        {
+            metrics.failed(kind);
+        }
+    }
+
+    fn fault(&self) -> Option<Reason> {
+        self.arrival.as_ref()?.link.fault()
+    }
+
+    /// What the client is told; `None`: it is gone.
+    pub(super) fn reason_for(&mut self, session: &Session, error: &Error) -> Option<Reason> {
+        let reason = self.refusal.or_else(|| self.fault()).or_else(|| match error.esource() {
+            ErrorSource::Upstream if is_timeout(error) => Some(Reason::GatewayTimeout),
+            ErrorSource::Upstream => Some(Reason::BadGateway),
+            ErrorSource::Downstream => match error.etype() {
+                ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => None,
+                ErrorType::WriteTimedout => None, // it takes nothing any more
+                ErrorType::ReadTimedout => Some(Reason::RequestTimeout),
+                _ => Some(Reason::BadRequest),
+            },
+            ErrorSource::Internal | ErrorSource::Unset => Some(Reason::Internal),
+        });
+        if session.response_written().is_none() {
+            self.refusal = reason;
+        }
+        if reason == Some(Reason::Internal) {
+            tracing::error!(request_id = self.request_id(), %error, "a fault of the gateway");
+        }
+        reason
+    }
+}
+
+fn is_timeout(error: &Error) -> bool {
+    matches!(
+        error.etype(),
+        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout
+    )
+}

@@ -1,0 +1,137 @@
+//! The gate's view of the gateway: limits, and what is done about a request that it refuses.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::{HeaderMap, Method};
+
+use crate::answer::Answer;
+use crate::config::model;
+use crate::edge::{Observer, Refused, RefusedRequest, Reply};
+use crate::observe::access_log::Entry;
+use crate::observe::identity::Identity;
+use crate::observe::metrics::ConnectionRefusal;
+use crate::policy::Recipient;
+use crate::runtime::Live;
+
+/// Longest part of a refused target that is logged, bytes.
+const MAX_LOGGED: usize = 512;
+
+/// What the gate in front of the proxy asks and tells.
+pub struct GateSide {
+    live: Arc<Live>,
+}
+
+impl GateSide {
+    /// Over the running gateway.
+    #[must_use]
+    pub fn new(live: Arc<Live>) -> Self {
+        Self { live }
+    }
+}
+
+impl Observer for GateSide {
+    fn limits(&self) -> Arc<model::Server> {
+        Arc::clone(&self.live.peek().server)
+    }
+
+    fn phrase(&self, request: &RefusedRequest<'_>) -> Reply {
+        // Nothing that a refused head says is believed, the client's wishes about the answer's form included.
+        let identity = Identity::new(&HeaderMap::new(), false);
+        let mut rendered = Answer::refuse(request.reason).render(None, identity.request_id());
+        identity.answer(&mut rendered.headers);
+        let recipient = Recipient { tls: false, head: false, accept_encoding: None };
+        self.live.peek().delivery.deliver(&recipient, rendered.status, &mut rendered.headers);
+        let head_only = Line::of(request.head).method == Method::HEAD.as_str();
+        Reply { rendered, head_only, identity }
+    }
+
+    fn refused(&self, request: &RefusedRequest<'_>, reply: &Reply, sent: u64) {
+        let snapshot = self.live.peek();
+        let status = reply.rendered.status;
+        let line = Line::of(request.head);
+        let method = Method::from_bytes(line.method.as_bytes()).unwrap_or_default();
+        snapshot.no_route.record(&method, status, request.started.elapsed(), 0, sent);
+        self.live.registry.metrics.refused(request.reason.word());
+        let Some(sink) = &snapshot.access_log else { return };
+        let (path, query) = match line.target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (line.target, None),
+        };
+        sink.log.write(
+            &sink.format,
+            &sink.redact,
+            &Entry {
+                time: SystemTime::now(),
+                request_id: reply.identity.request_id(),
+                trace_id: None,
+                client: request.peer.ip().to_canonical(),
+                route: None,
+                method: line.method,
+                host: "",
+                path,
+                query,
+                version: "",
+                status: status.as_u16(),
+                bytes_in: 0,
+                bytes_out: sent,
+                duration: request.started.elapsed(),
+                upstream: None,
+                server: None,
+                upstream_time: None,
+                attempts: 0,
+                refusal: Some(request.reason.word()),
+                tls: None,
+                user_agent: None,
+                referer: None,
+                headers: None,
+            },
+        );
+    }
+
+    fn opened(&self) {
+        self.live.registry.metrics.connection_opened();
+    }
+
+    fn closed(&self) {
+        self.live.registry.metrics.connection_closed();
+    }
+
+    fn capped(&self, which: Refused) {
+        self.live.registry.metrics.connection_refused(match which {
+            Refused::Total => ConnectionRefusal::TotalLimit,
+            Refused::Client => ConnectionRefusal::ClientLimit,
+        });
+    }
+}
+
+/// What can be read of the request line of a head that is not to be trusted.
+struct Line<'a> {
+    method: &'a str,
+    target: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn of(head: &'a [u8]) -> Self {
+        let end = head.iter().position(|&byte| byte == b'\n').unwrap_or(head.len()).min(MAX_LOGGED);
+        let line = head[..end].utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        let mut words = line.split_ascii_whitespace();
+        let method = words.next().unwrap_or("");
+        let known = method.len() <= 16 && method.bytes().all(|byte| byte.is_ascii_uppercase());
+        Self { method: if known { method } else { "" }, target: words.next().unwrap_or("") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read_as_far_as_it_makes_sense() {
+        let line = Line::of(b"GET /a?b HTTP/1.1\r\nX");
+        assert_eq!((line.method, line.target), ("GET", "/a?b"));
+        let line = Line::of(b"\x16\x03\x01\xff binary");
+        assert_eq!((line.method, line.target), ("", ""));
+        assert_eq!(Line::of(b"").method, "");
+    }
+}

@@ -1,0 +1,68 @@
+//! What concerns one connection only does not pass to the other (RFC 9110 §7.6.1), and how fields are edited.
+
+use http::header::{self, HeaderMap, HeaderName};
+use http::{StatusCode, request, response};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::prelude::Result;
+
+/// Most names in `Connection` that are looked at.
+const MAX_NOMINATED: usize = 32;
+
+/// Removes what the upstream said about its connection to us. `tunnel`: the answer is a 101, which needs two of them.
+pub(super) fn clean_response(response: &mut ResponseHeader, tunnel: bool) {
+    edit_response(response, |fields| {
+        let mut nominated: Vec<HeaderName> = Vec::new();
+        for value in fields.get_all(header::CONNECTION) {
+            let names = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+            nominated.extend(names.take(MAX_NOMINATED).filter_map(|name| HeaderName::from_bytes(name).ok()));
+        }
+        for name in &nominated {
+            // Framing and what the gateway itself lives on cannot be nominated away.
+            if ![header::TRANSFER_ENCODING, header::CONTENT_LENGTH, header::UPGRADE, header::CONTENT_TYPE].contains(name) {
+                fields.remove(name);
+            }
+        }
+        fields.remove("keep-alive");
+        fields.remove("proxy-connection");
+        fields.remove(header::PROXY_AUTHENTICATE);
+        fields.remove(header::TE);
+        fields.remove(header::TRAILER); // trailers of HTTP/1.1 end at the gateway
+        if !tunnel {
+            fields.remove(header::CONNECTION);
+            fields.remove(header::UPGRADE);
+        }
+    });
+}
+
+/// Edits the fields of an answer. Pingora keeps the spelling of names beside them and lets nobody touch the map; names
+/// leave in the usual spelling instead.
+pub(super) fn edit_response(response: &mut ResponseHeader, edit: impl FnOnce(&mut HeaderMap)) {
+    let mut parts: response::Parts = std::mem::replace(response, empty_response()).into();
+    edit(&mut parts.headers);
+    *response = parts.into();
+}
+
+fn empty_response() -> ResponseHeader {
+    let (parts, ()) = response::Response::new(()).into_parts();
+    parts.into()
+}
+
+/// Edits the fields of a request; its target stays byte for byte.
+pub(super) fn edit_request(request: &mut RequestHeader, edit: impl FnOnce(&mut HeaderMap)) -> Result<()> {
+    let (empty, ()) = request::Request::new(()).into_parts();
+    let old = std::mem::replace(request, empty.into());
+    let target = (old.uri.path_and_query().map(|target| target.as_str().as_bytes()) != Some(old.raw_path()))
+        .then(|| old.raw_path().to_vec());
+    let mut parts: request::Parts = old.into();
+    edit(&mut parts.headers);
+    *request = parts.into();
+    if let Some(target) = target {
+        request.set_raw_path(&target)?;
+    }
+    Ok(())
+}
+
+/// Whether an answer with this status never has a body (RFC 9110 §6.4.1).
+pub(super) fn never_has_body(status: StatusCode) -> bool {
+    status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
+}

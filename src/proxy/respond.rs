@@ -1,0 +1,102 @@
+//! Writes the gateway's own answers, through the same delivery policies as any other.
+
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
+use pingora::http::ResponseHeader;
+use pingora::prelude::{Error, ErrorType, Result};
+use pingora::proxy::Session;
+
+use super::{Exchange, hygiene};
+use crate::admin;
+use crate::answer::{Answer, Reason, Rendered};
+use crate::files;
+use crate::policy::{Encoder, Recipient};
+use crate::runtime::Action;
+
+/// Writes an answer whose body is at hand.
+pub(super) async fn answer(session: &mut Session, exchange: &mut Exchange, answer: &Answer) -> Result<()> {
+    if let Answer::Refusal { reason, .. } = answer {
+        exchange.refusal = Some(*reason);
+    }
+    let accept = session.req_header().headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let Rendered { status, headers, body } = answer.render(accept, exchange.request_id());
+    let mut response = ResponseHeader::from({
+        let (mut parts, ()) = http::Response::new(()).into_parts();
+        parts.status = status;
+        parts.headers = headers;
+        parts
+    });
+    exchange.deliver(session, &mut response);
+    let mut body = Some(body).filter(|_| !hygiene::never_has_body(status));
+    if exchange.encoder.is_some() {
+        // The whole body is here: encoded at once, it keeps a length.
+        exchange.encode(&mut body, true)?;
+        response.remove_header(&header::TRANSFER_ENCODING);
+        response.insert_header(header::CONTENT_LENGTH, body.as_ref().map_or(0, Bytes::len))?;
+    }
+    let head_only = session.req_header().method == Method::HEAD;
+    let body = body.filter(|body| !body.is_empty() && !head_only);
+    session.write_response_header(Box::new(response), body.is_none()).await?;
+    if body.is_some() {
+        session.write_response_body(body, true).await?;
+    }
+    Ok(())
+}
+
+/// Writes a file, or what stands for one that is not there.
+pub(super) async fn files(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+    let Some(route) = exchange.route.clone() else { return Ok(()) };
+    let Action::Files(root) = &route.action else { return Ok(()) };
+    let request = session.req_header();
+    let raw = request.uri.path();
+    let path = exchange.path.as_deref().unwrap_or(raw);
+    let served = match files::open(root, &request.method, path, request.uri.query(), &request.headers).await {
+        Ok(served) => served,
+        Err(refused) => return answer(session, exchange, &refused).await,
+    };
+    let mut response = ResponseHeader::from({
+        let (mut parts, ()) = http::Response::new(()).into_parts();
+        parts.status = served.status;
+        parts.headers = served.headers;
+        parts
+    });
+    exchange.deliver(session, &mut response);
+    let head_only = session.req_header().method == Method::HEAD;
+    let Some(mut file) = served.body.filter(|_| !head_only) else {
+        return session.write_response_header(Box::new(response), true).await;
+    };
+    // The length is known, so nobody waits for a part: no flush after each.
+    if let Some(coding) = exchange.encoder.take().map(|encoder| encoder.coding()) {
+        exchange.encoder = Some(Encoder::new(coding, false));
+    }
+    session.write_response_header(Box::new(response), false).await?;
+    let truncated = |error| Error::because(ErrorType::InternalError, "reading a file", error);
+    while let Some(chunk) = file.next_chunk().await.map_err(truncated)? {
+        let mut chunk = Some(chunk);
+        exchange.encode(&mut chunk, false)?;
+        if chunk.as_ref().is_some_and(|chunk| !chunk.is_empty()) {
+            session.write_response_body(chunk, false).await?;
+        }
+    }
+    let mut rest = None;
+    exchange.encode(&mut rest, true)?;
+    session.write_response_body(Some(rest.unwrap_or_default()), true).await
+}
+
+/// `serve = "metrics"`.
+pub(super) async fn metrics(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+    let text = admin::metrics(&exchange.live);
+    answer(session, exchange, &text).await
+}
+
+/// `serve = "health"`.
+pub(super) async fn health(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+    let path = exchange.path.as_deref().unwrap_or_else(|| session.req_header().uri.path());
+    let found = admin::site_health(&exchange.live, path).unwrap_or_else(|| Answer::refuse(Reason::NotFound));
+    answer(session, exchange, &found).await
+}
+
+/// The status that stands in the log for a client that left before it was answered, as nginx has it.
+pub(super) fn client_left() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
+}

@@ -1,0 +1,170 @@
+//! Towards the upstream and back: the server, the request it gets, the answer it gives.
+
+use std::time::Instant;
+
+use http::{HeaderValue, StatusCode, Version, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
+use pingora::proxy::Session;
+
+use super::{Exchange, hygiene};
+use crate::answer::Reason;
+use crate::client::{self, Forwarding};
+use crate::policy::{Encoder, Recipient};
+use crate::runtime::Action;
+
+impl Exchange {
+    /// Chooses a server among those that were not tried.
+    pub(super) fn choose_peer(&mut self) -> Result<Box<HttpPeer>> {
+        let Some(upstream) = self.upstream().cloned() else {
+            return Err(Error::explain(ErrorType::InternalError, "a route without an upstream"));
+        };
+        let Some(lease) = upstream.pool.pick(&self.attempt.tried) else {
+            upstream.metrics.no_server();
+            self.refusal = Some(Reason::NoServer);
+            return Err(Error::explain(ErrorType::ConnectError, "no server is fit"));
+        };
+        let endpoint = lease.endpoint();
+        if let Some(metrics) = upstream.server_metrics(endpoint.server()) {
+            metrics.picked();
+        }
+        let mut peer = Box::new(HttpPeer::new(endpoint.address(), false, String::new()));
+        let timeouts = &upstream.timeouts;
+        let upgrade = self.arrival.as_ref().is_some_and(|arrival| arrival.upgrade);
+        // Pingora knows one limit for every read. The longest phase gets it, the lane's alarm watches the shorter ones.
+        let read = if upgrade { timeouts.tunnel } else { timeouts.first_byte.max(timeouts.read) };
+        let options = &mut peer.options;
+        options.connection_timeout = Some(timeouts.connect);
+        options.total_connection_timeout = Some(timeouts.connect);
+        options.read_timeout = Some(read);
+        options.write_timeout = Some(timeouts.write);
+        options.idle_timeout = Some(timeouts.idle);
+        if let Some(arrival) = &self.arrival {
+            arrival.link.set_alarm((timeouts.first_byte < read).then_some(timeouts.first_byte));
+        }
+        self.attempt.count += 1;
+        self.attempt.started = Some(Instant::now());
+        self.attempt.lease = Some(lease);
+        Ok(peer)
+    }
+
+    pub(super) fn connected(&mut self, reused: bool) {
+        if let (Some(upstream), Some(lease)) = (self.upstream(), &self.attempt.lease) {
+            lease.endpoint().connected();
+            if let Some(metrics) = upstream.server_metrics(lease.endpoint().server()) {
+                metrics.connected(reused);
+            }
+        }
+    }
+
+    /// Writes the request as the upstream is to see it.
+    pub(super) fn address_upstream(&mut self, session: &Session, request: &mut RequestHeader) -> Result<()> {
+        let Some(Action::Proxy { upstream, rewrite }) = self.route.as_ref().map(|route| &route.action) else {
+            return Ok(());
+        };
+        let Some(arrival) = &self.arrival else { return Ok(()) };
+        if let Some(rewrite) = rewrite {
+            let mut target = rewrite.apply(request.uri.path());
+            if let Some(query) = request.uri.query() {
+                target.push('?');
+                target.push_str(query);
+            }
+            request.set_raw_path(target.as_bytes())?;
+        }
+        let host = request.headers.get(header::HOST).cloned();
+        hygiene::edit_request(request, |fields| {
+            client::write_forwarding(
+                fields,
+                &Forwarding {
+                    client: &self.client,
+                    peer: arrival.peer.ip(),
+                    host: host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(&self.host),
+                    local_port: arrival.local.port(),
+                    version: if session.req_header().version == Version::HTTP_10 { "1.0" } else { "1.1" },
+                },
+            );
+            if let Some(identity) = &self.identity {
+                identity.write(fields);
+            }
+            match &upstream.host {
+                Some(host) => drop(fields.insert(header::HOST, host.clone())),
+                // HTTP/1.0 may leave it out, the upstream's HTTP/1.1 may not.
+                None if host.is_none() => {
+                    let server = self.attempt.lease.as_ref().map(|lease| lease.endpoint().server());
+                    if let Some(Ok(value)) = server.map(|server| HeaderValue::from_str(server)) {
+                        fields.insert(header::HOST, value);
+                    }
+                }
+                None => {}
+            }
+        })
+    }
+
+    /// The head of an answer has arrived, an interim one perhaps.
+    pub(super) fn upstream_answered(&mut self, session: &mut Session, response: &mut ResponseHeader) -> Result<()> {
+        let tunnel = response.status == StatusCode::SWITCHING_PROTOCOLS;
+        if response.status.is_informational() && !tunnel {
+            hygiene::clean_response(response, false);
+            return Ok(());
+        }
+        if let Some(started) = self.attempt.started {
+            let first_byte = started.elapsed();
+            self.attempt.first_byte = Some(first_byte);
+            if let Some(upstream) = self.upstream() {
+                upstream.metrics.answered(first_byte);
+            }
+        }
+        let Some(timeouts) = self.upstream().map(|upstream| upstream.timeouts) else { return Ok(()) };
+        if let Some(arrival) = &self.arrival {
+            if tunnel && !arrival.upgrade {
+                return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a 101 that nobody asked for").into_up());
+            }
+            let watch = !tunnel && timeouts.read < timeouts.first_byte;
+            self.attempt.alarm = watch.then_some(timeouts.read);
+            arrival.link.set_alarm(self.attempt.alarm);
+            if tunnel {
+                arrival.link.open_tunnel();
+                session.set_read_timeout(Some(timeouts.tunnel));
+            }
+        }
+        hygiene::clean_response(response, tunnel);
+        Ok(())
+    }
+
+    /// A part of the body has arrived: the alarm of this phase is for the next one.
+    pub(super) fn upstream_progressed(&self) {
+        if let (Some(alarm), Some(arrival)) = (self.attempt.alarm, &self.arrival) {
+            arrival.link.set_alarm(Some(alarm));
+        }
+    }
+
+    /// Applies the delivery policies to the head of the answer.
+    pub(super) fn deliver(&mut self, session: &Session, response: &mut ResponseHeader) {
+        let request = session.req_header();
+        let known_length = response.headers.contains_key(header::CONTENT_LENGTH);
+        let status = response.status;
+        let old_client = request.version == Version::HTTP_10;
+        let recipient = Recipient {
+            tls: self.client.scheme == client::Scheme::Https,
+            head: request.method == http::Method::HEAD,
+            accept_encoding: request.headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()),
+        };
+        let mut coding = None;
+        hygiene::edit_response(response, |fields| {
+            if let Some(identity) = &self.identity {
+                identity.answer(fields);
+            }
+            if status == StatusCode::SWITCHING_PROTOCOLS {
+                return;
+            }
+            coding = self.delivery().deliver(&recipient, status, fields);
+            if coding.is_some() && !old_client {
+                fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            if old_client {
+                fields.remove(header::TRANSFER_ENCODING); // RFC 9112 §6.1: HTTP/1.0 does not know it
+            }
+        });
+        self.encoder = coding.filter(|_| !recipient.head).map(|coding| Encoder::new(coding, !known_length));
+    }
+}

@@ -1,0 +1,193 @@
+//! The model, compiled: every name resolved to what it names, every metric to its counter.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::Registry;
+use crate::answer::Answer;
+use crate::balance::Pool;
+use crate::config::model::{self, Config};
+use crate::observe::access_log::{AccessLog, Format, Redaction};
+use crate::observe::metrics::{RouteMetrics, ServerMetrics, UpstreamMetrics};
+use crate::policy::{Admission, Delivery, Redirect, Rewrite};
+use crate::route::{self, Router};
+
+/// Label of requests that no route took.
+const NO_ROUTE: &str = "-";
+
+/// Everything that one request reads; immutable.
+pub struct Snapshot {
+    /// Counts up with every configuration that is applied.
+    pub generation: u64,
+    /// The listeners' limits.
+    pub server: Arc<model::Server>,
+    /// The upstreams, as routes name them.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Where lines go; `None`: nowhere.
+    pub access_log: Option<LogSink>,
+    /// What is done to answers that no route gives.
+    pub delivery: Delivery,
+    /// Counters of requests that no route took.
+    pub no_route: RouteMetrics,
+    router: Router,
+    routes: Vec<Arc<Route>>,
+}
+
+/// The access log with its format.
+pub struct LogSink {
+    /// The writer.
+    pub log: AccessLog,
+    /// What a line looks like.
+    pub format: Format,
+    /// What is masked.
+    pub redact: Redaction,
+}
+
+/// A route, compiled.
+pub struct Route {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it does.
+    pub action: Action,
+    /// What it asks first.
+    pub admission: Admission,
+    /// What is done to its answers.
+    pub delivery: Delivery,
+    /// Whether its requests are logged.
+    pub access_log: bool,
+    /// Its counters.
+    pub metrics: RouteMetrics,
+}
+
+/// What a route does.
+pub enum Action {
+    /// Sends the request to an upstream.
+    Proxy {
+        /// Which.
+        upstream: Arc<Upstream>,
+        /// The path that it sees.
+        rewrite: Option<Rewrite>,
+    },
+    /// Gives this answer.
+    Respond(Answer),
+    /// Sends the client elsewhere.
+    Redirect(Redirect),
+    /// Serves files.
+    Files(model::Files),
+    /// Serves the metrics.
+    Metrics,
+    /// Serves the health endpoints.
+    Health,
+}
+
+/// An upstream, compiled.
+pub struct Upstream {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its servers.
+    pub pool: Arc<Pool>,
+    /// The `Host` it is sent; `None`: the client's.
+    pub host: Option<HeaderValue>,
+    /// Limits of one attempt.
+    pub timeouts: model::UpstreamTimeouts,
+    /// Most attempts of one request.
+    pub attempts: u32,
+    /// How a client is told to come back when no server is fit: one interval of the health check.
+    pub retry_after: Option<Duration>,
+    /// Its counters.
+    pub metrics: UpstreamMetrics,
+    /// The model, for the loops that feed the pool.
+    pub model: model::Upstream,
+    servers: Vec<(Arc<str>, ServerMetrics)>,
+}
+
+impl Upstream {
+    fn compile(model: model::Upstream, registry: &Registry) -> Self {
+        let metrics = &registry.metrics;
+        let mut servers: Vec<(Arc<str>, ServerMetrics)> = Vec::new();
+        for server in &model.servers {
+            let name: Arc<str> = server.to_string().into();
+            if servers.iter().all(|(known, _)| *known != name) {
+                servers.push((Arc::clone(&name), metrics.server(&model.name, &name)));
+            }
+        }
+        Self {
+            name: Arc::clone(&model.name),
+            pool: registry.pool(&model),
+            host: model.host.clone(),
+            timeouts: model.timeouts,
+            attempts: model.attempts,
+            retry_after: model.health_check.as_ref().map(|check| check.interval),
+            metrics: metrics.upstream(&model.name),
+            servers,
+            model,
+        }
+    }
+
+    /// The counters of a server, by its name in the file.
+    #[must_use]
+    pub fn server_metrics(&self, server: &str) -> Option<&ServerMetrics> {
+        self.servers.iter().find(|(name, _)| &**name == server).map(|(_, metrics)| metrics)
+    }
+}
+
+impl Snapshot {
+    /// Compiles a configuration; takes over from the registry what exists already.
+    ///
+    /// # Errors
+    /// The access log cannot be opened.
+    pub fn compile(config: Config, generation: u64, registry: &Registry) -> io::Result<Self> {
+        let access_log = match config.access_log {
+            Some(log) => {
+                Some(LogSink { log: registry.access_log(&log.target)?, format: log.format, redact: log.redact })
+            }
+            None => None,
+        };
+        let upstreams: Vec<Arc<Upstream>> =
+            config.upstreams.into_iter().map(|model| Arc::new(Upstream::compile(model, registry))).collect();
+        let router = Router::new(config.routes.iter().map(|route| route.matcher.clone()).collect());
+        let routes = config.routes.into_iter().map(|route| Arc::new(compile_route(route, &upstreams, registry)));
+        Ok(Self {
+            generation,
+            server: Arc::new(config.server),
+            router,
+            routes: routes.collect(),
+            upstreams,
+            access_log,
+            delivery: Delivery { headers: config.default_headers, compress: None },
+            no_route: registry.metrics.route(NO_ROUTE),
+        })
+    }
+
+    /// The route that takes a request.
+    #[must_use]
+    pub fn route(&self, request: &route::Request<'_>) -> Option<&Arc<Route>> {
+        self.routes.get(self.router.find(request)?)
+    }
+}
+
+fn compile_route(route: model::Route, upstreams: &[Arc<Upstream>], registry: &Registry) -> Route {
+    let action = match route.action {
+        model::Action::Proxy { upstream, rewrite } => {
+            Action::Proxy { upstream: Arc::clone(&upstreams[upstream]), rewrite }
+        }
+        model::Action::Respond(model::Respond { status, content_type, body, fields }) => {
+            Action::Respond(Answer::Content { status, content_type, body, fields })
+        }
+        model::Action::Redirect(redirect) => Action::Redirect(redirect),
+        model::Action::Files(files) => Action::Files(files),
+        model::Action::Metrics => Action::Metrics,
+        model::Action::Health => Action::Health,
+    };
+    Route {
+        action,
+        admission: Admission { allow: route.allow, max_body: route.max_body },
+        delivery: Delivery { headers: route.headers, compress: route.compress },
+        access_log: route.access_log,
+        metrics: registry.metrics.route(&route.name),
+        name: route.name,
+    }
+}
