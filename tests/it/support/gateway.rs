@@ -1,0 +1,87 @@
+//! A gateway in this process, on free ports.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use deals247_gateway::config;
+use deals247_gateway::gateway::Gateway;
+use deals247_gateway::runtime::Registry;
+use tempfile::TempDir;
+
+use super::client;
+
+/// A running gateway, its log in a directory of its own.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    gateway: Gateway,
+    directory: TempDir,
+}
+
+/// Starts a gateway. The text needs no `[server] listen`, `[admin]` or `[access_log]`: lines of a `[server]` table may be
+/// given first, before the first `[`.
+pub(crate) async fn start(text: &str) -> Running {
+    let directory = tempfile::tempdir().expect("directory");
+    let (server, rest) = text.split_at(text.find('[').filter(|at| !text[..*at].trim().is_empty()).unwrap_or(0));
+    let text = format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nthreads = 2\n{server}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [access_log]\npath = {:?}\n{rest}",
+        directory.path().join("access.log")
+    );
+    let config = parse(&text, directory.path());
+    let gateway = Gateway::start(config, Registry::new()).await.expect("a gateway");
+    Running {
+        address: gateway.addresses()[0],
+        admin: gateway.admin_address().expect("admin"),
+        gateway,
+        directory,
+    }
+}
+
+/// Reads a configuration that must be good.
+pub(crate) fn parse(text: &str, directory: &Path) -> config::Config {
+    match config::parse("test.toml", text, directory, &|_| None) {
+        Ok(loaded) => loaded.config,
+        Err(report) => panic!("{}", report.render_text(false)),
+    }
+}
+
+impl Running {
+    pub(crate) async fn get(&self, path: &str) -> client::Response {
+        client::get(self.address, path, "").await
+    }
+
+    pub(crate) async fn connect(&self) -> client::Connection {
+        client::Connection::open(self.address).await
+    }
+
+    /// Every line of the access log so far.
+    pub(crate) async fn log(&self) -> Vec<serde_json::Value> {
+        let registry = std::sync::Arc::clone(&self.gateway.live.registry);
+        tokio::task::spawn_blocking(move || registry.flush_logs()).await.expect("flush");
+        let text = std::fs::read_to_string(self.directory.path().join("access.log")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    /// The last line of the log, once there are `count`.
+    pub(crate) async fn logged(&self, count: usize) -> serde_json::Value {
+        // A line is written after the answer: the client may be faster.
+        super::eventually("the log has its lines", async || self.log().await.len() >= count).await;
+        let lines = self.log().await;
+        assert_eq!(lines.len(), count, "{lines:#?}");
+        lines[count - 1].clone()
+    }
+
+    /// The value of a metric with these labels, as it stands in the text; 0 where it is not there.
+    pub(crate) async fn metric(&self, name_and_labels: &str) -> f64 {
+        let text = client::get(self.admin, "/metrics", "").await;
+        assert_eq!(text.status, 200);
+        let line = text.text().lines().find_map(|line| line.strip_prefix(name_and_labels)?.strip_prefix(' ')).map(str::to_owned);
+        line.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
+    pub(crate) async fn drain(self, deadline: Option<Duration>) -> deals247_gateway::gateway::Drained {
+        self.gateway.drain(deadline).await
+    }
+}

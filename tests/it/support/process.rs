@@ -1,0 +1,64 @@
+//! The binary as a process: signals, exit codes, output.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::timeout;
+
+use super::PATIENCE;
+
+/// The binary under test.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+    command.stdin(Stdio::null()).kill_on_drop(true).env_remove("GATEWAY_LOG");
+    command
+}
+
+/// A gateway that serves, as a process.
+pub(crate) struct Process {
+    child: Child,
+    stderr: Lines<BufReader<ChildStderr>>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Process {
+    /// Runs this file and waits until it serves.
+    pub(crate) async fn run(file: &Path) -> Self {
+        let mut child = command()
+            .args(["run", "-c"])
+            .arg(file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary");
+        let mut stderr = BufReader::new(child.stderr.take().expect("stderr")).lines();
+        let address = loop {
+            let line = timeout(PATIENCE, stderr.next_line()).await.expect("in time").expect("text").expect("a banner");
+            if let Some((_, rest)) = line.split_once(" serves on http://") {
+                let end = rest.find([' ', ',']).expect("an address");
+                break rest[..end].parse().expect("an address");
+            }
+        };
+        Self { child, stderr, address }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id().expect("running")).expect("id");
+        kill_process(Pid::from_raw(id).expect("id"), signal).expect("signal");
+    }
+
+    /// Waits for the end; returns how it ended, and what it said meanwhile.
+    pub(crate) async fn ended(mut self) -> (ExitStatus, String) {
+        let status = timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("status");
+        let mut said = String::new();
+        while let Ok(Some(line)) = self.stderr.next_line().await {
+            said.push_str(&line);
+            said.push('\n');
+        }
+        (status, said)
+    }
+}
