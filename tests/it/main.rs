@@ -1,1 +1,6 @@
-fn main() {}
+//! Everything that is tested from outside: the file, scenarios over real sockets, the binary, the repository's habits.
+
+mod config;
+mod scenario;
+mod support;
+mod tidy;

@@ -1,0 +1,141 @@
+//! The binary: commands, exit codes, signals.
+
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::client::Connection;
+use crate::support::origin::{Origin, Step, raw};
+use crate::support::process::{Process, command};
+
+fn file(directory: &tempfile::TempDir, text: &str) -> PathBuf {
+    let path = directory.path().join("gateway.toml");
+    std::fs::write(&path, text).expect("file");
+    path
+}
+
+fn site(origin: &Origin, server: &str) -> String {
+    format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\n{server}\n[admin]\nlisten = false\n[access_log]\nenabled = false\n\
+         [upstream.app]\nservers = [\"{}\"]\n[[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\n",
+        origin.address
+    )
+}
+
+async fn ran(arguments: &[&str]) -> Output {
+    command().args(arguments).output().await.expect("the binary")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Answers after this long.
+async fn slow_origin(wait: Duration) -> Origin {
+    Origin::start(move |_| [vec![Step::Wait(wait)], raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")].concat()).await
+}
+
+#[tokio::test]
+async fn exit_codes_tell_what_was_wrong() {
+    let directory = tempfile::tempdir().expect("directory");
+    let good = file(&directory, "[[route]]\nname = \"a\"\npath = \"/\"\nrespond = { body = \"a\" }\n");
+    let good = good.to_str().expect("path");
+    let checked = ran(&["check", "-c", good]).await;
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
+    assert!(text(&checked.stderr).contains("is good"));
+    for nginx in ["-t", "-T"] {
+        assert_eq!(ran(&[nginx, "-c", good]).await.status.code(), Some(0));
+    }
+    let printed = ran(&["check", "--print", "-c", good]).await;
+    assert!(text(&printed.stdout).contains("keepalive_timeout = \"75s\""), "{}", text(&printed.stdout));
+
+    let bad = directory.path().join("bad.toml");
+    std::fs::write(&bad, "[[route]]\nname = \"a\"\npth = \"/\"\nrespond = { body = \"a\" }\n").expect("file");
+    let bad = bad.to_str().expect("path");
+    for arguments in [["run", "-c", bad], ["check", "-c", bad], ["-t", "-c", bad]] {
+        let refused = ran(&arguments).await;
+        assert_eq!(refused.status.code(), Some(1));
+        let said = text(&refused.stderr);
+        assert!(said.contains("bad.toml:3:1") && said.contains("did you mean `path`"), "{said}");
+    }
+    let json = ran(&["check", "--format", "json", "-c", bad]).await;
+    assert_eq!(json.status.code(), Some(1));
+    let diagnostics: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert!(diagnostics.to_string().contains("pth"));
+
+    assert_eq!(ran(&["check", "-c", "no-such-file.toml"]).await.status.code(), Some(1));
+    assert_eq!(ran(&["frobnicate"]).await.status.code(), Some(2));
+    assert_eq!(ran(&[]).await.status.code(), Some(2));
+    assert_eq!(ran(&["proxy", "--to", "not an address"]).await.status.code(), Some(2));
+    assert_eq!(ran(&["--version"]).await.status.code(), Some(0));
+    let schema = ran(&["schema"]).await;
+    assert!(serde_json::from_slice::<serde_json::Value>(&schema.stdout).expect("JSON")["properties"]["server"].is_object());
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_told_with_its_cure() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = taken.local_addr().expect("address").to_string();
+    let refused = ran(&["proxy", "--to", "127.0.0.1:1", "--listen", &address]).await;
+    assert_eq!(refused.status.code(), Some(3));
+    let said = text(&refused.stderr);
+    assert!(said.contains(&format!("cannot listen on {address}")) && said.contains("in use") && said.contains("help:"), "{said}");
+}
+
+#[tokio::test]
+async fn sigterm_lets_requests_finish_and_leaves_at_once_when_there_are_none() {
+    let directory = tempfile::tempdir().expect("directory");
+    let origin = slow_origin(Duration::from_millis(700)).await;
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
+        let process = Process::run(&file(&directory, &site(&origin, ""))).await;
+        let mut busy = Connection::open(process.address).await;
+        busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let seen = origin.received().len();
+        crate::support::eventually("in flight", async || origin.received().len() > seen || seen > 0).await;
+        let address = process.address;
+        process.signal(signal);
+        assert_eq!(busy.response(false).await.expect("an answer").text(), "done", "{signal:?}");
+        let (status, said) = process.ended().await;
+        assert_eq!(status.code(), Some(0), "{said}");
+        assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn the_deadline_and_a_second_signal_end_what_does_not_finish() {
+    let directory = tempfile::tempdir().expect("directory");
+    let origin = slow_origin(Duration::from_secs(600)).await;
+    for second in [false, true] {
+        let timeout = if second { "600s" } else { "300ms" };
+        let process = Process::run(&file(&directory, &site(&origin, &format!("shutdown_timeout = \"{timeout}\"")))).await;
+        let seen = origin.received().len();
+        let mut busy = Connection::open(process.address).await;
+        busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        crate::support::eventually("in flight", async || origin.received().len() > seen).await;
+        process.signal(Signal::TERM);
+        if second {
+            let address = process.address;
+            crate::support::eventually("it stops listening", async || tokio::net::TcpStream::connect(address).await.is_err()).await;
+            process.signal(Signal::TERM);
+        }
+        let (status, said) = process.ended().await;
+        assert_eq!(status.code(), Some(0), "{said}");
+        assert!(busy.is_closed().await);
+    }
+}
+
+#[tokio::test]
+async fn hangup_does_not_kill() {
+    let directory = tempfile::tempdir().expect("directory");
+    let origin = Origin::fixed("hello").await;
+    let process = Process::run(&file(&directory, &site(&origin, ""))).await;
+    process.signal(Signal::HUP);
+    let mut connection = Connection::open(process.address).await;
+    assert_eq!(connection.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.text(), "hello");
+    process.signal(Signal::TERM);
+    let (status, said) = process.ended().await;
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("SIGHUP"), "{said}");
+}
