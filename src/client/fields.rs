@@ -101,3 +101,31 @@ fn begins(name: &str, start: &[u8]) -> bool {
     let name = name.bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
     name.take(start.len()).eq(start.iter().copied())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_from_whom() {
+        let from_trusted_only = "x-forwarded-server x-forwarded-prefix x-forwarded-scheme x-forwarded-ssl x-forwarded-by \
+            x-forwarded-user x-forwarded-client-cert x-forwarded forwarded-for x-original-host x-host \
+            client-ip true-client-ip cf-connecting-ip x-client-ip x-url-scheme front-end-https";
+        let from_nobody = "x-original-url x-rewrite-url x-http-method-override x-http-method proxy x_forwarded_for \
+            x_forwarded-for x-forwarded_for x_forwarded_anything x_real_ip x_original_url content_length \
+            transfer_encoding content_type x_request_id client_ip true_client-ip proxy_connection";
+        let from_everybody = "host cookie authorization accept firebase-uid firebase_uid x-api-key x_api_key x-request-id \
+            x-requested-with content-length content-type x-forward x-real traceparent forward _ x_";
+        let table = [
+            (from_trusted_only, true, false),
+            (from_nobody, true, true),
+            (from_everybody, false, false),
+        ];
+        for (names, of_stranger, of_anybody) in table {
+            for name in names.split_whitespace() {
+                assert_eq!(is_spoofable(name) || is_forbidden(name), of_stranger, "{name}");
+                assert_eq!(is_forbidden(name), of_anybody, "{name}");
+            }
+        }
+    }
+}

@@ -7,6 +7,7 @@ mod path;
 mod pattern;
 mod precedence;
 mod router;
+mod spelling;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -15,7 +16,7 @@ pub use conflict::{Conflict, ConflictKind, conflicts};
 pub use host::{HostError, normalise_host};
 pub use matcher::{Condition, Conditions, Matcher};
 pub use path::{PathError, normalise};
-pub(crate) use path::{escaped_byte, has_dot_or_empty_segments};
 pub(crate) use pattern::expression;
 pub use pattern::{ConditionError, HostPattern, PathPattern, PatternError, ValuePattern};
 pub use router::{Request, Router};
+pub(crate) use spelling::{escaped_byte, has_dot_or_empty_segments, merge_slashes};

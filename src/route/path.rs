@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::{escaped_byte, merge_slashes};
+
 /// Why a request path is refused (always answered 400).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathError {
@@ -63,35 +65,6 @@ pub fn normalise(raw: &str) -> Result<Cow<'_, str>, PathError> {
     } else {
         Cow::Owned(normal)
     })
-}
-
-/// The byte that the escape (`%XX`) at this position stands for.
-pub(crate) fn escaped_byte(text: &[u8], at: usize) -> Option<u8> {
-    let &[b'%', high, low] = text.get(at..at + 3)? else {
-        return None;
-    };
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
-}
-
-/// Whether a raw path has dot segments (also encoded) or empty segments: its parts do not stand for themselves.
-pub(crate) fn has_dot_or_empty_segments(raw: &str) -> bool {
-    let mut segments = raw.strip_prefix('/').unwrap_or(raw).split('/').peekable();
-    while let Some(segment) = segments.next() {
-        let empty = segment.is_empty() && segments.peek().is_some();
-        if empty || is_dot_segment(segment) {
-            return true;
-        }
-    }
-    false
-}
-
-fn is_dot_segment(segment: &str) -> bool {
-    without_dot(segment).is_some_and(|rest| rest.is_empty() || without_dot(rest) == Some(""))
-}
-
-fn without_dot(text: &str) -> Option<&str> {
-    [".", "%2e", "%2E"].iter().find_map(|dot| text.strip_prefix(dot))
 }
 
 /// Bytes that stand for themselves wherever they are. More than RFC 3986's `pchar`: browsers send `|`, `[` or `^` raw.
@@ -195,12 +168,7 @@ fn rebuild(raw: &str) -> Result<String, PathError> {
         }
     }
     // Only now, so that `..` above saw the empty segments.
-    let mut after_slash = false;
-    out.retain(|c| {
-        let keep = !(after_slash && c == '/');
-        after_slash = c == '/';
-        keep
-    });
+    merge_slashes(&mut out);
     Ok(out)
 }
 
@@ -228,6 +196,7 @@ fn without_parameters(segment: &str) -> (&str, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::has_dot_or_empty_segments;
     use proptest::prelude::*;
 
     #[test]
@@ -312,16 +281,6 @@ mod tests {
         ];
         for (raw, error) in table {
             assert_eq!(normalise(raw), Err(error), "{raw}");
-        }
-    }
-
-    #[test]
-    fn segments_that_do_not_stand_for_themselves() {
-        for raw in ["/a/./b", "/a/%2e%2E", "//a", "/a//b", "/.."] {
-            assert!(has_dot_or_empty_segments(raw), "{raw}");
-        }
-        for raw in ["/", "/a/", "/.a/..b", "/%2e%2e%2e", "/%41"] {
-            assert!(!has_dot_or_empty_segments(raw), "{raw}");
         }
     }
 

@@ -177,19 +177,19 @@ fn not_normal(normal: &str) -> PatternError {
 }
 
 fn normal_form(path: &str) -> Result<Cow<'_, str>, PatternError> {
-    normalise(path).or_else(|error| {
+    normalise(path).map_err(|error| {
         if let Some((before, _)) = path.split_once('?') {
-            return Err(PatternError::with_help(
+            return PatternError::with_help(
                 "a path has no query",
                 format!("`{before}`, and the parameters into `query`"),
-            ));
+            );
         }
         let escaped = escape_what_is_not_allowed(path);
         let message = format!("no request can match: {error}");
-        Err(match normalise(&escaped) {
+        match normalise(&escaped) {
             Ok(normal) => PatternError::with_help(message, format!("`{normal}`")),
             Err(_) => PatternError::new(message),
-        })
+        }
     })
 }
 
