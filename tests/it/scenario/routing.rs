@@ -65,7 +65,7 @@ async fn the_raw_path_is_forwarded_and_rewritten_only_on_demand() {
         "[upstream.app]\nservers = [\"{}\"]\n\
          [[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\n\
          [[route]]\nname = \"strip\"\npath = \"/v1/*\"\nupstream = \"app\"\nrewrite = {{ strip_prefix = \"/v1\", add_prefix = \"/api\" }}\n\
-         [[route]]\nname = \"regex\"\npath = \"/item/*\"\nupstream = \"app\"\nrewrite = {{ regex = '^/item/(\\d+)$', replace = '/items?id=$1' }}\n",
+         [[route]]\nname = \"regex\"\npath = \"/item/*\"\nupstream = \"app\"\nrewrite = {{ regex = '^/item/(\\d+)$', replace = '/items/$1' }}\n",
         origin.address
     ))
     .await;
@@ -74,6 +74,7 @@ async fn the_raw_path_is_forwarded_and_rewritten_only_on_demand() {
         ("/a/b/..", "/a/b/.."),
         ("/v1/deals?limit=3", "/api/deals?limit=3"),
         ("/v1", "/api/"),
+        ("/item/17?x", "/items/17?x"),
     ] {
         assert_eq!(gateway.get(asked).await.status, 200, "{asked}");
         assert_eq!(origin.last().line(), format!("GET {forwarded} HTTP/1.1"));
