@@ -5,11 +5,12 @@
 
 mod catalogue;
 mod connection;
+mod refusal;
 mod route;
 mod upstream;
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -21,14 +22,13 @@ pub use connection::{ConnectionLimit, ConnectionMetrics};
 pub use route::RouteMetrics;
 pub use upstream::{FailureKind, ServerMetrics, UpstreamMetrics};
 
+use refusal::Refusals;
+
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = TEXT_FORMAT;
 
 /// The `route` label of requests that no route took.
 pub const UNROUTED: &str = "-";
-
-/// Refusals with a counter of their own; a reason beyond is counted too, after a look-up.
-const REASONS: usize = 64;
 
 /// The metrics of one gateway: a registry of their own, no globals.
 #[derive(Debug)]
@@ -38,8 +38,7 @@ pub struct Metrics {
     upstreams: Mutex<HashMap<Box<str>, UpstreamMetrics>>,
     servers: Mutex<HashMap<ServerKey, ServerMetrics>>,
     connections: ConnectionMetrics,
-    refusals: [OnceLock<IntCounter>; REASONS],
-    further_refusals: Mutex<HashMap<&'static str, IntCounter>>,
+    refusals: Refusals,
     generation: IntGauge,
     reload_success: IntGauge,
     reload_time: IntGauge,
@@ -73,8 +72,7 @@ impl Metrics {
             routes: Mutex::default(),
             upstreams: Mutex::default(),
             servers: Mutex::default(),
-            refusals: [const { OnceLock::new() }; REASONS],
-            further_refusals: Mutex::default(),
+            refusals: Refusals::new(&registry),
             registry,
         })
     }
@@ -132,21 +130,7 @@ impl Metrics {
 
     /// Counts an answer of the gateway's own that refuses a request.
     pub fn refused(&self, reason: Reason) {
-        self.count_refusal(reason as usize, || reason.word());
-    }
-
-    fn count_refusal(&self, index: usize, word: impl FnOnce() -> &'static str) {
-        let new = |word| catalogue::REFUSALS.counter(&self.registry, &[word]);
-        if let Some(slot) = self.refusals.get(index) {
-            slot.get_or_init(|| new(word())).inc();
-        } else {
-            let word = word();
-            self.further_refusals
-                .lock()
-                .entry(word)
-                .or_insert_with(|| new(word))
-                .inc();
-        }
+        self.refusals.count(reason as usize, || reason.word());
     }
 
     /// A configuration took effect at `now`: at the start, or by a reload.
@@ -228,7 +212,7 @@ mod tests {
             .record(&Method::GET, StatusCode::OK, Duration::from_millis(3), 10, 20);
         metrics.upstream("api").answered(Duration::from_millis(2));
         metrics.server("api", "127.0.0.1:5000").picked();
-        metrics.count_refusal(0, || "no_server");
+        metrics.refusals.count(0, || "no_server");
         metrics.config_loaded(1, UNIX_EPOCH + Duration::from_secs(1_700_000_000));
         metrics
     }
@@ -341,18 +325,6 @@ mod tests {
         ] {
             assert!(page.contains(sample), "{sample}{page}");
         }
-    }
-
-    #[test]
-    fn a_refusal_beyond_the_prepared_ones_is_counted_too() {
-        let metrics = Metrics::new();
-        for _ in 0..2 {
-            metrics.count_refusal(REASONS, || "late");
-            metrics.count_refusal(REASONS - 1, || "last");
-        }
-        let page = metrics.render();
-        assert!(page.contains("gateway_refusals_total{reason=\"late\"} 2\n"), "{page}");
-        assert!(page.contains("gateway_refusals_total{reason=\"last\"} 2\n"), "{page}");
     }
 
     #[test]
