@@ -160,9 +160,9 @@ async fn prepare(live: &Live) {
     let mut work = JoinSet::new();
     for upstream in live.pin().upstreams.iter().cloned() {
         work.spawn(async move {
-            upstream.pool.update(resolver::resolve_once(&upstream.model).await);
+            resolver::resolve_once(&upstream.model, &upstream.pool).await;
             if upstream.model.health_check.is_some() {
-                prober::first_round(&upstream.model, &upstream.pool, &health_hook(&upstream)).await;
+                prober::first_round(&upstream.model, &upstream.pool, health_hook(&upstream)).await;
             }
         });
     }
@@ -177,7 +177,7 @@ fn health_hook(upstream: &Arc<Upstream>) -> impl Fn(&crate::balance::Endpoint, b
     let upstream = Arc::clone(upstream);
     move |endpoint, healthy| {
         if let Some(metrics) = upstream.server_metrics(endpoint.server()) {
-            metrics.healthy(healthy);
+            metrics.set_healthy(healthy);
         }
     }
 }

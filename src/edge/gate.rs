@@ -13,13 +13,14 @@ use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
 
-use super::caps::{Caps, Place, Refused};
+use super::caps::{Caps, Refused};
 use super::head::{self, Framing, Scanner};
 use super::lane::{Conn, Lane, Link};
 use super::reply::Reply;
 use super::scratch;
 use crate::answer::Reason;
 use crate::config::model;
+use crate::observe::metrics::InFlight;
 
 /// Bytes of an unwanted body that are read and thrown away, so that the client reads our answer before it sees the
 /// connection closed (RFC 9112 §9.6).
@@ -71,10 +72,8 @@ pub trait Observer: Send + Sync + 'static {
     fn phrase(&self, request: &RefusedRequest<'_>) -> Reply;
     /// A request was refused; `sent`: bytes written.
     fn refused(&self, request: &RefusedRequest<'_>, reply: &Reply, sent: u64);
-    /// A connection was opened.
-    fn opened(&self);
-    /// It was closed.
-    fn closed(&self);
+    /// A connection was opened; what is returned lives as long as it does.
+    fn opened(&self) -> InFlight;
     /// A connection was refused.
     fn capped(&self, which: Refused);
 }
@@ -276,18 +275,6 @@ async fn close(mut conn: Conn) {
     let _ = tokio::time::timeout(LINGER_TIME, tokio::io::AsyncWriteExt::shutdown(&mut conn.io)).await;
 }
 
-/// An open connection: told and given back however it ends, a panic included.
-struct Open<'a, O: Observer> {
-    observer: &'a O,
-    _place: Place,
-}
-
-impl<O: Observer> Drop for Open<'_, O> {
-    fn drop(&mut self) {
-        self.observer.closed();
-    }
-}
-
 #[async_trait]
 impl<A, O> ServerApp for Gate<A, O>
 where
@@ -320,8 +307,7 @@ where
                 return None;
             }
         };
-        self.observer.opened();
-        let _open = Open { observer: &*self.observer, _place: place };
+        let _open = (self.observer.opened(), place);
         self.serve(stream, peer, local, shutdown).await;
         None
     }

@@ -69,10 +69,10 @@ impl Exchange {
             self.path = Some(path.into());
         }
         let Some(route) = found.cloned() else {
-            self.in_flight = Some(self.snapshot.no_route.start());
+            self.in_flight = Some(self.snapshot.no_route.in_flight());
             return ControlFlow::Break(Answer::refuse(Reason::NotFound));
         };
-        self.in_flight = Some(route.metrics.start());
+        self.in_flight = Some(route.metrics.in_flight());
         let route = self.route.insert(route);
         arrival.link.limit_body(route.admission.max_body);
         let body = match arrival.framing {
@@ -91,7 +91,7 @@ impl Exchange {
                 }
             }
             Action::Files(_) => Decision::Files,
-            Action::Metrics | Action::Health if !matches!(request.method, Method::GET | Method::HEAD) => {
+            Action::Metrics | Action::Health(_) if !matches!(request.method, Method::GET | Method::HEAD) => {
                 Decision::Answer(Answer::Refusal {
                     reason: Reason::MethodNotAllowed,
                     retry_after: None,
@@ -99,7 +99,7 @@ impl Exchange {
                 })
             }
             Action::Metrics => Decision::Metrics,
-            Action::Health => Decision::Health,
+            Action::Health(_) => Decision::Health,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use http::{StatusCode, Version, header};
+use http::{StatusCode, header};
 use pingora::prelude::Error;
 use pingora::proxy::Session;
 
@@ -24,7 +24,7 @@ impl Exchange {
         let metrics = self.route.as_ref().map_or(&self.snapshot.no_route, |route| &route.metrics);
         metrics.record(&request.method, status, duration, bytes_in, bytes_out);
         if let Some(reason) = self.refusal {
-            self.live.registry.metrics.refused(reason.word());
+            self.live.registry.metrics.refused(reason);
         }
         self.log(session, status, duration, bytes_in, bytes_out, error);
     }
@@ -58,10 +58,10 @@ impl Exchange {
                 client: self.client.ip,
                 route: self.route.as_ref().map(|route| &*route.name),
                 method: request.method.as_str(),
-                host: &self.host,
-                path: request.uri.path(),
-                query: request.uri.query(),
-                version: if request.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+                host: Some(self.host.as_bytes()),
+                path: request.uri.path().as_bytes(),
+                query: request.uri.query().map(str::as_bytes),
+                version: request.version,
                 status: status.as_u16(),
                 bytes_in,
                 bytes_out,
@@ -70,6 +70,8 @@ impl Exchange {
                 server: server.map(|server| &**server),
                 upstream_time: self.attempt.first_byte,
                 attempts: self.attempt.count,
+                cache: None,
+                limit: None,
                 refusal: self.refusal.map(crate::answer::Reason::word),
                 tls: None,
                 user_agent: field(header::USER_AGENT),

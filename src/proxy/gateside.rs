@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Version};
 
 use crate::answer::Answer;
 use crate::config::model;
 use crate::edge::{Observer, Refused, RefusedRequest, Reply};
 use crate::observe::access_log::Entry;
 use crate::observe::identity::Identity;
-use crate::observe::metrics::ConnectionRefusal;
+use crate::observe::metrics::{ConnectionLimit, InFlight};
 use crate::policy::Recipient;
 use crate::runtime::Live;
 
@@ -39,7 +39,7 @@ impl Observer for GateSide {
         // Nothing that a refused head says is believed, the client's wishes about the answer's form included.
         let identity = Identity::new(&HeaderMap::new(), false);
         let mut rendered = Answer::refuse(request.reason).render(None, identity.request_id());
-        identity.answer(&mut rendered.headers);
+        identity.write_response(&mut rendered.headers);
         let recipient = Recipient { tls: false, head: false, accept_encoding: None };
         self.live.peek().delivery.deliver(&recipient, rendered.status, &mut rendered.headers);
         let head_only = Line::of(request.head).method == Method::HEAD.as_str();
@@ -52,7 +52,7 @@ impl Observer for GateSide {
         let line = Line::of(request.head);
         let method = Method::from_bytes(line.method.as_bytes()).unwrap_or_default();
         snapshot.no_route.record(&method, status, request.started.elapsed(), 0, sent);
-        self.live.registry.metrics.refused(request.reason.word());
+        self.live.registry.metrics.refused(request.reason);
         let Some(sink) = &snapshot.access_log else { return };
         let (path, query) = match line.target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
@@ -68,10 +68,10 @@ impl Observer for GateSide {
                 client: request.peer.ip().to_canonical(),
                 route: None,
                 method: line.method,
-                host: "",
-                path,
-                query,
-                version: "",
+                host: None,
+                path: path.as_bytes(),
+                query: query.map(str::as_bytes),
+                version: Version::HTTP_11,
                 status: status.as_u16(),
                 bytes_in: 0,
                 bytes_out: sent,
@@ -80,6 +80,8 @@ impl Observer for GateSide {
                 server: None,
                 upstream_time: None,
                 attempts: 0,
+                cache: None,
+                limit: None,
                 refusal: Some(request.reason.word()),
                 tls: None,
                 user_agent: None,
@@ -89,18 +91,14 @@ impl Observer for GateSide {
         );
     }
 
-    fn opened(&self) {
-        self.live.registry.metrics.connection_opened();
-    }
-
-    fn closed(&self) {
-        self.live.registry.metrics.connection_closed();
+    fn opened(&self) -> InFlight {
+        self.live.registry.metrics.connections().accepted()
     }
 
     fn capped(&self, which: Refused) {
-        self.live.registry.metrics.connection_refused(match which {
-            Refused::Total => ConnectionRefusal::TotalLimit,
-            Refused::Client => ConnectionRefusal::ClientLimit,
+        self.live.registry.metrics.connections().refused(match which {
+            Refused::Total => ConnectionLimit::Total,
+            Refused::Client => ConnectionLimit::Client,
         });
     }
 }

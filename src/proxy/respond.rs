@@ -92,7 +92,12 @@ pub(super) async fn metrics(session: &mut Session, exchange: &mut Exchange) -> R
 /// `serve = "health"`.
 pub(super) async fn health(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
     let path = exchange.path.as_deref().unwrap_or_else(|| session.req_header().uri.path());
-    let found = admin::site_health(&exchange.live, path).unwrap_or_else(|| Answer::refuse(Reason::NotFound));
+    let base = match exchange.route.as_ref().map(|route| &route.action) {
+        Some(Action::Health(prefixes)) => prefixes.iter().find(|prefix| path.starts_with(&***prefix)),
+        _ => None,
+    };
+    let base = base.map_or(path, |prefix| prefix);
+    let found = admin::site_health(&exchange.live, path, base).unwrap_or_else(|| Answer::refuse(Reason::NotFound));
     answer(session, exchange, &found).await
 }
 

@@ -152,7 +152,7 @@ impl Exchange {
         let mut coding = None;
         hygiene::edit_response(response, |fields| {
             if let Some(identity) = &self.identity {
-                identity.answer(fields);
+                identity.write_response(fields);
             }
             if status == StatusCode::SWITCHING_PROTOCOLS {
                 return;

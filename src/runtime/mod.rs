@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -116,7 +116,7 @@ impl Live {
     pub fn new(config: Config, registry: Arc<Registry>) -> io::Result<Arc<Self>> {
         let generation = registry.generation.fetch_add(1, Relaxed) + 1;
         let snapshot = Snapshot::compile(config, generation, &registry)?;
-        registry.metrics.config_applied(generation);
+        registry.metrics.config_loaded(generation, SystemTime::now());
         Ok(Arc::new(Self { snapshot: ArcSwap::from_pointee(snapshot), registry }))
     }
 

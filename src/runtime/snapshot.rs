@@ -11,12 +11,9 @@ use crate::answer::Answer;
 use crate::balance::Pool;
 use crate::config::model::{self, Config};
 use crate::observe::access_log::{AccessLog, Format, Redaction};
-use crate::observe::metrics::{RouteMetrics, ServerMetrics, UpstreamMetrics};
+use crate::observe::metrics::{RouteMetrics, ServerMetrics, UNROUTED, UpstreamMetrics};
 use crate::policy::{Admission, Delivery, Redirect, Rewrite};
-use crate::route::{self, Router};
-
-/// Label of requests that no route took.
-const NO_ROUTE: &str = "-";
+use crate::route::{self, PathPattern, Router};
 
 /// Everything that one request reads; immutable.
 pub struct Snapshot {
@@ -79,8 +76,8 @@ pub enum Action {
     Files(model::Files),
     /// Serves the metrics.
     Metrics,
-    /// Serves the health endpoints.
-    Health,
+    /// Serves the health endpoints below these prefixes, the longest first.
+    Health(Vec<Box<str>>),
 }
 
 /// An upstream, compiled.
@@ -127,6 +124,11 @@ impl Upstream {
         }
     }
 
+    /// The servers, as the file names them.
+    pub fn server_names(&self) -> impl Iterator<Item = &str> {
+        self.servers.iter().map(|(name, _)| &**name)
+    }
+
     /// The counters of a server, by its name in the file.
     #[must_use]
     pub fn server_metrics(&self, server: &str) -> Option<&ServerMetrics> {
@@ -158,7 +160,7 @@ impl Snapshot {
             upstreams,
             access_log,
             delivery: Delivery { headers: config.default_headers, compress: None },
-            no_route: registry.metrics.route(NO_ROUTE),
+            no_route: registry.metrics.route(UNROUTED),
         })
     }
 
@@ -180,7 +182,7 @@ fn compile_route(route: model::Route, upstreams: &[Arc<Upstream>], registry: &Re
         model::Action::Redirect(redirect) => Action::Redirect(redirect),
         model::Action::Files(files) => Action::Files(files),
         model::Action::Metrics => Action::Metrics,
-        model::Action::Health => Action::Health,
+        model::Action::Health => Action::Health(prefixes(&route.matcher.paths)),
     };
     Route {
         action,
@@ -190,4 +192,14 @@ fn compile_route(route: model::Route, upstreams: &[Arc<Upstream>], registry: &Re
         metrics: registry.metrics.route(&route.name),
         name: route.name,
     }
+}
+
+fn prefixes(paths: &[PathPattern]) -> Vec<Box<str>> {
+    let prefix = |path: &PathPattern| match path {
+        PathPattern::Prefix(prefix) => Some(prefix.clone()),
+        PathPattern::Exact(_) | PathPattern::Regex(_) => None,
+    };
+    let mut prefixes: Vec<Box<str>> = paths.iter().filter_map(prefix).collect();
+    prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
+    prefixes
 }
