@@ -1,5 +1,6 @@
 //! What the replicas share: the database, generated from a seed, and what requests change in it. Every table is bounded.
 
+mod deal;
 mod deals;
 mod links;
 mod people;
@@ -11,7 +12,8 @@ use jiff::Timestamp;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 
-pub(super) use deals::{Deal, Deals, Listing, Refused};
+pub(super) use deal::Deal;
+pub(super) use deals::{Deals, Listing, Refused};
 pub(super) use links::{Links, Rejected};
 pub(super) use people::{People, Role, User};
 pub(super) use reference::{CATEGORIES, Category, STORES, Store, slug};
