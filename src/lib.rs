@@ -6,7 +6,8 @@
 //! 2. [`proxy`] pins the [`runtime::Snapshot`] and drives the phases;
 //! 3. [`client`] tells who is really calling, [`route`] which route takes the request;
 //! 4. [`policy`] admits or answers it; [`answer`] says what an answer looks like;
-//! 5. [`files`] serves from disk, [`balance`] chooses a server of an upstream;
+//! 5. [`files`] serves from disk ([`conditional`] judges preconditions and ranges), [`balance`] chooses a server of an
+//!    upstream;
 //! 6. [`observe`] counts and logs what happened; [`admin`] shows it.
 //!
 //! [`config`] turns the file's text into a validated model, [`runtime`] compiles the model into the snapshot that
@@ -18,6 +19,7 @@ pub mod answer;
 pub mod balance;
 pub mod cli;
 pub mod client;
+pub mod conditional;
 pub mod config;
 pub mod demo;
 pub mod edge;
@@ -25,5 +27,6 @@ pub mod files;
 pub mod observe;
 pub mod policy;
 pub mod proxy;
+mod quality;
 pub mod route;
 pub mod runtime;

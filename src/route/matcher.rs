@@ -1,88 +1,10 @@
 //! What a route asks of a request: host, path and further conditions.
 
-use std::fmt;
+use std::borrow::Cow;
 
-use http::Method;
-use regex::Regex;
+use http::{Method, header};
 
-/// A pattern that cannot be used, in words for the person who wrote it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PatternError {
-    /// What is wrong, without the place: the caller knows it.
-    pub message: String,
-    /// What to write instead, if that is known.
-    pub help: Option<String>,
-}
-
-/// Alias kept separate so that conditions and patterns can differ later.
-pub type ConditionError = PatternError;
-
-/// The path of a route: `/exact`, `/below/*` (at segment boundaries) or `~regex`.
-#[derive(Debug, Clone)]
-pub enum PathPattern {
-    /// This path only.
-    Exact(Box<str>),
-    /// This path and everything below it; stored without the trailing slash (`""` is every path).
-    Prefix(Box<str>),
-    /// A regular expression, unanchored unless it says so; linear time.
-    Regex(Regex),
-}
-
-impl PathPattern {
-    /// Reads a pattern as written in the file.
-    ///
-    /// # Errors
-    /// [`PatternError`] for a path without a leading slash, a `*` elsewhere than at the end, a bad regex.
-    pub fn parse(_text: &str) -> Result<Self, PatternError> {
-        unimplemented!()
-    }
-}
-
-impl fmt::Display for PathPattern {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        unimplemented!()
-    }
-}
-
-/// The host of a route: `name`, `*.name`; absent means any.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostPattern {
-    /// This name only, lower case.
-    Exact(Box<str>),
-    /// Any number of labels before this suffix; stored with its leading dot.
-    Wildcard(Box<str>),
-}
-
-impl HostPattern {
-    /// Reads a pattern as written in the file; upper case is folded.
-    ///
-    /// # Errors
-    /// [`PatternError`] for a port, a path, a misplaced `*`, an empty name.
-    pub fn parse(_text: &str) -> Result<Self, PatternError> {
-        unimplemented!()
-    }
-}
-
-/// What a field's, parameter's or cookie's value must be: `*` (present), `~regex`, or the text itself.
-#[derive(Debug, Clone)]
-pub enum ValuePattern {
-    /// There, with any value.
-    Present,
-    /// Exactly this.
-    Exact(Box<str>),
-    /// Matches this expression.
-    Regex(Regex),
-}
-
-impl ValuePattern {
-    /// Reads a pattern as written in the file.
-    ///
-    /// # Errors
-    /// [`PatternError`] for a bad regex.
-    pub fn parse(_text: &str) -> Result<Self, PatternError> {
-        unimplemented!()
-    }
-}
+use super::{HostPattern, PathPattern, Request, ValuePattern, escaped_byte};
 
 /// One condition: a name and what its value must be.
 #[derive(Debug, Clone)]
@@ -96,15 +18,15 @@ pub struct Condition {
 /// Conditions beyond host and path; all must hold.
 #[derive(Debug, Clone, Default)]
 pub struct Conditions {
-    /// Any of these methods; empty means every method.
+    /// Any of these methods; empty means every method. `GET` does not stand for `HEAD` too: write both.
     pub methods: Vec<Method>,
     /// Any of these extensions of the last path segment, lower case without the dot; empty means every path.
     pub extensions: Vec<Box<str>>,
-    /// Header fields.
+    /// Header fields. A field line's whole value is compared; of several lines one must be taken.
     pub headers: Vec<Condition>,
-    /// Query parameters.
+    /// Query parameters, compared decoded (`+` is a space). Of several of one name one must be taken.
     pub query: Vec<Condition>,
-    /// Cookies.
+    /// Cookies, compared as sent.
     pub cookies: Vec<Condition>,
 }
 
@@ -117,4 +39,215 @@ pub struct Matcher {
     pub paths: Vec<PathPattern>,
     /// Further conditions.
     pub conditions: Conditions,
+}
+
+impl Conditions {
+    /// How many there are, for precedence: the methods count as one, so do the extensions.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        usize::from(!self.methods.is_empty())
+            + usize::from(!self.extensions.is_empty())
+            + self.headers.len()
+            + self.query.len()
+            + self.cookies.len()
+    }
+
+    /// Whether all hold for this request.
+    #[must_use]
+    pub fn hold(&self, request: &Request<'_>) -> bool {
+        (self.methods.is_empty() || self.methods.contains(request.method))
+            && (self.extensions.is_empty() || self.take_extension(request.path))
+            && self.headers.iter().all(|condition| header_holds(condition, request))
+            && self.query.iter().all(|condition| query_holds(condition, request))
+            && self.cookies.iter().all(|condition| cookie_holds(condition, request))
+    }
+
+    fn take_extension(&self, path: &str) -> bool {
+        extension(path).is_some_and(|found| self.extensions.iter().any(|wanted| wanted.eq_ignore_ascii_case(found)))
+    }
+}
+
+/// The extension of the last segment: `gz` of `/a.tar.gz`, none of `/.js` and `/a.`.
+fn extension(path: &str) -> Option<&str> {
+    let (_, segment) = path.rsplit_once('/')?;
+    let (stem, extension) = segment.rsplit_once('.')?;
+    (!stem.is_empty() && !extension.is_empty()).then_some(extension)
+}
+
+fn header_holds(condition: &Condition, request: &Request<'_>) -> bool {
+    let mut values = request.headers.get_all(&*condition.name).iter();
+    values.any(|value| condition.value.takes(value.as_bytes()))
+}
+
+fn query_holds(condition: &Condition, request: &Request<'_>) -> bool {
+    let parameters = request.query.into_iter().flat_map(|query| query.split('&'));
+    parameters.filter(|parameter| !parameter.is_empty()).any(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        *decode(name) == *condition.name.as_bytes() && condition.value.takes(&decode(value))
+    })
+}
+
+fn cookie_holds(condition: &Condition, request: &Request<'_>) -> bool {
+    let lines = request.headers.get_all(header::COOKIE).iter();
+    let mut cookies = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
+    cookies.any(|cookie| {
+        let cookie = cookie.trim_ascii();
+        let Some(at) = cookie.iter().position(|&byte| byte == b'=') else {
+            return false;
+        };
+        cookie[..at] == *condition.name.as_bytes() && condition.value.takes(&cookie[at + 1..])
+    })
+}
+
+/// Decodes a part of a query; borrows where nothing is encoded. A bad escape stands for itself.
+fn decode(text: &str) -> Cow<'_, [u8]> {
+    let bytes = text.as_bytes();
+    if !bytes.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Cow::Borrowed(bytes);
+    }
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match escaped_byte(bytes, at) {
+            Some(decoded) => {
+                out.push(decoded);
+                at += 3;
+            }
+            None => {
+                out.push(if byte == b'+' { b' ' } else { byte });
+                at += 1;
+            }
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderMap;
+
+    fn condition(name: &str, value: &str) -> Condition {
+        Condition {
+            name: name.into(),
+            value: ValuePattern::parse(value).unwrap(),
+        }
+    }
+
+    fn holds(conditions: &Conditions, path: &str, query: Option<&str>, headers: &[(&'static str, &str)]) -> bool {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        conditions.hold(&Request {
+            method: &Method::GET,
+            host: "h",
+            path,
+            query,
+            headers: &map,
+        })
+    }
+
+    #[test]
+    fn extensions_are_of_the_last_segment() {
+        let table = [
+            ("/a.js", Some("js")),
+            ("/a.JS", Some("JS")),
+            ("/x.d/a.tar.gz", Some("gz")),
+            ("/.js", None),
+            ("/x/.js", None),
+            ("/a.", None),
+            ("/a.js/", None),
+            ("/a.js/b", None),
+            ("/", None),
+        ];
+        for (path, wanted) in table {
+            assert_eq!(extension(path), wanted, "{path}");
+        }
+        let conditions = Conditions {
+            extensions: vec!["js".into(), "css".into()],
+            ..Conditions::default()
+        };
+        assert!(holds(&conditions, "/a.JS", None, &[]) && !holds(&conditions, "/a.jsx", None, &[]));
+    }
+
+    #[test]
+    fn methods_do_not_imply_each_other() {
+        let conditions = |methods: &[Method]| Conditions {
+            methods: methods.to_vec(),
+            ..Conditions::default()
+        };
+        assert!(holds(&conditions(&[Method::POST, Method::GET]), "/", None, &[]));
+        assert!(!holds(&conditions(&[Method::HEAD]), "/", None, &[]));
+    }
+
+    #[test]
+    fn header_fields() {
+        let conditions = Conditions {
+            headers: vec![condition("x-canary", "~^(1|yes)$")],
+            ..Conditions::default()
+        };
+        assert!(holds(
+            &conditions,
+            "/",
+            None,
+            &[("x-canary", "no"), ("x-canary", "yes")]
+        ));
+        assert!(!holds(&conditions, "/", None, &[("x-canary", "no")]));
+        assert!(!holds(&conditions, "/", None, &[]));
+    }
+
+    #[test]
+    fn query_parameters_are_compared_decoded() {
+        let conditions = Conditions {
+            query: vec![condition("firebase_uid", "*"), condition("q", "a b")],
+            ..Conditions::default()
+        };
+        for query in [
+            "firebase_uid=u&q=a+b",
+            "q=a%20b&firebase%5Fuid",
+            "&&q=x&q=a b&firebase_uid=",
+        ] {
+            assert!(holds(&conditions, "/", Some(query), &[]), "{query}");
+        }
+        for query in [
+            "",
+            "firebase_uid=u",
+            "firebase_uid=u&q=a%2Bb",
+            "xfirebase_uid=u&q=a b",
+            "firebase_uid&q=%zz",
+        ] {
+            assert!(!holds(&conditions, "/", Some(query), &[]), "{query}");
+        }
+        assert!(!holds(&conditions, "/", None, &[]));
+    }
+
+    #[test]
+    fn cookies_over_several_lines() {
+        let conditions = Conditions {
+            cookies: vec![condition("sid", "*"), condition("ab", "b=1")],
+            ..Conditions::default()
+        };
+        assert!(holds(
+            &conditions,
+            "/",
+            None,
+            &[("cookie", "x=1; sid="), ("cookie", "ab=b=1")]
+        ));
+        assert!(!holds(&conditions, "/", None, &[("cookie", "xsid=1; ab=b=1")]));
+        assert!(!holds(&conditions, "/", None, &[("cookie", "sid; ab=b=1")]));
+    }
+
+    #[test]
+    fn kinds_are_counted() {
+        let conditions = Conditions {
+            methods: vec![Method::GET, Method::HEAD],
+            extensions: vec!["js".into(), "css".into()],
+            headers: vec![condition("a", "*"), condition("b", "*")],
+            query: vec![condition("a", "*")],
+            cookies: vec![condition("a", "*")],
+        };
+        assert_eq!(conditions.count(), 6);
+        assert_eq!(Conditions::default().count(), 0);
+    }
 }

@@ -1,11 +1,22 @@
 //! Which route takes a request: matchers, their precedence, and the router over them.
 
+mod conflict;
+mod host;
 mod matcher;
 mod path;
+mod pattern;
+mod precedence;
 mod router;
+mod spelling;
+mod table;
+#[cfg(test)]
+mod testing;
 
-pub use matcher::{
-    Condition, ConditionError, Conditions, HostPattern, Matcher, PathPattern, PatternError, ValuePattern,
-};
+pub use conflict::{Conflict, ConflictKind, conflicts};
+pub use host::{HostError, normalise_host};
+pub use matcher::{Condition, Conditions, Matcher};
 pub use path::{PathError, normalise};
-pub use router::{Conflict, ConflictKind, Request, Router, conflicts};
+pub(crate) use pattern::expression;
+pub use pattern::{ConditionError, HostPattern, PathPattern, PatternError, ValuePattern};
+pub use router::{Request, Router};
+pub(crate) use spelling::{escaped_byte, has_dot_or_empty_segments, merge_slashes};
