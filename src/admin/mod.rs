@@ -1,1 +1,3 @@
-//! (to come)
+//! What the gateway shows of itself: pure answers; the listener asks for them.
+
+pub mod health;

@@ -2,4 +2,6 @@
 
 pub mod access_log;
 pub mod identity;
+pub mod log;
 pub mod metrics;
+pub mod process;

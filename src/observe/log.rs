@@ -1,0 +1,171 @@
+//! The gateway's own log, on standard error: what an operator must know, not what each request did.
+
+use std::env;
+use std::io::{self, IsTerminal as _};
+
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Overrides the level of the file, e.g. `GATEWAY_LOG=debug`.
+const VARIABLE: &str = "GATEWAY_LOG";
+
+/// What is heard where neither the variable nor the file can be read.
+const FALLBACK: &str = "info";
+
+/// Pingora writes a line for every request that a client breaks off and for every upstream that refuses: whoever wants
+/// to fill the disk needs nothing else. The access log and the metrics tell the same, bounded. What is left is what
+/// Pingora says about itself at `error`; its chatter at the start is not for people either. A filter that names Pingora
+/// is taken as it is, e.g. `GATEWAY_LOG=info,pingora_proxy=debug`.
+const QUIET: &str = "pingora=error,pingora_proxy=off,pingora_core::apps=off";
+
+/// Starts the log. `level` is a filter in the syntax of [`EnvFilter`]; the environment variable `GATEWAY_LOG` overrides
+/// it. Events of the `log` crate, which Pingora writes to, arrive here too. A second call changes nothing.
+pub fn init(level: &str, json: bool) {
+    let asked = env::var(VARIABLE).ok();
+    let (filter, complaint) = choose(asked.as_deref(), level);
+    let started = subscriber(filter, json, io::stderr().is_terminal(), io::stderr).try_init();
+    // Only the first call may speak: a later one changed nothing.
+    if let (Ok(()), Some(complaint)) = (started, complaint) {
+        tracing::warn!("{complaint}");
+    }
+}
+
+/// The first of the variable, the file and the fallback that can be read, and what is wrong with the one before.
+fn choose(variable: Option<&str>, file: &str) -> (EnvFilter, Option<String>) {
+    let mut complaint = None;
+    let asked = variable
+        .map(|text| (VARIABLE, text))
+        .into_iter()
+        .chain([("log.level", file)]);
+    for (name, text) in asked.filter(|(_, text)| !text.trim().is_empty()) {
+        match EnvFilter::try_new(with_quiet(text)) {
+            Ok(filter) => return (filter, complaint),
+            Err(error) => complaint = Some(format!("{name} = {text:?} cannot be read: {error}")),
+        }
+    }
+    (EnvFilter::new(with_quiet(FALLBACK)), complaint)
+}
+
+fn with_quiet(filter: &str) -> String {
+    if filter.contains("pingora") || filter.trim().eq_ignore_ascii_case("off") {
+        filter.to_owned()
+    } else {
+        format!("{filter},{QUIET}")
+    }
+}
+
+fn subscriber<W>(filter: EnvFilter, json: bool, ansi: bool, writer: W) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(ansi)
+        // It would complain to standard error, and panic where that is what is broken.
+        .log_internal_errors(false);
+    if json {
+        Box::new(builder.json().flatten_event(true).finish())
+    } else {
+        Box::new(builder.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is heard of the same events.
+    fn heard(variable: Option<&str>, file: &str, json: bool) -> String {
+        let memory = Memory::default();
+        let writer = memory.clone();
+        let (filter, _) = choose(variable, file);
+        tracing::subscriber::with_default(subscriber(filter, json, false, move || writer.clone()), || {
+            tracing::error!(target: "deals247_gateway::proxy", code = 7, "our-error");
+            tracing::info!(target: "deals247_gateway::proxy", "our-info");
+            tracing::debug!(target: "deals247_gateway::proxy", "our-debug");
+            tracing::error!(target: "pingora_proxy", "fail-to-proxy");
+            tracing::error!(target: "pingora_core::apps::http_app", "fail-to-read");
+            tracing::error!(target: "pingora_core::services::listening", "accept-failed");
+            tracing::info!(target: "pingora_core::server", "bootstrap");
+        });
+        let bytes = memory.0.lock().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn what_is_heard() {
+        let all = [
+            "our-error",
+            "our-info",
+            "our-debug",
+            "fail-to-proxy",
+            "fail-to-read",
+            "accept-failed",
+            "bootstrap",
+        ];
+        for (variable, file, expected) in [
+            (None, "info", &["our-error", "our-info", "accept-failed"][..]),
+            (None, "error", &["our-error", "accept-failed"]),
+            (None, "debug", &["our-error", "our-info", "our-debug", "accept-failed"]),
+            (None, "off", &[]),
+            (Some("error"), "debug", &["our-error", "accept-failed"]),
+            (Some(""), "error", &["our-error", "accept-failed"]),
+            (
+                Some("warn,pingora_proxy=error"),
+                "info",
+                &["our-error", "fail-to-proxy", "fail-to-read", "accept-failed"],
+            ),
+            (None, "no=such=filter", &["our-error", "our-info", "accept-failed"]),
+            (None, "", &["our-error", "our-info", "accept-failed"]),
+        ] {
+            let lines = heard(variable, file, false);
+            let heard: Vec<&str> = all.into_iter().filter(|event| lines.contains(event)).collect();
+            assert_eq!(heard, expected, "{variable:?} {file:?}");
+        }
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_complained_about() {
+        assert_eq!(choose(Some("info"), "a=b=c").1, None);
+        assert_eq!(choose(None, "debug").1, None);
+        let complaint = choose(Some("a=b=c"), "info").1.unwrap();
+        assert!(complaint.starts_with("GATEWAY_LOG = \"a=b=c\""), "{complaint}");
+        let complaint = choose(None, "a=b=c").1.unwrap();
+        assert!(complaint.starts_with("log.level"), "{complaint}");
+    }
+
+    #[test]
+    fn json_is_one_object_a_line() {
+        let lines = heard(None, "info", true);
+        let first: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+        assert_eq!(first["message"], "our-error");
+        assert_eq!(first["level"], "ERROR");
+        assert_eq!(first["code"], 7);
+    }
+
+    #[test]
+    fn a_second_start_changes_nothing() {
+        init("off", false);
+        init("off", true);
+    }
+}

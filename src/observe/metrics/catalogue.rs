@@ -1,0 +1,184 @@
+//! Every family of metrics: name, meaning, labels. `docs/metrics.md` lists them; a test compares the two.
+//!
+//! Children are metrics with constant labels, each registered by itself. The vectors of the client library hash label
+//! values joined without a separator, so that upstream `api` with server `1web:80` and upstream `api1` with server
+//! `web:80` would count into one.
+
+use std::collections::HashMap;
+
+use prometheus::core::Collector;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
+
+/// Seconds, from what a cache hit takes to what a long poll takes.
+const BUCKETS: [f64; 15] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
+
+/// A family of metrics.
+pub(super) struct Family {
+    name: &'static str,
+    help: &'static str,
+    labels: &'static [&'static str],
+}
+
+const fn family(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family { name, help, labels }
+}
+
+pub(super) const REQUESTS: Family = family(
+    "gateway_requests_total",
+    &["route", "method", "status"],
+    "Requests by route, method and class of the status.",
+);
+pub(super) const REQUEST_DURATION: Family = family(
+    "gateway_request_duration_seconds",
+    &["route"],
+    "Time from the head of a request to the end of its answer.",
+);
+pub(super) const REQUESTS_IN_FLIGHT: Family = family(
+    "gateway_requests_in_flight",
+    &["route"],
+    "Requests that are being served.",
+);
+pub(super) const REQUEST_BYTES: Family = family(
+    "gateway_request_bytes_total",
+    &["route"],
+    "Bytes of requests read from clients.",
+);
+pub(super) const RESPONSE_BYTES: Family = family(
+    "gateway_response_bytes_total",
+    &["route"],
+    "Bytes of answers written to clients.",
+);
+
+pub(super) const UPSTREAM_DURATION: Family = family(
+    "gateway_upstream_duration_seconds",
+    &["upstream"],
+    "Time from the choice of a server to the head of its answer.",
+);
+pub(super) const UPSTREAM_RETRIES: Family = family(
+    "gateway_upstream_retries_total",
+    &["upstream"],
+    "Attempts beyond the first of a request.",
+);
+pub(super) const UPSTREAM_NO_SERVER: Family = family(
+    "gateway_upstream_no_server_total",
+    &["upstream"],
+    "Requests for which no server could be chosen.",
+);
+pub(super) const SERVER_HEALTHY: Family = family(
+    "gateway_upstream_server_healthy",
+    &["upstream", "server"],
+    "Whether a server is considered healthy.",
+);
+pub(super) const SERVER_PICKS: Family = family(
+    "gateway_upstream_picks_total",
+    &["upstream", "server"],
+    "Attempts for which a server was chosen.",
+);
+pub(super) const SERVER_FAILURES: Family = family(
+    "gateway_upstream_failures_total",
+    &["upstream", "server", "kind"],
+    "Attempts that failed before the head of an answer arrived.",
+);
+pub(super) const SERVER_IN_FLIGHT: Family = family(
+    "gateway_upstream_in_flight",
+    &["upstream", "server"],
+    "Requests that a server is working on.",
+);
+pub(super) const SERVER_CONNECTIONS: Family = family(
+    "gateway_upstream_connections_total",
+    &["upstream", "server", "reused"],
+    "Connections that carried an attempt, new or out of the pool.",
+);
+
+pub(super) const CONNECTIONS_ACTIVE: Family =
+    family("gateway_connections_active", &[], "Client connections that are open.");
+pub(super) const CONNECTIONS_ACCEPTED: Family = family(
+    "gateway_connections_accepted_total",
+    &[],
+    "Client connections that were accepted.",
+);
+pub(super) const CONNECTIONS_REFUSED: Family = family(
+    "gateway_connections_refused_total",
+    &["reason"],
+    "Client connections closed at once because of a limit.",
+);
+pub(super) const REFUSALS: Family = family(
+    "gateway_refusals_total",
+    &["reason"],
+    "Requests that the gateway refused itself.",
+);
+
+pub(super) const GENERATION: Family = family(
+    "gateway_config_generation",
+    &[],
+    "Number of the configuration in effect; grows with every reload.",
+);
+pub(super) const RELOAD_SUCCESS: Family = family(
+    "gateway_config_last_reload_success",
+    &[],
+    "Whether the last attempt to load a configuration succeeded.",
+);
+pub(super) const RELOAD_TIME: Family = family(
+    "gateway_config_last_reload_timestamp_seconds",
+    &[],
+    "When a configuration was last loaded or refused, in Unix time.",
+);
+pub(super) const ACCESS_LOG_DROPPED: Family = family(
+    "gateway_access_log_dropped_total",
+    &[],
+    "Access-log lines that were not written: the queue was full or the disk refused.",
+);
+pub(super) const PANICS: Family = family("gateway_panics_total", &[], "Panics that were caught.");
+pub(super) const BUILD_INFO: Family = family("gateway_build_info", &["version"], "The version that runs; always 1.");
+
+impl Family {
+    /// A counter of this family, registered; `values` in the order of its labels.
+    pub(super) fn counter(&self, registry: &Registry, values: &[&str]) -> IntCounter {
+        let counter = IntCounter::with_opts(self.opts(values)).expect("names in the catalogue are valid");
+        register(registry, counter.clone());
+        counter
+    }
+
+    /// A gauge of this family, registered.
+    pub(super) fn gauge(&self, registry: &Registry, values: &[&str]) -> IntGauge {
+        let gauge = IntGauge::with_opts(self.opts(values)).expect("names in the catalogue are valid");
+        register(registry, gauge.clone());
+        gauge
+    }
+
+    /// A histogram of this family, registered.
+    pub(super) fn histogram(&self, registry: &Registry, values: &[&str]) -> Histogram {
+        let opts = HistogramOpts::from(self.opts(values)).buckets(BUCKETS.to_vec());
+        let histogram = Histogram::with_opts(opts).expect("names and buckets in the catalogue are valid");
+        register(registry, histogram.clone());
+        histogram
+    }
+
+    fn opts(&self, values: &[&str]) -> Opts {
+        debug_assert_eq!(self.labels.len(), values.len(), "{}", self.name);
+        let labels: HashMap<String, String> = self
+            .labels
+            .iter()
+            .zip(values)
+            .map(|(&name, &value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Opts::new(self.name, self.help).const_labels(labels)
+    }
+}
+
+/// Shows a metric on the page. The caller has seen to it that there is none with these labels yet.
+pub(super) fn register(registry: &Registry, collector: impl Collector + 'static) {
+    if let Err(error) = registry.register(Box::new(collector)) {
+        // A metric that is not shown must not cost a request.
+        tracing::error!(%error, "a metric could not be registered");
+    }
+}
+
+/// Takes a metric off the page.
+pub(super) fn unregister(registry: &Registry, collector: impl Collector + 'static) {
+    if let Err(error) = registry.unregister(Box::new(collector)) {
+        tracing::error!(%error, "a metric could not be taken off the page");
+    }
+}

@@ -1,0 +1,153 @@
+//! What is counted of a route.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use prometheus::{Histogram, IntCounter, IntGauge, Registry};
+
+use super::{InFlight, catalogue};
+
+/// The closed list of the `method` label: what a client may invent is `other`.
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
+
+/// The closed list of the `status` label.
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
+
+/// Handles to the metrics of one route; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct RouteMetrics(Arc<Handles>);
+
+#[derive(Debug)]
+struct Handles {
+    registry: Registry,
+    name: Box<str>,
+    /// Made when first needed: most routes see three of these 48.
+    requests: [[OnceLock<IntCounter>; CLASSES.len()]; METHODS.len()],
+    duration: Histogram,
+    in_flight: IntGauge,
+    bytes_in: IntCounter,
+    bytes_out: IntCounter,
+}
+
+impl RouteMetrics {
+    pub(super) fn new(registry: &Registry, name: &str) -> Self {
+        Self(Arc::new(Handles {
+            registry: registry.clone(),
+            name: name.into(),
+            requests: [const { [const { OnceLock::new() }; CLASSES.len()] }; METHODS.len()],
+            duration: catalogue::REQUEST_DURATION.histogram(registry, &[name]),
+            in_flight: catalogue::REQUESTS_IN_FLIGHT.gauge(registry, &[name]),
+            bytes_in: catalogue::REQUEST_BYTES.counter(registry, &[name]),
+            bytes_out: catalogue::RESPONSE_BYTES.counter(registry, &[name]),
+        }))
+    }
+
+    /// A request is being served for as long as the answer of this is held.
+    pub fn in_flight(&self) -> InFlight {
+        InFlight::begin(&self.0.in_flight)
+    }
+
+    /// Counts a request that is over.
+    pub fn record(&self, method: &Method, status: StatusCode, duration: Duration, bytes_in: u64, bytes_out: u64) {
+        let handles = &*self.0;
+        let (method, class) = (method_index(method), class_index(status));
+        handles.requests[method][class]
+            .get_or_init(|| {
+                let labels = [&*handles.name, METHODS[method], CLASSES[class]];
+                catalogue::REQUESTS.counter(&handles.registry, &labels)
+            })
+            .inc();
+        handles.duration.observe(duration.as_secs_f64());
+        handles.bytes_in.inc_by(bytes_in);
+        handles.bytes_out.inc_by(bytes_out);
+    }
+}
+
+fn method_index(method: &Method) -> usize {
+    match *method {
+        Method::GET => 0,
+        Method::HEAD => 1,
+        Method::POST => 2,
+        Method::PUT => 3,
+        Method::PATCH => 4,
+        Method::DELETE => 5,
+        Method::OPTIONS => 6,
+        _ => METHODS.len() - 1,
+    }
+}
+
+fn class_index(status: StatusCode) -> usize {
+    match status.as_u16() / 100 {
+        class @ 1..=5 => usize::from(class) - 1,
+        _ => CLASSES.len() - 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Metrics;
+    use super::*;
+
+    #[test]
+    fn labels_come_from_closed_lists() {
+        for (method, label) in [
+            ("GET", "GET"),
+            ("HEAD", "HEAD"),
+            ("POST", "POST"),
+            ("PUT", "PUT"),
+            ("PATCH", "PATCH"),
+            ("DELETE", "DELETE"),
+            ("OPTIONS", "OPTIONS"),
+            ("TRACE", "other"),
+            ("get", "other"),
+            ("BREW", "other"),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(METHODS[method_index(&method)], label, "{method}");
+        }
+        for (status, label) in [
+            (100, "1xx"),
+            (101, "1xx"),
+            (200, "2xx"),
+            (399, "3xx"),
+            (429, "4xx"),
+            (504, "5xx"),
+            (600, "other"),
+            (999, "other"),
+        ] {
+            assert_eq!(CLASSES[class_index(StatusCode::from_u16(status).unwrap())], label);
+        }
+    }
+
+    #[test]
+    fn a_guard_counts_once() {
+        let metrics = Metrics::new();
+        let route = metrics.route("api");
+        let guards = [route.in_flight(), route.clone().in_flight()];
+        assert!(
+            metrics
+                .render()
+                .contains("gateway_requests_in_flight{route=\"api\"} 2\n")
+        );
+        drop(guards);
+        assert!(
+            metrics
+                .render()
+                .contains("gateway_requests_in_flight{route=\"api\"} 0\n")
+        );
+    }
+
+    #[test]
+    fn only_seen_combinations_are_shown() {
+        let metrics = Metrics::new();
+        let route = metrics.route("api");
+        assert!(!metrics.render().contains("gateway_requests_total"));
+        for _ in 0..3 {
+            route.record(&Method::POST, StatusCode::CREATED, Duration::ZERO, 1, 2);
+        }
+        let page = metrics.render();
+        assert_eq!(page.matches("gateway_requests_total{").count(), 1, "{page}");
+        assert!(page.contains("gateway_requests_total{method=\"POST\",route=\"api\",status=\"2xx\"} 3\n"));
+    }
+}
