@@ -1,6 +1,149 @@
 //! Text → typed file with spans → validated model. No sockets, no Pingora.
+//!
+//! [`load`] and [`parse`] report everything that is wrong at once; with a fault there is no model. The tables and keys
+//! are declared in `file/`, one element a file: type, default and doc comment make the reader, the reference
+//! ([`reference`]) and the schema for editors ([`schema`]).
 
+mod diagnostic;
+mod file;
 pub mod model;
+mod print;
+mod reader;
+mod reference;
+mod render;
+mod schema;
+mod secret;
+mod shape;
+mod substitute;
+mod suggest;
+mod syntax;
+mod table;
+mod text;
 pub mod units;
+mod validate;
+mod value;
+mod words;
 
-pub use model::Config;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+pub use self::diagnostic::Report;
+pub use self::model::Config;
+pub use self::reference::reference;
+pub use self::schema::schema;
+
+/// The largest file.
+const MAX_SIZE: usize = 4 * 1024 * 1024;
+
+/// A file without faults.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the file means.
+    pub config: Config,
+    /// Warnings only.
+    pub report: Report,
+    file: file::File,
+}
+
+/// Reads and checks a file, with the environment of the process. Relative paths in it are relative to its directory.
+///
+/// # Errors
+/// Everything that is wrong with the file, or why it cannot be read.
+pub fn load(path: &Path) -> Result<Loaded, Report> {
+    let name = path.display().to_string();
+    let text = read(path).map_err(|(message, help)| Report::of_file(&name, message, help))?;
+    let dir = path
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    parse(&name, &text, dir, &|name| std::env::var(name).ok())
+}
+
+/// Checks a text. `name`: what messages call it; `dir`: what relative paths in it are relative to; `env`: the value of an
+/// environment variable.
+///
+/// # Errors
+/// Everything that is wrong with the text.
+pub fn parse(name: &str, text: &str, dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Report> {
+    if text.len() > MAX_SIZE {
+        let (message, help) = too_large();
+        return Err(Report::of_file(name, message, help));
+    }
+    // Some editors begin a file with a byte order mark. Spans count from behind it.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (document, errors) = toml::de::DeTable::parse_recoverable(text);
+    let mut reader = reader::Reader::new(name, text, dir, env);
+    let start = diagnostic::Span::default();
+    let keys = reader::Keys::open::<file::File>(document.get_ref(), start, &mut reader);
+    let file = <file::File as table::Table>::take(&keys, &mut reader);
+    let mut report = reader.report;
+
+    let mut syntax = Report::new(name, text);
+    let reliable = syntax::report(text, &errors, &mut syntax);
+    if let Some(reliable) = reliable {
+        report.keep_before(reliable);
+    }
+    syntax
+        .diagnostics
+        .into_iter()
+        .for_each(|diagnostic| report.push(diagnostic));
+    let config = if reliable.is_none() {
+        validate::validate(&file, dir, &mut report)
+    } else {
+        None
+    };
+    report.sort();
+    match config {
+        Some(config) if report.errors() == 0 => Ok(Loaded { config, report, file }),
+        _ => Err(report),
+    }
+}
+
+/// The file with every default filled in: valid TOML that means the same, with secrets masked.
+#[must_use]
+pub fn print(loaded: &Loaded) -> String {
+    print::print(&loaded.file)
+}
+
+/// The text of a file, or what is wrong with it and the cure.
+fn read(path: &Path) -> Result<String, (String, String)> {
+    use std::io::ErrorKind;
+
+    let unreadable = |error: std::io::Error| {
+        let help = match error.kind() {
+            ErrorKind::NotFound => "name the file with `-c PATH`; `gateway demo` runs without one",
+            ErrorKind::PermissionDenied => "let the user that runs the gateway read it",
+            ErrorKind::IsADirectory => "name the file in it",
+            _ => "name another file with `-c PATH`",
+        };
+        let message = match error.kind() {
+            ErrorKind::NotFound => "there is no such file".to_owned(),
+            _ => format!("the file cannot be read: {error}"),
+        };
+        (message, help.to_owned())
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(MAX_SIZE as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() > MAX_SIZE {
+        return Err(too_large());
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        (
+            format!("the file is not UTF-8: byte {at}, in line {line}, begins no character"),
+            "save the file as UTF-8".to_owned(),
+        )
+    })
+}
+
+fn too_large() -> (String, String) {
+    (
+        "the file is larger than 4 MiB".to_owned(),
+        "routes with the same action can share one: `path` takes a list".to_owned(),
+    )
+}

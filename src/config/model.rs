@@ -239,4 +239,6 @@ pub struct Files {
     pub index: Box<str>,
     /// What a path without an extension answers with where there is no such file, relative to the root.
     pub spa_fallback: Option<Box<str>>,
+    /// The path that is looked for below the root.
+    pub rewrite: Option<Rewrite>,
 }

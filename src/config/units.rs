@@ -2,28 +2,70 @@
 
 use std::time::Duration;
 
+use super::shape::Kind;
+use super::suggest::{clip, closest};
+use super::text::{Fault, FromText};
+
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// Units of time, in milliseconds. A year is 365 days: nobody means leap seconds in a file.
+const TIMES: &[(&str, u64)] = &[
+    ("ms", 1),
+    ("s", SECOND),
+    ("min", MINUTE),
+    ("h", HOUR),
+    ("d", DAY),
+    ("w", 7 * DAY),
+    ("y", 365 * DAY),
+];
+
+/// Units of size, in bytes.
+const SIZES: &[(&str, u64)] = &[
+    ("B", 1),
+    ("KB", 1 << 10),
+    ("MB", 1 << 20),
+    ("GB", 1 << 30),
+    ("TB", 1 << 40),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
+
+/// What a rate may be per.
+const PERIODS: &[(&str, u64)] = &[("s", SECOND), ("min", MINUTE), ("h", HOUR), ("d", DAY)];
+
+/// The longest duration: far enough, and adding it to any instant cannot overflow.
+const MAX_TIME: u64 = 100 * 365 * DAY;
+
+/// The largest size: fits every signed and unsigned type that counts bytes.
+const MAX_SIZE: u64 = 1 << 62;
+
 /// Reads `"250ms"`, `"10s"`, `"5min"`, `"2h"`, `"7d"`, `"1y"`; a unit is required.
 ///
 /// # Errors
 /// What is wrong, with the units that exist.
-pub fn duration(_text: &str) -> Result<Duration, String> {
-    unimplemented!()
+pub fn duration(text: &str) -> Result<Duration, String> {
+    Duration::from_text(text).map_err(in_one)
 }
 
 /// Reads `"512B"`, `"16KB"`, `"100MB"`, `"1GB"` (powers of 1024; `KiB` is accepted too); a unit is required.
 ///
 /// # Errors
 /// What is wrong, with the units that exist.
-pub fn size(_text: &str) -> Result<u64, String> {
-    unimplemented!()
+pub fn size(text: &str) -> Result<u64, String> {
+    Size::from_text(text).map(|size| size.0).map_err(in_one)
 }
 
 /// Reads `"20%"` as a share between 0 and 1.
 ///
 /// # Errors
 /// What is wrong.
-pub fn percent(_text: &str) -> Result<f64, String> {
-    unimplemented!()
+pub fn percent(text: &str) -> Result<f64, String> {
+    Percent::from_text(text).map(|percent| percent.0).map_err(in_one)
 }
 
 /// How many in which time.
@@ -39,6 +81,320 @@ pub struct Rate {
 ///
 /// # Errors
 /// What is wrong, with the units that exist.
-pub fn rate(_text: &str) -> Result<Rate, String> {
-    unimplemented!()
+pub fn rate(text: &str) -> Result<Rate, String> {
+    Rate::from_text(text).map_err(in_one)
+}
+
+fn in_one(fault: Fault) -> String {
+    match fault.help {
+        Some(help) => format!("{}: {help}", fault.message),
+        None => fault.message,
+    }
+}
+
+impl FromText for Duration {
+    const KIND: Kind = Kind {
+        what: "a duration",
+        pattern: Some("^[0-9]+(ms|s|min|h|d|w|y)$"),
+        example: "10s",
+        substituted: true,
+    };
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        quantity(text, "a duration", TIMES, MAX_TIME).map(Self::from_millis)
+    }
+}
+
+/// A time after which something is given up: never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Timeout(pub(crate) Duration);
+
+impl FromText for Timeout {
+    const KIND: Kind = Kind {
+        what: "a duration above zero",
+        ..Duration::KIND
+    };
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let duration = Duration::from_text(text)?;
+        if duration.is_zero() {
+            return Err(Fault::new(format!("`{}` would be over at once", clip(text)))
+                .help("write how long it may take, for example `\"10s\"`; there is no word for endless"));
+        }
+        Ok(Self(duration))
+    }
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl FromText for Size {
+    const KIND: Kind = Kind {
+        what: "a size",
+        pattern: Some("^[0-9]+([KMGT]i?)?B$"),
+        example: "100MB",
+        substituted: true,
+    };
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        quantity(text, "a size", SIZES, MAX_SIZE).map(Self)
+    }
+}
+
+/// A share of the whole, between 0 and 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Percent(pub(crate) f64);
+
+impl FromText for Percent {
+    const KIND: Kind = Kind {
+        what: "a percentage",
+        pattern: Some("^[0-9]+(\\.[0-9]+)?%$"),
+        example: "20%",
+        substituted: true,
+    };
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let wrong = || {
+            Fault::new(format!("`{}` is not a percentage", clip(text)))
+                .help("write a number from 0 to 100 and `%`: `\"20%\"`")
+        };
+        let number = text.strip_suffix('%').ok_or_else(wrong)?;
+        if !number.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+            return Err(wrong());
+        }
+        let number: f64 = number.parse().map_err(|_| wrong())?;
+        if (0.0..=100.0).contains(&number) {
+            Ok(Self(number / 100.0))
+        } else {
+            Err(wrong())
+        }
+    }
+}
+
+impl FromText for Rate {
+    const KIND: Kind = Kind {
+        what: "a rate",
+        pattern: Some("^[0-9]+/(s|min|h|d)$"),
+        example: "10/s",
+        substituted: true,
+    };
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        const HELP: &str = "write how many per what: `\"10/s\"`, `\"5/min\"`, `\"100/h\"`, `\"1000/d\"`";
+        let wrong = || Fault::new(format!("`{}` is not a rate", clip(text))).help(HELP);
+        let (count, period) = text.split_once('/').ok_or_else(wrong)?;
+        if count.is_empty() || !count.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(wrong());
+        }
+        let count: u64 = count.parse().map_err(|_| wrong())?;
+        let Some((_, millis)) = PERIODS.iter().find(|(unit, _)| *unit == period) else {
+            let message = format!("`{}` is not a rate: there is no period `{}`", clip(text), clip(period));
+            return Err(Fault::new(message).help(period_help(count, period).unwrap_or_else(|| HELP.to_owned())));
+        };
+        if count == 0 {
+            return Err(Fault::new(format!(
+                "the rate `{}` can never be reached: it refuses every request",
+                clip(text)
+            ))
+            .help("write at least 1; to limit nothing, leave the limit out"));
+        }
+        Ok(Self {
+            count,
+            per: Duration::from_millis(*millis),
+        })
+    }
+}
+
+fn period_help(count: u64, period: &str) -> Option<String> {
+    let unit = match period {
+        "m" | "minute" | "minutes" => "min",
+        "sec" | "second" | "seconds" => "s",
+        "hour" | "hours" => "h",
+        "day" | "days" => "d",
+        _ => return None,
+    };
+    Some(format!("write `\"{count}/{unit}\"`"))
+}
+
+/// A whole number and its unit.
+fn quantity(text: &str, what: &str, units: &[(&str, u64)], max: u64) -> Result<u64, Fault> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let names: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
+    let all = format!("a whole number and one of the units {}", names.join(", "));
+    let wrong = |why: &str| Fault::new(format!("`{}` is not {what}{why}", clip(text)));
+    if number.is_empty() || unit.starts_with('.') {
+        return Err(wrong("").help(format!("write {all}")));
+    }
+    if unit.is_empty() {
+        let example = if units == TIMES { "s" } else { "MB" };
+        return Err(wrong(": the unit is missing").help(format!("write for example `\"{}{example}\"`", clip(number))));
+    }
+    let Some((_, factor)) = units.iter().find(|(name, _)| *name == unit) else {
+        let why = format!(": there is no unit `{}`", clip(unit));
+        let meant = match unit.trim() {
+            "m" | "minute" | "minutes" | "mins" if units == TIMES => Some("min"),
+            "sec" | "secs" | "second" | "seconds" if units == TIMES => Some("s"),
+            "hour" | "hours" | "hr" | "hrs" if units == TIMES => Some("h"),
+            "day" | "days" if units == TIMES => Some("d"),
+            "us" | "µs" | "ns" if units == TIMES => Some("ms"),
+            "k" | "K" | "kb" if units == SIZES => Some("KB"),
+            "m" | "M" | "mb" | "Mb" if units == SIZES => Some("MB"),
+            "g" | "G" | "gb" if units == SIZES => Some("GB"),
+            other => names
+                .iter()
+                .copied()
+                .find(|name| *name == other)
+                .or_else(|| closest(other, names.iter().copied())),
+        };
+        let fault = wrong(&why);
+        return Err(match meant {
+            Some("min") => fault.help(format!("minutes are `min`: `\"{}min\"`", clip(number))),
+            Some(meant) => fault.help(format!("did you mean `\"{}{meant}\"`?", clip(number))),
+            None => fault.help(format!("write {all}")),
+        });
+    };
+    let amount = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(*factor));
+    amount
+        .filter(|amount| *amount <= max)
+        .ok_or_else(|| wrong(": it is too large"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [
+            ("0s", 0),
+            ("250ms", 250),
+            ("10s", 10_000),
+            ("5min", 300_000),
+            ("2h", 7_200_000),
+            ("7d", 604_800_000),
+            ("1w", 604_800_000),
+            ("1y", 31_536_000_000),
+            ("100y", 3_153_600_000_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for (text, says) in [
+            ("", "whole number"),
+            ("s", "whole number"),
+            ("1.5s", "whole number"),
+            ("-1s", "whole number"),
+            ("10", "the unit is missing: write for example `\"10s\"`"),
+            ("5m", "minutes are `min`: `\"5min\"`"),
+            ("5 min", "minutes are `min`: `\"5min\"`"),
+            ("5 s", "did you mean `\"5s\"`?"),
+            ("5sec", "did you mean `\"5s\"`?"),
+            ("5parsecs", "no unit `parsecs`"),
+            ("101y", "too large"),
+            ("99999999999999999999s", "too large"),
+            ("18446744073709551615y", "too large"),
+        ] {
+            let error = duration(text).expect_err(text);
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0B", 0),
+            ("512B", 512),
+            ("16KB", 16_384),
+            ("16KiB", 16_384),
+            ("100MB", 104_857_600),
+            ("1GB", 1 << 30),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for (text, says) in [
+            ("100", "the unit is missing: write for example `\"100MB\"`"),
+            ("100m", "did you mean `\"100MB\"`?"),
+            ("100M", "did you mean `\"100MB\"`?"),
+            ("5kb", "did you mean `\"5KB\"`?"),
+            ("MB", "whole number"),
+            ("99999999TB", "too large"),
+        ] {
+            let error = size(text).expect_err(text);
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn percentages() {
+        assert_eq!(percent("20%"), Ok(0.2));
+        assert_eq!(percent("0%"), Ok(0.0));
+        assert_eq!(percent("100%"), Ok(1.0));
+        assert_eq!(percent("0.5%"), Ok(0.005));
+        for text in ["20", "%", "101%", "-1%", "nan%", "1e1%", "inf%", "+5%"] {
+            assert!(percent(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        let per = |count, seconds| {
+            Ok(Rate {
+                count,
+                per: Duration::from_secs(seconds),
+            })
+        };
+        assert_eq!(rate("10/s"), per(10, 1));
+        assert_eq!(rate("5/min"), per(5, 60));
+        assert_eq!(rate("100/h"), per(100, 3600));
+        assert_eq!(rate("1000/d"), per(1000, 86_400));
+        for (text, says) in [
+            ("0/s", "can never be reached"),
+            ("10", "how many per what"),
+            ("10/m", "write `\"10/min\"`"),
+            ("10/fortnight", "no period `fortnight`"),
+            ("/s", "is not a rate"),
+            ("1.5/s", "is not a rate"),
+            ("99999999999999999999/s", "is not a rate"),
+        ] {
+            let error = rate(text).expect_err(text);
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_is_never_zero() {
+        assert!(Timeout::from_text("0s").is_err());
+        assert_eq!(Timeout::from_text("1ms"), Ok(Timeout(Duration::from_millis(1))));
+    }
+
+    /// Editors check with the patterns, the gateway with its parser: they must not disagree about what is allowed.
+    #[test]
+    fn patterns_say_what_the_parsers_say() {
+        for text in [
+            "10s", "5m", "5min", "1KiB", "1KB", "10B", "x", "", "10", "1.5s", "20%", "0.5%", "10/s", "10/m",
+        ] {
+            let agree = |pattern: Option<&str>, parsed: bool| {
+                let pattern = regex::Regex::new(pattern.expect("pattern")).expect("expression");
+                assert_eq!(pattern.is_match(text), parsed, "{text} {pattern}");
+            };
+            agree(Duration::KIND.pattern, duration(text).is_ok());
+            agree(Size::KIND.pattern, size(text).is_ok());
+            agree(Percent::KIND.pattern, percent(text).is_ok());
+            agree(Rate::KIND.pattern, rate(text).is_ok());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC{0,30}", number in "[0-9.]{0,25}[a-zA-Z/%µ]{0,4}") {
+            for text in [&text, &number] {
+                let _ = (duration(text), size(text), percent(text), rate(text));
+            }
+        }
+    }
 }

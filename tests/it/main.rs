@@ -3,4 +3,3 @@
 mod config;
 mod scenario;
 mod support;
-mod tidy;

@@ -1,0 +1,71 @@
+//! The file as written: an element a file. The doc comments are the reference and the schema.
+
+pub(super) mod access_log;
+pub(super) mod action;
+pub(super) mod admin;
+pub(super) mod cache;
+pub(super) mod cors;
+pub(super) mod headers;
+pub(super) mod http;
+pub(super) mod log;
+pub(super) mod matching;
+pub(super) mod net;
+pub(super) mod policies;
+pub(super) mod rate_limit;
+pub(super) mod redis;
+pub(super) mod route;
+pub(super) mod server;
+pub(super) mod upstream;
+
+use self::access_log::AccessLog;
+use self::admin::Admin;
+use self::cache::Cache;
+use self::cors::Cors;
+use self::headers::Headers;
+use self::log::Log;
+use self::policies::Policies;
+use self::rate_limit::RateLimit;
+use self::redis::Redis;
+use self::route::Route;
+use self::server::Server;
+use self::upstream::Upstream;
+use super::table::table;
+use super::value::{Named, Tables};
+
+table! {
+    /// Everything that a file can say. Routes say which requests go where; the other tables are what routes use.
+    pub struct File {
+        /// Where clients connect, and the limits of what they send.
+        default server: Server = "{}",
+        /// The listener for operators: health and metrics.
+        default admin: Admin = "{}",
+        /// The gateway's own log, on standard error.
+        default log: Log = "{}",
+        /// One line for every request.
+        default access_log: AccessLog = "{}",
+        /// A store that several gateways share; without this table every store is in the process.
+        optional redis: Redis,
+        /// Applications that requests are sent to.
+        default upstream: Named<Upstream> = "{}",
+        /// Limits of how often something may be asked for.
+        default rate_limit: Named<RateLimit> = "{}",
+        /// What is done to the header fields of answers.
+        default headers: Named<Headers> = "{}",
+        /// Which other sites' pages may call an application.
+        default cors: Named<Cors> = "{}",
+        /// What is kept of an application's answers, and for how long.
+        default cache: Named<Cache> = "{}",
+        /// What routes do where they say nothing themselves. A key that a route sets replaces the one here.
+        default defaults: Policies = "{}",
+        /// Which requests go where. The most specific route wins: an exact host before a wildcard before any host, an
+        /// exact path before the longest prefix before a regular expression, then the route with more conditions, then
+        /// the one that stands first.
+        default route: Tables<Route> = "[]",
+    }
+    refuses {
+        tls: "TLS",
+        certificate: "TLS",
+        acme: "obtaining certificates",
+        auth: "authentication",
+    }
+}

@@ -1,0 +1,153 @@
+//! The policy keys of a route, which `[defaults]` has too.
+
+use ipnet::IpNet;
+
+use crate::config::shape::Kind;
+use crate::config::suggest::clip;
+use crate::config::table::table;
+use crate::config::text::{Fault, FromText, Name, Written};
+use crate::config::units::Size;
+use crate::config::value::{Either, Element, False, Field, Integer, List, Several};
+use crate::config::words::words;
+use crate::policy;
+
+/// The name of a policy, or `false` for none.
+pub(crate) type Choice = Either<False, Written<Name>>;
+
+table! {
+    /// What is asked of requests and done to answers, where a route says nothing.
+    pub struct Policies {
+        /// The headers policy: a name from `[headers.NAME]`, or `false` for none.
+        optional headers: Choice => "none",
+        /// The limits that a request is counted by: names from `[rate_limit.NAME]`.
+        optional rate_limit: List<Written<Name>> => "none",
+        /// Who may call from other sites: a name from `[cors.NAME]`, or `false` for nobody.
+        optional cors: Choice => "nobody",
+        /// What is kept of answers: a name from `[cache.NAME]`, or `false` for nothing.
+        optional cache: Choice => "nothing",
+        /// Whether answers are compressed for clients that can read it, or how: `{ types = […], min_length = "1KB" }`.
+        optional compress: Either<bool, Compress> => "`false`",
+        /// How many requests the route works on at a time; the others wait or are refused.
+        @planned optional concurrency: Integer<1, 1_000_000> => "any number",
+        /// The only networks or addresses that may use the route. Answered with 403.
+        optional allow: List<Written<IpNet>> => "everybody",
+        /// Whether requests are written to the access log.
+        optional access_log: bool => "`true`",
+        /// The largest request body. Answered with 413.
+        optional max_body: Written<Size> => "`max_body` of `[server]`",
+    }
+    refuses { auth: "authentication" }
+}
+
+impl Policies {
+    /// Takes over what is not set here. A value replaces the whole default, nothing is merged.
+    pub(crate) fn or(&self, defaults: &Self) -> Self {
+        let Self {
+            headers,
+            rate_limit,
+            cors,
+            cache,
+            compress,
+            concurrency,
+            allow,
+            access_log,
+            max_body,
+        } = self;
+        Self {
+            headers: either(headers, &defaults.headers),
+            rate_limit: either(rate_limit, &defaults.rate_limit),
+            cors: either(cors, &defaults.cors),
+            cache: either(cache, &defaults.cache),
+            compress: either(compress, &defaults.compress),
+            concurrency: either(concurrency, &defaults.concurrency),
+            allow: either(allow, &defaults.allow),
+            access_log: either(access_log, &defaults.access_log),
+            max_body: either(max_body, &defaults.max_body),
+        }
+    }
+}
+
+fn either<T: Element + Clone>(own: &Field<T>, default: &Field<T>) -> Field<T> {
+    match (own, default) {
+        (Field::Absent, Field::Given(value)) => Field::Given(crate::config::value::Spanned {
+            given: false,
+            ..value.clone()
+        }),
+        (Field::Absent, default) => default.clone(),
+        (own, _) => own.clone(),
+    }
+}
+
+table! {
+    /// How answers are compressed.
+    pub struct Compress {
+        /// Media types that are compressed: `type/subtype` or `type/*`.
+        optional types: Several<Written<MediaType>> => "text, scripts, JSON, XML, SVG and the like",
+        /// Answers known to be smaller stay as they are.
+        optional min_length: Written<Size> => "`1KB`",
+        /// The codings on offer, best first.
+        optional codings: Several<Coding> => "all of them",
+    }
+}
+
+words! {
+    /// A content coding.
+    pub enum Coding {
+        /// RFC 8878: fast and small.
+        Zstd = "zstd",
+        /// RFC 7932: smallest.
+        Brotli = "br",
+        /// RFC 1952: understood everywhere.
+        Gzip = "gzip",
+    }
+}
+
+impl From<Coding> for policy::Coding {
+    fn from(coding: Coding) -> Self {
+        match coding {
+            Coding::Zstd => Self::Zstd,
+            Coding::Brotli => Self::Brotli,
+            Coding::Gzip => Self::Gzip,
+        }
+    }
+}
+
+/// A media type without parameters, or a whole family of them.
+#[derive(Debug, Clone)]
+pub(crate) struct MediaType(pub(crate) Box<str>);
+
+impl FromText for MediaType {
+    const KIND: Kind = Kind {
+        what: "a media type",
+        pattern: Some("^[^/ ;]+/[^/ ;]+$"),
+        example: "text/html",
+        substituted: true,
+    };
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let token =
+            |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b));
+        match text.split_once('/') {
+            Some((kind, subtype)) if token(kind) && (token(subtype) || subtype == "*") => {
+                Ok(Self(text.to_ascii_lowercase().into()))
+            }
+            _ => Err(Fault::new(format!("`{}` is not a media type", clip(text)))
+                .help("write `type/subtype` or `type/*`, without parameters: `\"text/html\"`")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_types() {
+        for text in ["text/html", "text/*", "application/vnd.api+json", "Text/HTML"] {
+            assert!(MediaType::from_text(text).is_ok(), "{text}");
+        }
+        for text in ["", "text", "text/", "*/*", "text/html; charset=utf-8", "a/b/c"] {
+            assert!(MediaType::from_text(text).is_err(), "{text}");
+        }
+    }
+}

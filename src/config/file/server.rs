@@ -1,0 +1,47 @@
+//! `[server]`
+
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+
+use crate::config::table::table;
+use crate::config::text::Written;
+use crate::config::units::{Size, Timeout};
+use crate::config::value::{Integer, List, Several};
+
+table! {
+    /// Where clients connect, and the limits of what they send.
+    pub struct Server {
+        /// The addresses to listen on, for clear text.
+        default listen: Several<Written<SocketAddr>> = "[\"0.0.0.0:8080\"]",
+        /// Worker threads.
+        optional threads: Integer<1, 1024> => "the number of cores",
+        /// Whose `X-Forwarded-For` and `Forwarded` are believed: networks or addresses of the proxies in front of the
+        /// gateway. By default nobody's.
+        default trusted_proxies: List<Written<IpNet>> = "[]",
+        /// The largest request body; a route can set its own. Answered with 413.
+        default max_body: Written<Size> = "\"100MB\"",
+        /// The largest request head, from the request line to the empty line. Answered with 431.
+        default max_header_size: Written<Size> = "\"32KB\"",
+        /// The most header fields of a request. Answered with 431.
+        default max_header_count: Integer<1, 1000> = "100",
+        /// The longest request target. Answered with 414.
+        default max_uri_length: Written<Size> = "\"8KB\"",
+        /// The most client connections at a time.
+        default max_connections: Integer<1, 10_000_000> = "20000",
+        /// The most connections of one client address at a time (IPv6: of one /64). Trusted proxies are not counted.
+        default max_connections_per_client: Integer<1, 10_000_000> = "1000",
+        /// A request head must be complete within this time. Answered with 408.
+        default header_timeout: Written<Timeout> = "\"10s\"",
+        /// A request body must make progress within this time. Answered with 408.
+        default body_timeout: Written<Timeout> = "\"30s\"",
+        /// A client must take some of an answer within this time, or is dropped.
+        default write_timeout: Written<Timeout> = "\"60s\"",
+        /// A connection without a request is closed after this time.
+        default keepalive_timeout: Written<Timeout> = "\"75s\"",
+        /// How many requests one connection may carry before it is closed.
+        default keepalive_requests: Integer<1, 1_000_000_000> = "1000",
+        /// How long a graceful stop waits for requests in flight.
+        default shutdown_timeout: Written<Timeout> = "\"30s\"",
+    }
+}

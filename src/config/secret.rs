@@ -1,0 +1,125 @@
+//! Secrets: a text, usually from the environment, or the content of a file; never printed.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::marker::PhantomData;
+
+use toml::de::DeValue;
+
+use super::reader::{Node, Reader};
+use super::shape::{Kind, Shape};
+use super::substitute::escape;
+use super::suggest::clip;
+use super::table::table;
+use super::text::{Any, Fault, Written, quoted};
+use super::value::Element;
+
+/// No secret is longer.
+const MAX_LENGTH: u64 = 64 * 1024;
+
+/// What a kind of secret looks like.
+pub(crate) trait SecretText {
+    const EXAMPLE: &'static str;
+
+    /// # Errors
+    /// What is wrong, without quoting the secret.
+    fn check(text: &str) -> Result<(), Fault>;
+
+    /// What may be shown of it.
+    fn mask(text: &str) -> String;
+}
+
+/// A secret, checked. What it is stays here until something uses it.
+#[derive(Clone)]
+pub(crate) struct Secret<T> {
+    /// As it may be printed.
+    shown: String,
+    kind: PhantomData<T>,
+}
+
+impl<T> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+table! {
+    /// A secret in a file of its own.
+    pub struct SecretFile {
+        /// The file that holds the secret, relative to the directory of this file; white space at the end is left out.
+        required file: Written<Any>,
+    }
+}
+
+impl<T: SecretText> Element for Secret<T> {
+    fn shape() -> Shape {
+        let text = Kind {
+            what: "text",
+            pattern: None,
+            example: T::EXAMPLE,
+            substituted: true,
+        };
+        Shape::Either(vec![Shape::Text(text), SecretFile::shape()])
+    }
+
+    fn accepts(value: &DeValue<'_>) -> bool {
+        matches!(value, DeValue::String(_) | DeValue::Table(_))
+    }
+
+    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        let (text, shown) = match node.get_ref() {
+            DeValue::String(_) => {
+                let text = reader.text(node)?;
+                let shown = quoted(&escape(&T::mask(&text)));
+                (text, shown)
+            }
+            _ => {
+                let table = SecretFile::read(node, reader)?;
+                let file = table.file.given()?;
+                let text = match read_file(&reader.dir.join(&file.text)) {
+                    Ok(text) => text,
+                    Err(why) => {
+                        let message = format!("the secret in `{}` cannot be read: {why}", clip(&file.text));
+                        reader.error(
+                            file.span,
+                            message,
+                            "the path is relative to the directory of this file".to_owned(),
+                        );
+                        return None;
+                    }
+                };
+                (text, table.write())
+            }
+        };
+        if let Err(fault) = T::check(&text) {
+            reader.error(reader.span(node), fault.message, fault.help);
+            return None;
+        }
+        Some(Self {
+            shown,
+            kind: PhantomData,
+        })
+    }
+
+    fn write(&self) -> String {
+        self.shown.clone()
+    }
+}
+
+/// Reads a small regular file: a pipe or a device could keep the start waiting.
+fn read_file(path: &std::path::Path) -> Result<String, String> {
+    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is not a file".to_owned());
+    }
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    file.take(MAX_LENGTH + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| error.to_string())?;
+    if text.len() as u64 > MAX_LENGTH {
+        return Err("it is too large for a secret".to_owned());
+    }
+    Ok(text.trim_end().to_owned())
+}

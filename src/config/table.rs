@@ -1,0 +1,197 @@
+//! `table!`: one declaration of a table is its type, its reader, its part of the schema and of the reference.
+//!
+//! ```text
+//! table! {
+//!     /// What the table is for.
+//!     pub struct Example {
+//!         /// What the key is for; the doc comment is the reference.
+//!         required servers: List<Endpoint>,
+//!         optional host: Written<Host>,
+//!         optional threads: Integer<1, 64> => "the number of cores",
+//!         default timeout: Written<Timeout> = "\"10s\"",
+//!         @planned optional budget: Written<Percent>,
+//!         ..policies: Policies,
+//!     }
+//!     refuses { auth: "authentication" }
+//! }
+//! ```
+//!
+//! `@planned` before a key or before `pub struct`: checked, but not enforced yet, which the user is told. Enforcing it
+//! is removing the marker. `refuses`: keys of a later release that nobody must run without. `..field: Type` takes the
+//! keys of another table into this one.
+
+use super::diagnostic::Span;
+use super::reader::{Keys, Node, Reader, not_enforced};
+use super::shape::Description;
+use super::value::Element;
+
+/// What [`table!`] implements.
+pub(crate) trait Table: Element {
+    /// Whether the whole table is checked, but not enforced yet.
+    const PLANNED: bool;
+    /// Keys of a later release, each with what it is about.
+    const REFUSED: &'static [(&'static str, &'static str)];
+
+    fn description() -> Description;
+
+    /// Every key, in the order of declaration.
+    fn names() -> Vec<&'static str>;
+
+    /// Takes the values that belong to this table.
+    fn take(keys: &Keys<'_>, reader: &mut Reader<'_>) -> Self;
+
+    /// Every key with its value as TOML, in the order of declaration; keys that are absent are left out.
+    fn entries(&self) -> Vec<Entry>;
+}
+
+/// A key with its value, to be printed.
+pub(crate) struct Entry {
+    pub(crate) key: &'static str,
+    pub(crate) value: String,
+    /// Whether the file says so.
+    pub(crate) given: bool,
+}
+
+/// Reads a table node.
+pub(crate) fn read_table<T: Table>(node: Node<'_>, reader: &mut Reader<'_>) -> Option<T> {
+    let toml::de::DeValue::Table(table) = node.get_ref() else {
+        return None;
+    };
+    let span: Span = reader.span(node);
+    let keys = Keys::open::<T>(table, span, reader);
+    let value = T::take(&keys, reader);
+    if T::PLANNED {
+        let what = reader.table();
+        reader.report.push(not_enforced(span, &what));
+    }
+    Some(value)
+}
+
+/// `{ a = 1, b = 2 }`
+pub(crate) fn inline<T: Table>(table: &T) -> String {
+    let pairs: Vec<String> = table
+        .entries()
+        .iter()
+        .map(|entry| format!("{} = {}", entry.key, entry.value))
+        .collect();
+    if pairs.is_empty() {
+        "{}".to_owned()
+    } else {
+        format!("{{ {} }}", pairs.join(", "))
+    }
+}
+
+macro_rules! table {
+    (
+        $(#[doc = $doc:literal])*
+        $(@$status:ident)? pub struct $name:ident {
+            $(
+                $(#[doc = $key_doc:literal])*
+                $(@$key_status:ident)? $presence:ident $key:ident : $type:ty $(= $default:literal)? $(=> $or:literal)?
+            ),*
+            $(, ..$flat:ident : $flat_type:ty)?
+            $(,)?
+        }
+        $(refuses { $($refused:ident : $about:literal),* $(,)? })?
+    ) => {
+        $(#[doc = $doc])*
+        #[derive(Debug, Clone)]
+        pub(crate) struct $name {
+            $( $(#[doc = $key_doc])* pub(crate) $key: table!(@type $presence $type), )*
+            $( /// The keys of another table, written in this one.
+               pub(crate) $flat: $flat_type, )?
+        }
+
+        impl $crate::config::table::Table for $name {
+            const PLANNED: bool = table!(@planned $($status)?);
+            const REFUSED: &'static [(&'static str, &'static str)] = &[$($((stringify!($refused), $about)),*)?];
+
+            fn description() -> $crate::config::shape::Description {
+                let keys: Vec<$crate::config::shape::Key> = vec![$($crate::config::shape::Key {
+                    name: stringify!($key),
+                    doc: $crate::config::shape::joined(&[$($key_doc),*]),
+                    presence: table!(@presence $presence $($default)? $($or)?),
+                    planned: table!(@planned $($key_status)?),
+                    shape: <$type as $crate::config::value::Element>::shape(),
+                }),*];
+                $( let keys = [keys, <$flat_type as $crate::config::table::Table>::description().keys].concat(); )?
+                $crate::config::shape::Description {
+                    doc: $crate::config::shape::joined(&[$($doc),*]),
+                    planned: <Self as $crate::config::table::Table>::PLANNED,
+                    keys,
+                    refused: <Self as $crate::config::table::Table>::REFUSED,
+                }
+            }
+
+            fn names() -> Vec<&'static str> {
+                let names = vec![$(stringify!($key)),*];
+                $( let names = [names, <$flat_type as $crate::config::table::Table>::names()].concat(); )?
+                names
+            }
+
+            fn take(
+                keys: &$crate::config::reader::Keys<'_>,
+                reader: &mut $crate::config::reader::Reader<'_>,
+            ) -> Self {
+                Self {
+                    $( $key: table!(
+                        @read keys, reader, stringify!($key), table!(@planned $($key_status)?), $presence $($default)?
+                    ), )*
+                    $( $flat: <$flat_type as $crate::config::table::Table>::take(keys, reader), )?
+                }
+            }
+
+            fn entries(&self) -> Vec<$crate::config::table::Entry> {
+                let mut entries = Vec::new();
+                $( entries.extend(self.$key.entry(stringify!($key))); )*
+                $( entries.extend($crate::config::table::Table::entries(&self.$flat)); )?
+                entries
+            }
+        }
+
+        impl $crate::config::value::Element for $name {
+            fn shape() -> $crate::config::shape::Shape {
+                $crate::config::shape::Shape::Table(<Self as $crate::config::table::Table>::description())
+            }
+
+            fn accepts(value: &toml::de::DeValue<'_>) -> bool {
+                matches!(value, toml::de::DeValue::Table(_))
+            }
+
+            fn read(
+                node: $crate::config::reader::Node<'_>,
+                reader: &mut $crate::config::reader::Reader<'_>,
+            ) -> Option<Self> {
+                $crate::config::table::read_table(node, reader)
+            }
+
+            fn write(&self) -> String {
+                $crate::config::table::inline(self)
+            }
+        }
+    };
+
+    (@type required $type:ty) => { $crate::config::value::Field<$type> };
+    (@type optional $type:ty) => { $crate::config::value::Field<$type> };
+    (@type default $type:ty) => { $crate::config::value::Spanned<$type> };
+
+    (@planned) => { false };
+    (@planned planned) => { true };
+
+    (@presence required) => { $crate::config::shape::Presence::Required };
+    (@presence optional) => { $crate::config::shape::Presence::Optional(None) };
+    (@presence optional $or:literal) => { $crate::config::shape::Presence::Optional(Some($or)) };
+    (@presence default $default:literal) => { $crate::config::shape::Presence::Default($default) };
+
+    (@read $keys:ident, $reader:ident, $name:expr, $planned:expr, required) => {
+        $keys.required($name, $planned, $reader)
+    };
+    (@read $keys:ident, $reader:ident, $name:expr, $planned:expr, optional) => {
+        $keys.optional($name, $planned, $reader)
+    };
+    (@read $keys:ident, $reader:ident, $name:expr, $planned:expr, default $default:literal) => {
+        $keys.default($name, $default, $planned, $reader)
+    };
+}
+
+pub(crate) use table;

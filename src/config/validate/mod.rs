@@ -1,0 +1,130 @@
+//! From the file as written to the file as meant: names are resolved, defaults filled in, and what only shows when
+//! several values are seen together is judged.
+
+mod names;
+mod policies;
+mod route;
+mod server;
+mod tables;
+mod upstream;
+
+use std::path::Path;
+
+use self::names::Names;
+use super::diagnostic::{Diagnostic, Report, Span};
+use super::file::File;
+use super::model::Config;
+
+/// More routes than anybody writes by hand; the check for shadowed routes compares them with one another.
+const MAX_ROUTES: usize = 10_000;
+
+/// The smallest file that does something, for those whose file does nothing.
+const MINIMAL: &str = "a minimal file:\n\n[upstream.app]\nservers = [\"127.0.0.1:3000\"]\n\n[[route]]\nname = \"app\"\npath = \"/*\"\nupstream = \"app\"";
+
+/// What every check needs.
+pub(super) struct Checker<'a> {
+    /// What relative paths are relative to.
+    dir: &'a Path,
+    report: &'a mut Report,
+}
+
+impl Checker<'_> {
+    fn error(&mut self, span: Span, message: impl Into<String>, help: impl Into<Option<String>>) {
+        self.report.push(Diagnostic::error(span, message).help(help));
+    }
+
+    fn warning(&mut self, span: Span, message: impl Into<String>, help: impl Into<Option<String>>) {
+        self.report.push(Diagnostic::warning(span, message).help(help));
+    }
+}
+
+/// The names that routes can use.
+struct Known<'f> {
+    upstreams: Names<'f>,
+    headers: Names<'f>,
+    rate_limits: Names<'f>,
+    cors: Names<'f>,
+    caches: Names<'f>,
+}
+
+/// Makes the model; `None`: what is wrong has been reported, here or before.
+pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<Config> {
+    let checker = &mut Checker { dir, report };
+    let server = server::server(&file.server, checker);
+    let admin = server::admin(&file.admin, &file.server, checker);
+    let access_log = tables::access_log(&file.access_log, checker);
+    let upstreams: Vec<_> = file
+        .upstream
+        .0
+        .iter()
+        .map(|(name, upstream)| upstream::upstream(name, upstream, checker))
+        .collect();
+    let headers: Vec<_> = file
+        .headers
+        .0
+        .iter()
+        .map(|(_, headers)| tables::headers(headers, checker))
+        .collect();
+    file.cors.0.iter().for_each(|(_, cors)| tables::cors(cors, checker));
+    file.cache.0.iter().for_each(|(_, cache)| tables::cache(cache, checker));
+
+    let mut known = Known {
+        upstreams: Names::new("upstream", &file.upstream),
+        headers: Names::new("headers", &file.headers),
+        rate_limits: Names::new("rate_limit", &file.rate_limit),
+        cors: Names::new("cors", &file.cors),
+        caches: Names::new("cache", &file.cache),
+    };
+    let defaults = policies::compile(&file.defaults, &mut known, &headers, checker);
+    if file.route.given && file.route.0.len() > MAX_ROUTES {
+        let message = format!(
+            "there are {} routes: more than {MAX_ROUTES} are not supported",
+            file.route.0.len()
+        );
+        checker.error(
+            file.route.span,
+            message,
+            "routes with the same action can share one: `path` takes a list".to_owned(),
+        );
+        return None;
+    }
+    let routes: Vec<_> = file
+        .route
+        .0
+        .iter()
+        .map(|route| route::route(route, &defaults, server.max_body, &mut known, &headers, checker))
+        .collect();
+    route::unique_names(&file.route, checker);
+    route::reachable(&file.route, &routes, checker);
+    if file.route.0.is_empty() && checker.report.errors() == 0 {
+        checker.report.push(
+            Diagnostic::error(
+                None,
+                "there is no `[[route]]`: every request would be answered with 404",
+            )
+            .help(MINIMAL.to_owned()),
+        );
+    }
+    // With a fault, what a name was meant for may not be known: it could be the one that looks unused.
+    if checker.report.errors() > 0 {
+        return None;
+    }
+    let Known {
+        upstreams: a,
+        headers: b,
+        rate_limits: c,
+        cors: d,
+        caches: e,
+    } = known;
+    [a, b, c, d, e].iter().for_each(|names| names.warn_unused(checker));
+
+    Some(Config {
+        server,
+        admin,
+        log: tables::log(&file.log),
+        access_log,
+        upstreams: upstreams.into_iter().collect::<Option<_>>()?,
+        routes: routes.into_iter().collect::<Option<_>>()?,
+        default_headers: defaults.headers.flatten(),
+    })
+}

@@ -1,0 +1,122 @@
+//! The policy keys, of `[defaults]` and of a route.
+
+use std::sync::Arc;
+
+use super::{Checker, Known};
+use crate::config::file;
+use crate::config::file::policies::Choice;
+use crate::config::value::{Either, Field};
+use crate::policy::{AllowList, Compression, HeaderPolicy};
+
+/// What a table says about policies; `None`: nothing.
+pub(super) struct Compiled {
+    pub(super) headers: Option<Option<Arc<HeaderPolicy>>>,
+    pub(super) compress: Option<Option<Arc<Compression>>>,
+    pub(super) allow: Option<AllowList>,
+    pub(super) access_log: Option<bool>,
+    pub(super) max_body: Option<u64>,
+}
+
+pub(super) fn compile(
+    policies: &file::policies::Policies,
+    known: &mut Known<'_>,
+    named_headers: &[Arc<HeaderPolicy>],
+    checker: &mut Checker<'_>,
+) -> Compiled {
+    let file::policies::Policies {
+        headers,
+        rate_limit,
+        cors,
+        cache,
+        compress,
+        concurrency: _,
+        allow,
+        access_log,
+        max_body,
+    } = policies;
+
+    for (index, name) in rate_limit
+        .given()
+        .into_iter()
+        .flat_map(|names| names.0.iter().enumerate())
+    {
+        known.rate_limits.find_at(name, checker);
+        let twice = rate_limit
+            .given()
+            .is_some_and(|names| names.0[..index].iter().any(|other| other.text == name.text));
+        if twice {
+            checker.error(
+                name.span,
+                format!("`{}` is there twice", name.text),
+                "each request counts once: remove it".to_owned(),
+            );
+        }
+    }
+    if let Some(name) = chosen(cors).flatten() {
+        known.cors.find_at(&name, checker);
+    }
+    if let Some(name) = chosen(cache).flatten() {
+        known.caches.find_at(&name, checker);
+    }
+    if let Some(allow) = allow.given().filter(|allow| allow.0.is_empty()) {
+        checker.warning(
+            allow.span,
+            "an empty `allow` admits nobody",
+            "list networks, or leave the key out to admit everybody".to_owned(),
+        );
+    }
+    Compiled {
+        headers: chosen(headers).map(|name| {
+            let index = known.headers.find_at(&name?, checker)?;
+            named_headers.get(index).cloned()
+        }),
+        compress: compress.given().map(|compress| match &compress.value {
+            Either::First(false) => None,
+            Either::First(true) => Some(Arc::new(Compression::default())),
+            Either::Second(compress) => Some(Arc::new(compression(compress))),
+        }),
+        allow: allow
+            .given()
+            .map(|allow| AllowList::new(allow.0.iter().map(|network| network.value.value).collect())),
+        access_log: access_log.given().map(|access_log| access_log.value),
+        max_body: max_body.given().map(|max_body| max_body.value.value.0),
+    }
+}
+
+type NameAt = crate::config::value::Spanned<crate::config::text::Written<crate::config::text::Name>>;
+
+/// The name that was chosen, `Some(None)`: none by choice.
+fn chosen(field: &Field<Choice>) -> Option<Option<NameAt>> {
+    field.given().map(|choice| match &choice.value {
+        Either::First(_) => None,
+        Either::Second(name) => Some(crate::config::value::Spanned {
+            value: name.clone(),
+            span: choice.span,
+            given: choice.given,
+        }),
+    })
+}
+
+fn compression(compress: &file::policies::Compress) -> Compression {
+    let file::policies::Compress {
+        types,
+        min_length,
+        codings,
+    } = compress;
+    let mut compiled = Compression::default();
+    if let Some(types) = types.given() {
+        compiled.types = types.0.iter().map(|media| media.value.value.0.clone()).collect();
+    }
+    if let Some(min_length) = min_length.given() {
+        compiled.min_length = min_length.value.value.0;
+    }
+    if let Some(codings) = codings.given() {
+        compiled.codings.clear();
+        for coding in codings.0.iter().map(|coding| coding.value.into()) {
+            if !compiled.codings.contains(&coding) {
+                compiled.codings.push(coding);
+            }
+        }
+    }
+    compiled
+}

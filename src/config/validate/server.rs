@@ -1,0 +1,187 @@
+//! `[server]` and `[admin]`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::Checker;
+use crate::client::TrustedProxies;
+use crate::config::diagnostic::Diagnostic;
+use crate::config::file;
+use crate::config::model::{Admin, HeadLimits, Server};
+use crate::config::text::Written;
+use crate::config::units::Size;
+use crate::config::value::{Either, Spanned};
+
+pub(super) fn server(server: &file::server::Server, checker: &mut Checker<'_>) -> Server {
+    let file::server::Server {
+        listen,
+        threads,
+        trusted_proxies,
+        max_body,
+        max_header_size,
+        max_header_count,
+        max_uri_length,
+        max_connections,
+        max_connections_per_client,
+        header_timeout,
+        body_timeout,
+        write_timeout,
+        keepalive_timeout,
+        keepalive_requests,
+        shutdown_timeout,
+    } = server;
+
+    for (index, address) in listen.0.iter().enumerate() {
+        let earlier = listen.0[..index]
+            .iter()
+            .find(|earlier| collide(earlier.value.value, address.value.value));
+        if let Some(earlier) = earlier {
+            let message = format!(
+                "`{}` cannot be listened on: `{}` takes it already",
+                address.text, earlier.text
+            );
+            checker.report.push(
+                Diagnostic::error(address.span, message)
+                    .also(earlier.span, "takes it")
+                    .help("remove one of them".to_owned()),
+            );
+        }
+    }
+    for network in &trusted_proxies.0 {
+        if network.value.value.prefix_len() == 0 {
+            checker.warning(
+                network.span,
+                format!("`{}` believes everybody's `X-Forwarded-For`", network.text),
+                "clients can then claim any address: list the networks of the proxies in front of the gateway"
+                    .to_owned(),
+            );
+        }
+    }
+    let size = bounded("max_header_size", max_header_size, 1 << 10, 1 << 20, checker);
+    let uri = bounded("max_uri_length", max_uri_length, 1 << 8, 1 << 20, checker);
+    if max_uri_length.given && uri > size {
+        checker.error(
+            max_uri_length.span,
+            "`max_uri_length` can never be reached: it is larger than `max_header_size`",
+            "the request line is part of the head: raise `max_header_size` or lower this".to_owned(),
+        );
+    }
+    if max_connections_per_client.given && max_connections_per_client.0 > max_connections.0 {
+        checker.error(
+            max_connections_per_client.span,
+            "`max_connections_per_client` can never be reached: it is larger than `max_connections`",
+            "raise `max_connections` or lower this".to_owned(),
+        );
+    }
+
+    Server {
+        listen: listen.0.iter().map(|address| address.value.value).collect(),
+        threads: threads.given().map_or_else(cores, |threads| count(threads.value.0)),
+        trusted_proxies: TrustedProxies::new(trusted_proxies.0.iter().map(|network| network.value.value).collect()),
+        max_body: max_body.value.value.0,
+        head: HeadLimits {
+            size,
+            fields: count(max_header_count.0),
+            uri: uri.min(size),
+        },
+        max_connections: count(max_connections.0),
+        max_connections_per_client: count(max_connections_per_client.0.min(max_connections.0)),
+        header_timeout: header_timeout.value.value.0,
+        body_timeout: body_timeout.value.value.0,
+        write_timeout: write_timeout.value.value.0,
+        keepalive_timeout: keepalive_timeout.value.value.0,
+        keepalive_requests: u32::try_from(keepalive_requests.0).unwrap_or(u32::MAX),
+        shutdown_timeout: shutdown_timeout.value.value.0,
+    }
+}
+
+pub(super) fn admin(admin: &file::admin::Admin, server: &file::server::Server, checker: &mut Checker<'_>) -> Admin {
+    let file::admin::Admin { listen } = admin;
+    let Either::Second(address) = &listen.value else {
+        return Admin { listen: None };
+    };
+    if !address.value.ip().to_canonical().is_loopback() {
+        checker.error(
+            listen.span,
+            format!("`{}` would show the admin listener to others", address.text),
+            "away from loopback it needs a token, and tokens come with a later release: use `\"127.0.0.1:9900\"`, or a \
+             route with `serve = \"metrics\"` and `allow`"
+                .to_owned(),
+        );
+    } else if let Some(taken) = server
+        .listen
+        .0
+        .iter()
+        .find(|taken| collide(taken.value.value, address.value))
+    {
+        let message = format!(
+            "the admin listener cannot have `{}`: `listen` of `[server]` takes it",
+            address.text
+        );
+        let help = "give one of them another port, or write `listen = false` in `[admin]`".to_owned();
+        checker.report.push(
+            Diagnostic::error(listen.span, message)
+                .also(taken.span, "takes it")
+                .help(help),
+        );
+    }
+    Admin {
+        listen: Some(address.value),
+    }
+}
+
+/// Whether both cannot be listened on: the same address, or one of them is every address. Port 0 is any free port.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let every = |ip: IpAddr| ip.is_unspecified();
+    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
+    one.port() == other.port() && one.port() != 0 && (a == b || (a.is_ipv4() == b.is_ipv4() && (every(a) || every(b))))
+}
+
+/// A size that a buffer must be able to hold.
+fn bounded(key: &str, size: &Spanned<Written<Size>>, min: u64, max: u64, checker: &mut Checker<'_>) -> usize {
+    let bytes = size.value.value.0;
+    if !(min..=max).contains(&bytes) {
+        checker.error(
+            size.span,
+            format!("`{key}` must be between `{}` and `{}`", shown(min), shown(max)),
+            None,
+        );
+    }
+    usize::try_from(bytes.clamp(min, max)).unwrap_or(usize::MAX)
+}
+
+fn shown(bytes: u64) -> String {
+    match bytes {
+        bytes if bytes >= 1 << 20 => format!("{}MB", bytes >> 20),
+        bytes if bytes >= 1 << 10 => format!("{}KB", bytes >> 10),
+        bytes => format!("{bytes}B"),
+    }
+}
+
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_collide() {
+        for (one, other, expected) in [
+            ("0.0.0.0:80", "0.0.0.0:80", true),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("[::1]:80", "127.0.0.1:80", false),
+            ("[::]:80", "[::1]:80", true),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+        ] {
+            let (a, b) = (one.parse().expect("address"), other.parse().expect("address"));
+            assert_eq!((collide(a, b), collide(b, a)), (expected, expected), "{one} {other}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The smaller tables: logs, and the policies that routes name.
+
+use std::sync::Arc;
+
+use ::http::{HeaderName, HeaderValue};
+
+use super::Checker;
+use crate::config::file;
+use crate::config::file::cors::Origin;
+use crate::config::file::http::FieldName;
+use crate::config::file::log::LogFormat;
+use crate::config::model::{AccessLog, Log, LogTarget};
+use crate::config::text::{Pairs, Written};
+use crate::observe::access_log::Redaction;
+use crate::policy::HeaderPolicy;
+
+pub(super) fn log(log: &file::log::Log) -> Log {
+    let file::log::Log { level, format } = log;
+    Log {
+        level: level.text.clone(),
+        json: format.value == LogFormat::Json,
+    }
+}
+
+pub(super) fn access_log(log: &file::access_log::AccessLog, checker: &mut Checker<'_>) -> Option<AccessLog> {
+    let file::access_log::AccessLog {
+        enabled,
+        path,
+        format,
+        redact,
+    } = log;
+    let mut redaction = Redaction::default();
+    for entry in &redact.0 {
+        if let Err(message) = redaction.add(&entry.text) {
+            checker.error(entry.span, message, None);
+        }
+    }
+    if path.text.is_empty() {
+        checker.error(
+            path.span,
+            "`path` names no file",
+            "`\"-\"` is standard output; `enabled = false` switches it off".to_owned(),
+        );
+    }
+    let target = match path.text.as_str() {
+        "-" => LogTarget::Stdout,
+        path => LogTarget::File(checker.dir.join(path)),
+    };
+    enabled.value.then(|| AccessLog {
+        target,
+        format: format.value.value.clone(),
+        redact: redaction,
+    })
+}
+
+pub(super) fn headers(headers: &file::headers::Headers, checker: &mut Checker<'_>) -> Arc<HeaderPolicy> {
+    let file::headers::Headers {
+        preset,
+        content_security_policy,
+        set,
+        append,
+        remove,
+    } = headers;
+    names(set, "set", checker);
+    names(append, "append", checker);
+    for removed in &remove.0 {
+        let clash = set
+            .0
+            .iter()
+            .find(|(name, _)| name.value.value.0 == removed.value.value.0);
+        if let Some((name, _)) = clash {
+            checker.error(
+                removed.span,
+                format!("`{}` is both set and removed", removed.text),
+                format!("`set` replaces every `{}` already: leave it out of `remove`", name.text),
+            );
+        }
+    }
+    for (name, _) in &append.0 {
+        if set.0.iter().any(|(other, _)| other.value.value.0 == name.value.value.0) {
+            checker.error(
+                name.span,
+                format!("`{}` is both set and appended", name.text),
+                "give all its values in `append`, or one in `set`".to_owned(),
+            );
+        }
+    }
+    let pair = |name: &Written<FieldName>, value: &Written<HeaderValue>| (name.value.0.clone(), value.value.clone());
+    Arc::new(HeaderPolicy {
+        preset: preset.value.into(),
+        content_security_policy: content_security_policy
+            .given()
+            .map(|policy| policy.value.value.0.clone()),
+        set: set
+            .0
+            .iter()
+            .map(|(name, value)| pair(&name.value, &value.value))
+            .collect(),
+        append: append
+            .0
+            .iter()
+            .flat_map(|(name, values)| values.value.0.iter().map(move |value| pair(&name.value, &value.value)))
+            .collect(),
+        remove: remove.0.iter().map(|name| name.value.value.0.clone()).collect(),
+    })
+}
+
+/// Names that differ in case only are one name; the security policy has a key of its own.
+fn names<V>(pairs: &Pairs<FieldName, V>, key: &str, checker: &mut Checker<'_>) {
+    let mut seen: Vec<&HeaderName> = Vec::new();
+    for (name, _) in &pairs.0 {
+        let FieldName(field) = &name.value.value;
+        if *field == ::http::header::CONTENT_SECURITY_POLICY {
+            checker.error(
+                name.span,
+                format!("`{}` does not belong into `{key}`", name.text),
+                "write `content_security_policy = \"…\"`: so there are never two policies".to_owned(),
+            );
+        }
+        if seen.contains(&field) {
+            checker.error(
+                name.span,
+                format!("`{}` is there twice", name.text),
+                "upper and lower case are the same".to_owned(),
+            );
+        }
+        seen.push(field);
+    }
+}
+
+pub(super) fn cors(cors: &file::cors::Cors, checker: &mut Checker<'_>) {
+    let Some(origins) = cors.origins.given() else {
+        return;
+    };
+    let Some(any) = origins.0.iter().find(|origin| origin.value.value == Origin::Any) else {
+        return;
+    };
+    if cors.credentials.value {
+        checker.error(
+            any.span,
+            "`\"*\"` does not go with `credentials = true`",
+            "every site could act in the name of your users, and browsers refuse it: list the sites".to_owned(),
+        );
+    } else if origins.0.len() > 1 {
+        checker.error(
+            any.span,
+            "`\"*\"` is every site: the others are superfluous",
+            "write `[\"*\"]`, or list the sites".to_owned(),
+        );
+    }
+}
+
+pub(super) fn cache(cache: &file::cache::Cache, checker: &mut Checker<'_>) {
+    if let (Some(_), Some(unused)) = (cache.ttl.given(), cache.default_ttl.given()) {
+        checker.error(
+            unused.span,
+            "`default_ttl` is never used: `ttl` wins over everything",
+            "keep `ttl` to overrule the application, `default_ttl` for where it says nothing".to_owned(),
+        );
+    }
+}
