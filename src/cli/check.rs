@@ -35,7 +35,10 @@ impl Options {
 
 pub(super) fn run(path: &Path, options: &Options) -> u8 {
     let (report, printed) = match config::load(path) {
-        Ok(loaded) => (loaded.report, Some(loaded.printed)),
+        Ok(loaded) => {
+            let printed = config::print(&loaded);
+            (loaded.report, Some(printed))
+        }
         Err(report) => (report, None),
     };
     if options.format == Format::Json {

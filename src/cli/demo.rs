@@ -1,13 +1,16 @@
 //! `gateway demo`: the stand-in application, the gateway before it, and what to try.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use clap::Args;
+use tokio::net::TcpListener;
 
 use super::{BAD_ENVIRONMENT, run, say};
 use crate::config;
 use crate::demo;
+use crate::demo::Server;
 
 /// API replicas that the demo starts.
 const REPLICAS: usize = 3;
@@ -28,17 +31,17 @@ pub(super) fn run(options: &Options) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    let stand_in = match runtime.block_on(demo::StandIn::start(REPLICAS)) {
-        Ok(stand_in) => stand_in,
+    let (replicas, frontend) = match runtime.block_on(stand_in()) {
+        Ok(servers) => servers,
         Err(error) => return failed(&error),
     };
-    let text = demo::config(stand_in.api(), stand_in.web(), options.listen, options.admin);
+    let api: Vec<SocketAddr> = replicas.iter().map(Server::address).collect();
+    let web = frontend.address();
+    let text = demo::config(&api, web, options.listen, options.admin);
     match config::parse("demo.toml", &text, Path::new("."), &|_| None) {
         Ok(loaded) => {
-            let (api, web) = (stand_in.api().to_vec(), stand_in.web());
-            run::serve(loaded.config, move |gateway| {
-                let listen = *gateway.addresses().first()?;
-                Some(demo::tour(&api, web, listen, gateway.admin_address()))
+            run::serve(loaded.config, |gateway| {
+                Some(demo::tour(&api, web, *gateway.addresses().first()?, gateway.admin_address()?))
             })
         }
         Err(report) => {
@@ -48,7 +51,19 @@ pub(super) fn run(options: &Options) -> u8 {
     }
 }
 
-fn failed(error: &std::io::Error) -> u8 {
+/// The application on free ports: its replicas share their data, as they share a database in life.
+async fn stand_in() -> io::Result<(Vec<Server>, Server)> {
+    let options = demo::app::Options::default();
+    let mut replicas = Vec::new();
+    for replica in 1..=REPLICAS {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        replicas.push(demo::app::spawn(format!("replica-{replica}"), listener, options.clone())?);
+    }
+    let frontend = demo::frontend::spawn(TcpListener::bind("127.0.0.1:0").await?)?;
+    Ok((replicas, frontend))
+}
+
+fn failed(error: &io::Error) -> u8 {
     say(&format!("error: cannot start the stand-in application: {error}"));
     BAD_ENVIRONMENT
 }

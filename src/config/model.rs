@@ -1,5 +1,6 @@
 //! The file as meant: names resolved, defaults filled, values checked. What the runtime compiles.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -140,6 +141,13 @@ pub struct Address {
     pub weight: u32,
 }
 
+impl fmt::Display for Address {
+    /// As the file has it: its name in logs and metrics.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
 /// Limits of one attempt at an upstream.
 #[derive(Debug, Clone, Copy)]
 pub struct UpstreamTimeouts {
@@ -153,6 +161,8 @@ pub struct UpstreamTimeouts {
     pub write: Duration,
     /// An idle pooled connection is closed after this time.
     pub idle: Duration,
+    /// A tunnel in which nothing moves is closed after this time.
+    pub tunnel: Duration,
 }
 
 /// `health_check = { … }`

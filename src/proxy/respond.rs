@@ -10,7 +10,7 @@ use super::{Exchange, hygiene};
 use crate::admin;
 use crate::answer::{Answer, Reason, Rendered};
 use crate::files;
-use crate::policy::{Encoder, Recipient};
+use crate::route;
 use crate::runtime::Action;
 
 /// Writes an answer whose body is at hand.
@@ -49,8 +49,13 @@ pub(super) async fn files(session: &mut Session, exchange: &mut Exchange) -> Res
     let Action::Files(root) = &route.action else { return Ok(()) };
     let request = session.req_header();
     let raw = request.uri.path();
-    let path = exchange.path.as_deref().unwrap_or(raw);
-    let served = match files::open(root, &request.method, path, request.uri.query(), &request.headers).await {
+    let rewritten = root.rewrite.as_ref().map(|rewrite| rewrite.apply(raw));
+    let path = match rewritten.as_deref().map(route::normalise) {
+        Some(Ok(path)) => path,
+        Some(Err(_)) => return answer(session, exchange, &Answer::refuse(Reason::BadPath)).await,
+        None => exchange.path.as_deref().unwrap_or(raw).into(),
+    };
+    let served = match files::open(root, &request.method, &path, request.uri.query(), &request.headers).await {
         Ok(served) => served,
         Err(refused) => return answer(session, exchange, &refused).await,
     };
@@ -65,10 +70,6 @@ pub(super) async fn files(session: &mut Session, exchange: &mut Exchange) -> Res
     let Some(mut file) = served.body.filter(|_| !head_only) else {
         return session.write_response_header(Box::new(response), true).await;
     };
-    // The length is known, so nobody waits for a part: no flush after each.
-    if let Some(coding) = exchange.encoder.take().map(|encoder| encoder.coding()) {
-        exchange.encoder = Some(Encoder::new(coding, false));
-    }
     session.write_response_header(Box::new(response), false).await?;
     let truncated = |error| Error::because(ErrorType::InternalError, "reading a file", error);
     while let Some(chunk) = file.next_chunk().await.map_err(truncated)? {

@@ -33,6 +33,8 @@ table! {
         default read_timeout: Written<Timeout> = "\"60s\"",
         /// Between two writes of the request.
         default write_timeout: Written<Timeout> = "\"60s\"",
+        /// An upgraded connection (WebSocket) in which nothing moves is closed after this time.
+        default tunnel_timeout: Written<Timeout> = "\"1h\"",
         /// How often names in `servers` are resolved again.
         default resolve_interval: Written<Timeout> = "\"10s\"",
     }

@@ -281,15 +281,17 @@ fn rewrite(rewrite: &Spanned<file::action::Rewrite>, checker: &mut Checker<'_>) 
         );
         return None;
     }
-    let prefix = |text: &str| -> Box<str> { text.trim_end_matches('/').into() };
-    Some(Rewrite {
-        strip_prefix: strip_prefix.given().map(|path| prefix(&path.text)),
-        regex: regex
-            .given()
-            .zip(replace.given())
-            .map(|(regex, replace)| (regex.value.value.0.clone(), replace.text.as_str().into())),
-        add_prefix: add_prefix.given().map(|path| prefix(&path.text)),
-    })
+    let strip = strip_prefix.given().map(|path| path.text.as_str());
+    let add = add_prefix.given().map(|path| path.text.as_str());
+    let replaced = regex.given().zip(replace.given()).map(|(regex, replace)| (regex.text.as_str(), replace.text.as_str()));
+    match Rewrite::new(strip, replaced, add) {
+        Ok(rewrite) => Some(rewrite),
+        Err(error) => {
+            let help = error.help.unwrap_or_else(|| "the reference shows what `rewrite` takes".to_owned());
+            checker.error(rewrite.span, error.message, help);
+            None
+        }
+    }
 }
 
 fn files(files: &file::action::Files, rewrite: Option<Rewrite>, checker: &mut Checker<'_>) -> Option<Files> {

@@ -25,6 +25,7 @@ pub(super) fn upstream(
         first_byte_timeout,
         read_timeout,
         write_timeout,
+        tunnel_timeout,
         resolve_interval,
     } = upstream;
 
@@ -63,6 +64,7 @@ pub(super) fn upstream(
             read: read_timeout.value.value.0,
             write: write_timeout.value.value.0,
             idle: keepalive.value.value.0,
+            tunnel: tunnel_timeout.value.value.0,
         },
         resolve_interval: resolve_interval.value.value.0,
         attempts: if again { small(retry.attempts.0) } else { 1 },
