@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use deals247_gateway::config;
+use deals247_gateway::config::model::LogTarget;
+use deals247_gateway::config::{self, Config};
 use deals247_gateway::gateway::Gateway;
 use deals247_gateway::runtime::Registry;
 use tempfile::TempDir;
@@ -29,7 +30,20 @@ pub(crate) async fn start(text: &str) -> Running {
          [access_log]\npath = {:?}\n{rest}",
         directory.path().join("access.log")
     );
-    let config = parse(&text, directory.path());
+    run(parse(&text, directory.path()), directory).await
+}
+
+/// Starts a gateway from a whole file; its log goes where [`Running::log`] finds it.
+pub(crate) async fn start_whole(text: &str) -> Running {
+    let directory = tempfile::tempdir().expect("directory");
+    let mut config = parse(text, directory.path());
+    if let Some(log) = &mut config.access_log {
+        log.target = LogTarget::File(directory.path().join("access.log"));
+    }
+    run(config, directory).await
+}
+
+async fn run(config: Config, directory: TempDir) -> Running {
     let gateway = Gateway::start(config, Registry::new()).await.expect("a gateway");
     Running {
         address: gateway.addresses()[0],
@@ -40,7 +54,7 @@ pub(crate) async fn start(text: &str) -> Running {
 }
 
 /// Reads a configuration that must be good.
-pub(crate) fn parse(text: &str, directory: &Path) -> config::Config {
+pub(crate) fn parse(text: &str, directory: &Path) -> Config {
     match config::parse("test.toml", text, directory, &|_| None) {
         Ok(loaded) => loaded.config,
         Err(report) => panic!("{}", report.render_text(false)),
