@@ -1,0 +1,345 @@
+use std::collections::HashMap;
+use std::thread;
+
+use proptest::prelude::*;
+use proptest::strategy::Strategy as Generator;
+
+use super::{Strategy, *};
+use crate::balance::State;
+
+const CHECKED: Settings = Settings {
+    strategy: Strategy::RoundRobin,
+    health: Some(Thresholds {
+        unhealthy_after: 2,
+        healthy_after: 2,
+    }),
+};
+const UNCHECKED: Settings = Settings {
+    strategy: Strategy::RoundRobin,
+    health: None,
+};
+
+fn address(number: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 1000 + number))
+}
+
+fn member(number: u16, weight: u32) -> Member {
+    Member {
+        server: format!("server-{number}:80").into(),
+        address: address(number),
+        weight,
+    }
+}
+
+fn pool(settings: Settings, weights: &[u32]) -> Pool {
+    let pool = Pool::new("api".into(), settings);
+    pool.update(
+        (0..)
+            .zip(weights)
+            .map(|(number, &weight)| member(number, weight))
+            .collect(),
+    );
+    pool
+}
+
+fn ports(pool: &Pool, picks: usize, tried: &[SocketAddr]) -> Vec<u16> {
+    let port = |_| pool.pick(tried).unwrap().endpoint().address().port() - 1000;
+    (0..picks).map(port).collect()
+}
+
+fn fail(pool: &Pool, number: usize) -> Option<Transition> {
+    pool.observe(&pool.endpoints()[number], Outcome::Fail("status 500"), Instant::now())
+}
+
+fn pass(pool: &Pool, number: usize) -> Option<Transition> {
+    pool.observe(&pool.endpoints()[number], Outcome::Pass, Instant::now())
+}
+
+fn refuse(pool: &Pool, number: usize) -> Option<Transition> {
+    pool.connect_failed(&pool.endpoints()[number], Instant::now())
+}
+
+#[test]
+fn an_empty_pool_gives_nothing() {
+    let pool = pool(CHECKED, &[]);
+    assert!(pool.pick(&[]).is_none());
+    assert!(pool.pick(&[address(1)]).is_none());
+    assert_eq!(pool.usable(), 0);
+}
+
+#[test]
+fn picks_follow_the_weights() {
+    assert_eq!(
+        ports(&pool(UNCHECKED, &[5, 1, 1]), 14, &[]),
+        [0, 0, 1, 0, 2, 0, 0, 0, 0, 1, 0, 2, 0, 0]
+    );
+    assert_eq!(ports(&pool(UNCHECKED, &[1000, 1000]), 4, &[]), [0, 1, 0, 1]);
+}
+
+#[test]
+fn tried_servers_are_skipped_while_there_are_others() {
+    let pool = pool(UNCHECKED, &[5, 1, 1]);
+    assert!(!ports(&pool, 20, &[address(0)]).contains(&0));
+    assert_eq!(ports(&pool, 3, &[address(0), address(1)]), [2, 2, 2]);
+    assert!(pool.pick(&[address(0), address(1), address(2)]).is_some());
+}
+
+#[test]
+fn a_tried_address_is_skipped_under_every_name() {
+    let pool = pool(UNCHECKED, &[1, 1]);
+    let twin = Member {
+        address: address(0),
+        ..member(2, 1)
+    };
+    pool.update(vec![member(0, 1), twin, member(1, 1)]);
+    assert_eq!(pool.usable(), 3);
+    assert_eq!(ports(&pool, 4, &[address(0)]), [1, 1, 1, 1]);
+}
+
+#[test]
+fn leases_count() {
+    let pool = pool(UNCHECKED, &[1]);
+    let endpoint = Arc::clone(&pool.endpoints()[0]);
+    let first = pool.pick(&[]);
+    let second = pool.pick(&[]);
+    assert_eq!(endpoint.in_flight(), 2);
+    drop(first);
+    assert_eq!(endpoint.in_flight(), 1);
+    drop(second);
+    assert_eq!((endpoint.in_flight(), endpoint.picks()), (0, 2));
+}
+
+#[test]
+fn only_fit_servers_are_picked() {
+    let pool = pool(CHECKED, &[1, 1]);
+    assert_eq!(ports(&pool, 2, &[]), [0, 1]);
+    assert!(fail(&pool, 0).is_some());
+    assert_eq!(ports(&pool, 2, &[]), [1, 1]);
+    assert_eq!(ports(&pool, 1, &[address(1)]), [1], "the only fit one, although tried");
+    assert!(fail(&pool, 1).is_some());
+    assert!(pool.pick(&[]).is_none());
+    assert_eq!(pass(&pool, 0), None);
+    assert!(pool.pick(&[]).is_none());
+    assert!(pass(&pool, 0).is_some());
+    assert_eq!(ports(&pool, 2, &[]), [0, 0]);
+}
+
+#[test]
+fn requests_take_out_a_server_but_not_the_last() {
+    let pool = pool(CHECKED, &[1, 1]);
+    pass(&pool, 0);
+    pass(&pool, 1);
+    assert_eq!(refuse(&pool, 0), None);
+    assert_eq!(refuse(&pool, 0).map(|transition| transition.to), Some(State::Unhealthy));
+    for _ in 0..10 {
+        assert_eq!(refuse(&pool, 1), None);
+    }
+    assert_eq!(ports(&pool, 2, &[]), [1, 1]);
+    assert_eq!(pool.endpoints()[1].connect_failures(), 10);
+    assert!(fail(&pool, 1).is_some(), "one probe confirms what requests saw");
+    assert!(pool.pick(&[]).is_none());
+}
+
+#[test]
+fn a_connection_forgives() {
+    let pool = pool(CHECKED, &[1, 1]);
+    pass(&pool, 0);
+    for _ in 0..10 {
+        assert_eq!(refuse(&pool, 0), None);
+        pool.endpoints()[0].connected();
+    }
+    assert_eq!(pool.usable(), 2);
+}
+
+#[test]
+fn without_health_checks_every_server_is_always_fit() {
+    let pool = pool(UNCHECKED, &[1, 1]);
+    for _ in 0..10 {
+        assert_eq!(fail(&pool, 0), None);
+        assert_eq!(refuse(&pool, 0), None);
+    }
+    assert_eq!(ports(&pool, 2, &[]), [0, 1]);
+    assert_eq!(pool.endpoints()[0].connect_failures(), 10);
+}
+
+#[test]
+fn servers_that_stay_keep_their_state() {
+    let pool = pool(CHECKED, &[1, 1, 1]);
+    let before = pool.endpoints();
+    fail(&pool, 0);
+    let lease = pool.pick(&[]).unwrap();
+    assert_eq!(lease.endpoint().address(), address(1));
+    let change = pool.update(vec![member(3, 1), member(0, 2)]);
+    assert_eq!(change.joined.len(), 1);
+    assert_eq!(change.left.len(), 2);
+    let after = pool.endpoints();
+    assert!(Arc::ptr_eq(&before[0], &after[1]));
+    assert_eq!((after[1].weight(), after[1].state()), (2, State::Unhealthy));
+    assert_eq!(ports(&pool, 2, &[]), [3, 3]);
+    assert_eq!(lease.endpoint().in_flight(), 1, "requests of a removed server go on");
+}
+
+#[test]
+fn a_server_named_twice_has_both_shares() {
+    let pool = pool(UNCHECKED, &[]);
+    pool.update(vec![member(0, 1), member(1, 1), member(0, 1)]);
+    assert_eq!(pool.endpoints().len(), 2);
+    assert_eq!(ports(&pool, 3, &[]), [0, 1, 0]);
+}
+
+#[test]
+fn another_server_at_the_same_address_is_another() {
+    let pool = pool(CHECKED, &[1]);
+    fail(&pool, 0);
+    pool.update(vec![Member {
+        address: address(0),
+        ..member(1, 1)
+    }]);
+    assert_eq!(pool.endpoints()[0].state(), State::Unknown);
+}
+
+#[test]
+fn a_successor_has_the_same_servers() {
+    let old = pool(CHECKED, &[1, 1]);
+    fail(&old, 0);
+    let new = old.successor(CHECKED);
+    assert!(Arc::ptr_eq(&old.endpoints()[0], &new.endpoints()[0]));
+    assert_eq!(ports(&new, 2, &[]), [1, 1]);
+    pass(&new, 0);
+    pass(&new, 0);
+    new.update(vec![member(0, 1)]);
+    for _ in 0..10 {
+        assert_eq!(refuse(&old, 0), None, "the last one of the new pool");
+    }
+    new.update(vec![member(0, 1), member(1, 1)]);
+    fail(&new, 0);
+    fail(&new, 0);
+    // The verdict of the old one reaches the new one with its next result.
+    fail(&old, 1);
+    fail(&new, 1);
+    assert!(new.pick(&[]).is_none());
+
+    let unchecked = old.successor(UNCHECKED);
+    assert_eq!(unchecked.usable(), 2);
+    assert_eq!(unchecked.endpoints()[0].state(), State::Unknown);
+}
+
+#[test]
+fn the_hook_sees_the_new_servers() {
+    let pool = Arc::new(pool(UNCHECKED, &[1]));
+    let seen = Arc::new(AtomicUsize::new(0));
+    let (weak, sum) = (Arc::downgrade(&pool), Arc::clone(&seen));
+    pool.on_update(move || {
+        sum.fetch_add(weak.upgrade().unwrap().endpoints().len(), Relaxed);
+    });
+    pool.update(vec![member(0, 1), member(1, 1)]);
+    assert_eq!(seen.load(Relaxed), 2);
+}
+
+#[test]
+fn concurrent_picks_keep_the_proportions() {
+    let pool = pool(UNCHECKED, &[5, 2, 1]);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..8_000 {
+                    drop(pool.pick(&[]));
+                }
+            });
+        }
+    });
+    let endpoints = pool.endpoints();
+    let picks: Vec<u64> = endpoints.iter().map(|endpoint| endpoint.picks()).collect();
+    assert_eq!(picks, [20_000, 8_000, 4_000]);
+    assert!(endpoints.iter().all(|endpoint| endpoint.in_flight() == 0));
+}
+
+#[test]
+fn changes_while_picking_lose_nothing() {
+    let pool = pool(CHECKED, &[3, 1, 1]);
+    pass(&pool, 0);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..5_000 {
+                    assert!(pool.pick(&[address(1)]).is_some(), "server 0 is always fit");
+                }
+            });
+        }
+        for _ in 0..50 {
+            pool.update(vec![member(0, 1), member(2, 1)]);
+            fail(&pool, 1);
+            pool.update(vec![member(0, 3), member(1, 1), member(2, 1)]);
+            pass(&pool, 2);
+        }
+    });
+    assert!(pool.endpoints().iter().all(|endpoint| endpoint.in_flight() == 0));
+}
+
+/// What may happen to a pool, to compare it with what must hold.
+#[derive(Debug, Clone)]
+enum Event {
+    Update(Vec<(u16, u32)>),
+    Pass(usize),
+    Fail(usize),
+    Refuse(usize),
+    Pick,
+}
+
+fn event() -> impl Generator<Value = Event> {
+    prop_oneof![
+        proptest::collection::vec((0u16..6, 0u32..=1000), 0..6).prop_map(Event::Update),
+        (0usize..6).prop_map(Event::Pass),
+        (0usize..6).prop_map(Event::Fail),
+        (0usize..6).prop_map(Event::Refuse),
+        Just(Event::Pick),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_rotation_is_always_the_fit_servers(events in proptest::collection::vec(event(), 1..60)) {
+        let pool = pool(CHECKED, &[1, 1, 1]);
+        let mut identities = HashMap::new();
+        for event in events {
+            let endpoints = pool.endpoints();
+            let usable = pool.usable();
+            let now = Instant::now();
+            match event {
+                Event::Update(members) => {
+                    pool.update(members.into_iter().map(|(number, weight)| member(number, weight)).collect());
+                    let kept: HashMap<_, _> = pool.endpoints().iter().map(|e| (identity(e), Arc::as_ptr(e))).collect();
+                    for (key, endpoint) in &kept {
+                        if let Some(before) = identities.get(key) {
+                            prop_assert_eq!(before, endpoint, "a server that stays is the same one");
+                        }
+                    }
+                    identities = kept;
+                }
+                Event::Pass(number) => {
+                    endpoints.get(number).map(|endpoint| pool.observe(endpoint, Outcome::Pass, now));
+                    prop_assert!(pool.usable() >= usable);
+                }
+                Event::Fail(number) => {
+                    endpoints.get(number).map(|endpoint| pool.observe(endpoint, Outcome::Fail("x"), now));
+                    prop_assert!(pool.usable() <= usable);
+                }
+                Event::Refuse(number) => {
+                    endpoints.get(number).map(|endpoint| pool.connect_failed(endpoint, now));
+                    prop_assert!(pool.usable() <= usable);
+                    prop_assert!(pool.usable() > 0 || usable == 0, "requests took out the last server");
+                }
+                Event::Pick => {
+                    let lease = pool.pick(&[address(0)]);
+                    prop_assert_eq!(lease.is_some(), usable > 0);
+                    if let Some(lease) = lease {
+                        prop_assert!(lease.endpoint().state().is_usable());
+                        prop_assert!(usable == 1 || lease.endpoint().address() != address(0));
+                    }
+                }
+            }
+            let fit = pool.endpoints().iter().filter(|endpoint| endpoint.state().is_usable()).count();
+            prop_assert_eq!(pool.usable(), fit);
+        }
+    }
+}
