@@ -41,7 +41,7 @@ pub async fn resolve_once(upstream: &Upstream, pool: &Pool) {
 /// Keeps the names of the upstream resolved until `shutdown` is true or its sender gone. To be started after
 /// [`resolve_once`]: it begins with the addresses that the pool has. Returns at once where no server is a name.
 pub async fn run(upstream: Upstream, pool: Arc<Pool>, shutdown: watch::Receiver<bool>) {
-    run_by(upstream, pool, shutdown, system).await;
+    run_by(upstream, pool, shutdown, system, LOOKUP_LIMIT).await;
 }
 
 type Answer = io::Result<Vec<SocketAddr>>;
@@ -73,6 +73,7 @@ async fn run_by(
     pool: Arc<Pool>,
     mut shutdown: watch::Receiver<bool>,
     lookup: impl Fn(Box<str>, u16) -> Lookup,
+    limit: Duration,
 ) {
     let mut servers = servers(&upstream, &pool);
     for server in servers.iter_mut().filter(|server| server.addresses.is_empty()) {
@@ -84,7 +85,7 @@ async fn run_by(
         let lookup = lookup(server.host.clone(), server.port);
         async move {
             sleep(wait).await;
-            (index, in_time(lookup).await)
+            (index, in_time(lookup, limit).await)
         }
         .boxed()
     };
@@ -111,7 +112,7 @@ async fn run_by(
             // The thread that looks up cannot be stopped. Waiting for it, and not starting another, bounds them.
             Event::Late(lookup) => {
                 rounds.push(async move { (index, Event::Answer(lookup.await)) }.boxed());
-                server.learn(&upstream.name, Err(late(LOOKUP_LIMIT)))
+                server.learn(&upstream.name, Err(late(limit)))
             }
         };
         if changed {
@@ -128,8 +129,8 @@ enum Event {
     Late(Lookup),
 }
 
-async fn in_time(mut lookup: Lookup) -> Event {
-    match timeout(LOOKUP_LIMIT, &mut lookup).await {
+async fn in_time(mut lookup: Lookup, limit: Duration) -> Event {
+    match timeout(limit, &mut lookup).await {
         Ok(answer) => Event::Answer(answer),
         Err(_) => Event::Late(lookup),
     }

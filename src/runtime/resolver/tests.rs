@@ -1,6 +1,8 @@
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::*;
@@ -176,7 +178,13 @@ async fn names_are_followed_until_shutdown() {
     resolve_once_by(&upstream, &pool, script.lookup()).await;
     let first = Arc::clone(&pool.endpoints()[0]);
     let (stop, shutdown) = watch::channel(false);
-    let task = tokio::spawn(run_by(upstream, Arc::clone(&pool), shutdown, script.lookup()));
+    let task = tokio::spawn(run_by(
+        upstream,
+        Arc::clone(&pool),
+        shutdown,
+        script.lookup(),
+        LOOKUP_LIMIT,
+    ));
     until("the second address", || pool.endpoints().len() == 2).await;
     until("the end of the script", || script.left() == 1).await;
     assert_eq!(
@@ -203,10 +211,51 @@ async fn a_name_that_appears_later_gets_its_servers() {
     resolve_once_by(&upstream, &pool, script.lookup()).await;
     assert_eq!(addresses(&pool), ["127.0.0.1:1"]);
     let (stop, shutdown) = watch::channel(false);
-    let task = tokio::spawn(run_by(upstream, Arc::clone(&pool), shutdown, script.lookup()));
+    let task = tokio::spawn(run_by(
+        upstream,
+        Arc::clone(&pool),
+        shutdown,
+        script.lookup(),
+        LOOKUP_LIMIT,
+    ));
     until("the address", || addresses(&pool) == ["10.0.0.1:5000", "127.0.0.1:1"]).await;
     drop(stop);
     task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_look_up_that_hangs_is_not_started_twice_and_its_answer_is_taken() {
+    let upstream = upstream(&[("app:5000", 1)]);
+    let pool = pool();
+    let started = Arc::new(AtomicUsize::new(0));
+    let answers = Arc::new(Notify::new());
+    let (count, wait) = (Arc::clone(&started), Arc::clone(&answers));
+    let lookup = move |_: Box<str>, port| {
+        let (count, wait) = (Arc::clone(&count), Arc::clone(&wait));
+        async move {
+            count.fetch_add(1, SeqCst);
+            wait.notified().await;
+            Ok(answer(&["10.0.0.1"], port))
+        }
+        .boxed()
+    };
+    let known = vec![Member {
+        server: "app:5000".into(),
+        address: SocketAddr::from(([10, 0, 0, 9], 5000)),
+        weight: 1,
+    }];
+    pool.update(known);
+    let (_stop, shutdown) = watch::channel(false);
+    let limit = Duration::from_millis(5);
+    let task = tokio::spawn(run_by(upstream, Arc::clone(&pool), shutdown, lookup, limit));
+    until("the look-up", || started.load(SeqCst) == 1).await;
+    sleep(20 * limit).await; // long enough for a second one, if there were one
+    assert_eq!(started.load(SeqCst), 1);
+    assert_eq!(addresses(&pool), ["10.0.0.9:5000"]);
+    answers.notify_one();
+    until("the late answer", || addresses(&pool) == ["10.0.0.1:5000"]).await;
+    until("the next look-up", || started.load(SeqCst) == 2).await;
+    task.abort();
 }
 
 #[tokio::test]
