@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::admin;
+use crate::balance::Endpoint;
 use crate::config::Config;
 use crate::edge::{self, BindError, Caps, Edge, Gate, Responder};
 use crate::proxy::{GateSide, Proxy};
@@ -172,12 +173,8 @@ async fn prepare(live: &Live) {
     }
 }
 
-/// Shows a server's health in its metric.
-fn health_hook(upstream: &Arc<Upstream>) -> impl Fn(&crate::balance::Endpoint, bool) + Send + Sync + 'static {
+/// Shows what the probes find.
+fn health_hook(upstream: &Arc<Upstream>) -> impl Fn(&Endpoint, bool) + Send + Sync + 'static {
     let upstream = Arc::clone(upstream);
-    move |endpoint, healthy| {
-        if let Some(metrics) = upstream.server_metrics(endpoint.server()) {
-            metrics.set_healthy(healthy);
-        }
-    }
+    move |endpoint, _healthy| upstream.show_health(endpoint)
 }

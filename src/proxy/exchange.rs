@@ -41,6 +41,8 @@ pub struct Exchange {
 #[derive(Default)]
 pub(super) struct Attempt {
     pub(super) lease: Option<Lease>,
+    /// Counts it while it lasts.
+    pub(super) in_flight: Option<InFlight>,
     /// Servers that could not be reached.
     pub(super) tried: Vec<SocketAddr>,
     pub(super) count: u32,

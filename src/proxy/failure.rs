@@ -1,11 +1,14 @@
 //! What went wrong, what may be tried again, and what the client is told.
 
+use std::time::Instant;
+
 use pingora::prelude::{Error, ErrorSource, ErrorType};
 use pingora::proxy::Session;
 
 use super::Exchange;
 use crate::answer::Reason;
 use crate::observe::metrics::FailureKind;
+use crate::runtime::prober;
 
 impl Exchange {
     /// No connection: nothing was sent, so any request may try another server.
@@ -15,7 +18,12 @@ impl Exchange {
         let mut retry = false;
         if let (Some(upstream), Some(lease)) = (self.upstream().cloned(), self.attempt.lease.take()) {
             let endpoint = lease.endpoint();
-            upstream.pool.connect_failed(endpoint, std::time::Instant::now());
+            if !is_our_own(&error)
+                && let Some(transition) = upstream.pool.connect_failed(endpoint, Instant::now())
+            {
+                prober::announce(endpoint, transition);
+                upstream.show_health(endpoint);
+            }
             self.attempt.tried.push(endpoint.address());
             retry = self.attempt.count < upstream.attempts;
             if retry {
@@ -95,6 +103,15 @@ impl Exchange {
         }
         reason
     }
+}
+
+/// The gateway itself is out of descriptors, ports or memory: no server is to blame.
+fn is_our_own(error: &Error) -> bool {
+    const OWN: [i32; 5] = [rustix::io::Errno::MFILE.raw_os_error(), rustix::io::Errno::NFILE.raw_os_error(),
+        rustix::io::Errno::NOBUFS.raw_os_error(), rustix::io::Errno::NOMEM.raw_os_error(),
+        rustix::io::Errno::ADDRNOTAVAIL.raw_os_error()];
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    cause.and_then(std::io::Error::raw_os_error).is_some_and(|code| OWN.contains(&code))
 }
 
 fn is_timeout(error: &Error) -> bool {

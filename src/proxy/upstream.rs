@@ -27,6 +27,7 @@ impl Exchange {
         let endpoint = lease.endpoint();
         if let Some(metrics) = upstream.server_metrics(endpoint.server()) {
             metrics.picked();
+            self.attempt.in_flight = Some(metrics.in_flight());
         }
         let mut peer = Box::new(HttpPeer::new(endpoint.address(), false, String::new()));
         let timeouts = &upstream.timeouts;
@@ -50,7 +51,9 @@ impl Exchange {
 
     pub(super) fn connected(&mut self, reused: bool) {
         if let (Some(upstream), Some(lease)) = (self.upstream(), &self.attempt.lease) {
-            lease.endpoint().connected();
+            if !reused {
+                lease.endpoint().connected();
+            }
             if let Some(metrics) = upstream.server_metrics(lease.endpoint().server()) {
                 metrics.connected(reused);
             }

@@ -8,7 +8,7 @@ use http::HeaderValue;
 
 use super::Registry;
 use crate::answer::Answer;
-use crate::balance::Pool;
+use crate::balance::{Endpoint, Pool};
 use crate::config::model::{self, Config};
 use crate::observe::access_log::{AccessLog, Format, Redaction};
 use crate::observe::metrics::{RouteMetrics, ServerMetrics, UNROUTED, UpstreamMetrics};
@@ -121,6 +121,15 @@ impl Upstream {
             metrics: metrics.upstream(&model.name),
             servers,
             model,
+        }
+    }
+
+    /// Shows in its metric whether a server of the file is fit at any of its addresses.
+    pub fn show_health(&self, endpoint: &Endpoint) {
+        let same = |other: &&Arc<Endpoint>| other.server() == endpoint.server();
+        let fit = self.pool.endpoints().iter().filter(same).any(|other| other.state().is_usable());
+        if let Some(metrics) = self.server_metrics(endpoint.server()) {
+            metrics.set_healthy(fit);
         }
     }
 
