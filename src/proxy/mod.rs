@@ -151,6 +151,9 @@ impl ProxyHttp for Proxy {
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
+        if self.live.registry.is_draining() {
+            session.set_keepalive(None);
+        }
         exchange.deliver(session, response);
         Ok(())
     }

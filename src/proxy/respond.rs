@@ -34,6 +34,9 @@ pub(super) async fn answer(session: &mut Session, exchange: &mut Exchange, answe
         response.remove_header(&header::TRANSFER_ENCODING);
         response.insert_header(header::CONTENT_LENGTH, body.as_ref().map_or(0, Bytes::len))?;
     }
+    if exchange.live.registry.is_draining() {
+        session.set_keepalive(None);
+    }
     let head_only = session.req_header().method == Method::HEAD;
     let body = body.filter(|body| !body.is_empty() && !head_only);
     session.write_response_header(Box::new(response), body.is_none()).await?;

@@ -73,7 +73,7 @@ async fn metrics_count_and_prometheus_accepts_them() {
     assert_eq!(gateway.metric("gateway_requests_in_flight{route=\"api\"}").await, 0.0);
 
     let text = gateway.get("/metrics").await;
-    assert_eq!(text.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(text.header("content-type"), Some("text/plain; version=0.0.4"));
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

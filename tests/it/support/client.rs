@@ -167,6 +167,11 @@ pub(crate) async fn ask(address: SocketAddr, request: impl AsRef<[u8]>) -> Respo
     connection.response(request.starts_with(b"HEAD ")).await.expect("an answer")
 }
 
+/// `GET path` of the admin listener.
+pub(crate) async fn admin(address: SocketAddr, path: &str) -> Response {
+    ask(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n")).await
+}
+
 /// `GET path`, with `Host: site.test` and further field lines.
 pub(crate) async fn get(address: SocketAddr, path: &str, fields: &str) -> Response {
     ask(address, format!("GET {path} HTTP/1.1\r\nHost: site.test\r\n{fields}\r\n")).await

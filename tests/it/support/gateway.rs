@@ -20,11 +20,12 @@ pub(crate) struct Running {
     directory: TempDir,
 }
 
-/// Starts a gateway. The text needs no `[server] listen`, `[admin]` or `[access_log]`: lines of a `[server]` table may be
-/// given first, before the first `[`.
+/// Starts a gateway. The text needs no `[server] listen`, `[admin]` or `[access_log]`: further lines of the `[server]`
+/// table may be given first, before the first table.
 pub(crate) async fn start(text: &str) -> Running {
     let directory = tempfile::tempdir().expect("directory");
-    let (server, rest) = text.split_at(text.find('[').filter(|at| !text[..*at].trim().is_empty()).unwrap_or(0));
+    let tables = if text.starts_with('[') { 0 } else { text.find("\n[").expect("a table") };
+    let (server, rest) = text.split_at(tables);
     let text = format!(
         "[server]\nlisten = [\"127.0.0.1:0\"]\nthreads = 2\n{server}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
          [access_log]\npath = {:?}\n{rest}",
@@ -89,7 +90,7 @@ impl Running {
 
     /// The value of a metric with these labels, as it stands in the text; 0 where it is not there.
     pub(crate) async fn metric(&self, name_and_labels: &str) -> f64 {
-        let text = client::get(self.admin, "/metrics", "").await;
+        let text = client::admin(self.admin, "/metrics").await;
         assert_eq!(text.status, 200);
         let line = text.text().lines().find_map(|line| line.strip_prefix(name_and_labels)?.strip_prefix(' ')).map(str::to_owned);
         line.map_or(0.0, |value| value.parse().expect("a number"))
