@@ -1,0 +1,59 @@
+# Every target installs what it lacks (Debian, Ubuntu; as root or with sudo), says so, and is quiet when it lacks nothing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: run test check fmt lint audit bench doc setup help
+
+export PATH := $(HOME)/.cargo/bin:$(CURDIR)/target/tools:$(PATH)
+
+NEED := @.ci/need
+ARGS ?=
+BENCH ?=
+PEERS ?= nginx,haproxy
+SCENARIOS ?= quick
+ROUNDS ?= 5
+
+run: ## serve a site: three stand-in replicas of Deals247 with the gateway before them (ARGS=… goes to `gateway demo`)
+	$(NEED) rust build
+	@[ -x target/release/gateway ] || echo "Building the release binary: some minutes, the first time."
+	cargo run --locked --release --quiet -- demo $(ARGS)
+
+test: ## run every test
+	$(NEED) rust build promtool
+	cargo test --locked
+
+check: fmt lint audit ## formatting, lints, dependencies
+
+fmt: ## is everything formatted?
+	$(NEED) rust rustfmt
+	cargo fmt --check
+
+lint: ## clippy; a warning is an error here
+	$(NEED) rust build clippy
+	cargo clippy --locked --all-targets -- -D warnings
+
+audit: ## advisories, licences, duplicates and sources of the dependencies
+	$(NEED) rust build deny
+	cargo deny --locked check --hide-inclusion-graph
+
+bench: ## CPU per request beside other proxies: make bench BENCH=path/to/harness [PEERS=…] [SCENARIOS=…] [ROUNDS=…]
+ifeq ($(BENCH),)
+	@echo "The comparison needs its harness (a folder with bench.py): make bench BENCH=path/to/harness"
+	@echo "It measures benches/gateway beside PEERS=$(PEERS), SCENARIOS=$(SCENARIOS), ROUNDS=$(ROUNDS)."
+else
+	$(NEED) rust build
+	cargo build --locked --release
+	$(BENCH)/bench.py --peers $(PEERS),$(CURDIR)/benches/gateway --scenarios $(SCENARIOS) --rounds $(ROUNDS)
+endif
+
+doc: ## write docs/reference.md and docs/gateway.schema.json anew, build the API documentation
+	$(NEED) rust build
+	UPDATE=1 cargo test --locked --test it config
+	cargo doc --locked --no-deps
+
+setup: ## install everything that the other targets need
+	$(NEED) rust build rustfmt clippy deny promtool
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
