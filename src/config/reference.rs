@@ -33,15 +33,17 @@ and cookies are taken as they are.
 **Paths of files** are relative to the directory of the file.
 
 **Not enforced yet** marks what this release checks and otherwise ignores; `gateway check` and the start warn about
-each use. What is not in this reference at all, such as `[tls]` or `auth`, is an error: the gateway refuses to run
-without something that was asked for.
+each use. What is not supported at all is an error: the gateway refuses to run without something that was asked
+for.
 ";
 
 /// The reference of the file, in Markdown.
 #[must_use]
 pub fn reference() -> String {
     let mut text = INTRODUCTION.to_owned();
-    for key in &File::description().keys {
+    let file = File::description();
+    text.push_str(&refused(&file));
+    for key in &file.keys {
         let (header, shape) = match &key.shape {
             Shape::Named(inner) => (format!("[{}.NAME]", key.name), &**inner),
             Shape::List { of, .. } => (format!("[[{}]]", key.name), &**of),
@@ -94,11 +96,25 @@ fn section(level: usize, header: &str, doc: &str, description: &Description, tex
             cell(&doc)
         ));
     }
+    text.push_str(&refused(description));
     for key in &description.keys {
         if let Some(table) = nested(&key.shape) {
             section(3, &format!("{header} {}", key.name), &table.doc, table, text);
         }
     }
+}
+
+/// What a later release will know.
+fn refused(description: &Description) -> String {
+    let names: Vec<String> = description
+        .refused
+        .iter()
+        .map(|(name, about)| format!("`{name}` ({about})"))
+        .collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!("\nNot supported yet, and an error: {}.\n", names.join(", "))
 }
 
 /// The table that a value is or can be.

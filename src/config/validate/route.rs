@@ -281,15 +281,22 @@ fn rewrite(rewrite: &Spanned<file::action::Rewrite>, checker: &mut Checker<'_>) 
         );
         return None;
     }
-    let prefix = |text: &str| -> Box<str> { text.trim_end_matches('/').into() };
-    Some(Rewrite {
-        strip_prefix: strip_prefix.given().map(|path| prefix(&path.text)),
-        regex: regex
-            .given()
-            .zip(replace.given())
-            .map(|(regex, replace)| (regex.value.value.0.clone(), replace.text.as_str().into())),
-        add_prefix: add_prefix.given().map(|path| prefix(&path.text)),
-    })
+    let regex = regex.given().zip(replace.given());
+    let rewritten = Rewrite::new(
+        strip_prefix.given().map(|path| path.text.as_str()),
+        regex.map(|(regex, replace)| (regex.text.as_str(), replace.text.as_str())),
+        add_prefix.given().map(|path| path.text.as_str()),
+    );
+    // The other parts were checked one by one when they were read: what is left is the replacement.
+    rewritten
+        .map_err(|error| {
+            checker.error(
+                regex.map_or(rewrite.span, |(_, replace)| replace.span),
+                error.message,
+                error.help,
+            )
+        })
+        .ok()
 }
 
 fn files(files: &file::action::Files, rewrite: Option<Rewrite>, checker: &mut Checker<'_>) -> Option<Files> {
