@@ -50,23 +50,20 @@ pub fn reference() -> String {
             shape => (format!("[{}]", key.name), shape),
         };
         if let Shape::Table(description) = shape {
-            let mut doc = key.doc.clone();
-            if description.doc != doc {
-                doc = format!("{doc}\n\n{}", description.doc);
-            }
-            section(2, &header, &doc, description, &mut text);
+            section(2, &header, description, &mut text);
         }
     }
     text
 }
 
-fn section(level: usize, header: &str, doc: &str, description: &Description, text: &mut String) {
+fn section(level: usize, header: &str, description: &Description, text: &mut String) {
     text.push_str(&format!("\n{} `{header}`\n\n", "#".repeat(level)));
     if description.planned {
         text.push_str("**Not enforced yet.**\n\n");
     }
     text.push_str(&format!(
-        "{doc}\n\n| key | value | default | meaning |\n|---|---|---|---|\n"
+        "{}\n\n| key | value | default | meaning |\n|---|---|---|---|\n",
+        description.doc
     ));
     for key in &description.keys {
         let default = match key.presence {
@@ -99,7 +96,7 @@ fn section(level: usize, header: &str, doc: &str, description: &Description, tex
     text.push_str(&refused(description));
     for key in &description.keys {
         if let Some(table) = nested(&key.shape) {
-            section(3, &format!("{header} {}", key.name), &table.doc, table, text);
+            section(3, &format!("{header} {}", key.name), table, text);
         }
     }
 }
@@ -134,11 +131,11 @@ fn kind(shape: &Shape) -> String {
         Shape::Integer { min, max } => format!("{min} to {max}"),
         Shape::Text(kind) => kind.what.trim_start_matches("a ").trim_start_matches("an ").to_owned(),
         Shape::Words(_) => "word".to_owned(),
-        Shape::List { of, min: 0 } => format!("list of {}", kind(of)),
-        Shape::List { of, .. } => format!("list of {}, not empty", kind(of)),
+        Shape::List { of, min: 0 } => format!("list of: {}", kind(of)),
+        Shape::List { of, .. } => format!("list of at least one: {}", kind(of)),
         Shape::Either(shapes) => shapes.iter().map(kind).collect::<Vec<_>>().join(", or "),
         Shape::Table(_) | Shape::Named(_) => "table".to_owned(),
-        Shape::Pairs(of) => format!("table of names with {}", kind(of)),
+        Shape::Pairs(of) => format!("table, each name with: {}", kind(of)),
     }
 }
 

@@ -107,12 +107,29 @@ table! {
     /// Serves files.
     pub struct Files {
         /// The directory, relative to the directory of this file.
-        required root: Written<Any>,
+        required root: Written<Directory>,
         /// The file that a directory is answered with.
         default index: Written<FileName> = "\"index.html\"",
         /// The file that a path without an extension is answered with where there is no such file, relative to the root:
         /// what applications with routes in the browser need.
         optional spa_fallback: Written<RelativePath> => "404",
+    }
+}
+
+/// A directory; whether it is there shows where it is known what it is relative to.
+#[derive(Debug, Clone)]
+pub(crate) struct Directory;
+
+impl FromText for Directory {
+    const KIND: Kind = Kind {
+        what: "a directory",
+        pattern: None,
+        example: "public",
+        substituted: true,
+    };
+
+    fn from_text(_: &str) -> Result<Self, Fault> {
+        Ok(Self)
     }
 }
 

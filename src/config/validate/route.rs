@@ -11,7 +11,7 @@ use crate::config::file;
 use crate::config::file::action::Serve;
 use crate::config::model::{Action, Files, Respond, Route};
 use crate::config::suggest::clip;
-use crate::config::text::{FromText, Pairs, Written};
+use crate::config::text::{Fault, FromText, Pairs, Written};
 use crate::config::value::{Field, Spanned, Tables};
 use crate::policy::{HeaderPolicy, Redirect, Rewrite, Template};
 use crate::route::{Condition, Conditions, ConflictKind, Matcher, PathPattern, ValuePattern, conflicts};
@@ -290,11 +290,8 @@ fn rewrite(rewrite: &Spanned<file::action::Rewrite>, checker: &mut Checker<'_>) 
     // The other parts were checked one by one when they were read: what is left is the replacement.
     rewritten
         .map_err(|error| {
-            checker.error(
-                regex.map_or(rewrite.span, |(_, replace)| replace.span),
-                error.message,
-                error.help,
-            )
+            let Fault { message, help } = error.into();
+            checker.error(regex.map_or(rewrite.span, |(_, replace)| replace.span), message, help);
         })
         .ok()
 }

@@ -83,7 +83,7 @@ fn the_contract_loads_and_what_is_not_enforced_is_named() {
         [
             "`[redis]` is not enforced yet",
             "`peak-ewma` of `balance` in `[upstream.api]` is not enforced yet",
-            "`502`, `503`, `504` of `on` in `retry` of `[upstream.api]` is not enforced yet",
+            "`502`, `503`, `504` of `on` in `retry` of `[upstream.api]` are not enforced yet",
             "`budget` in `retry` of `[upstream.api]` is not enforced yet",
             "`[rate_limit.general]` is not enforced yet",
             "`[rate_limit.api]` is not enforced yet",
@@ -100,7 +100,12 @@ fn the_contract_loads_and_what_is_not_enforced_is_named() {
     assert_eq!(config.upstreams[1].servers.len(), 2);
     assert_eq!(config.upstreams[1].timeouts.idle.as_secs(), 4);
     assert_eq!(config.upstreams[1].attempts, 2);
-    assert!(config.routes.iter().all(|route| route.headers.is_some() && route.compress.is_some()));
+    assert!(
+        config
+            .routes
+            .iter()
+            .all(|route| route.headers.is_some() && route.compress.is_some())
+    );
     assert!(!config.routes[0].access_log && config.routes[1].access_log);
     assert!(config.routes[1].allow.is_some() && config.routes[2].allow.is_none());
 }
@@ -123,10 +128,20 @@ fn defaults_are_safe() {
     assert!(loaded.report.is_empty(), "{}", loaded.report);
     let server = &loaded.config.server;
     assert!(!server.trusted_proxies.contains("127.0.0.1".parse().expect("address")));
-    assert!(loaded.config.admin.listen.is_some_and(|listen| listen.ip().is_loopback()));
+    assert!(
+        loaded
+            .config
+            .admin
+            .listen
+            .is_some_and(|listen| listen.ip().is_loopback())
+    );
     assert!(server.threads >= 1 && server.max_connections > 0 && !server.header_timeout.is_zero());
     let log = loaded.config.access_log.as_ref().expect("access log");
-    assert!(log.redact.headers.iter().any(|name| &**name == "authorization"), "{:?}", log.redact);
+    assert!(
+        log.redact.headers.iter().any(|name| &**name == "authorization"),
+        "{:?}",
+        log.redact
+    );
 }
 
 #[test]
@@ -177,8 +192,15 @@ fn what_is_printed_means_the_same() {
         let first = parse(text).unwrap_or_else(|report| panic!("{report}"));
         let printed = config::print(&first);
         let second = parse(&printed).unwrap_or_else(|report| panic!("{printed}\n{report}"));
-        assert_eq!(format!("{:#?}", first.config), format!("{:#?}", second.config), "{printed}");
-        assert_eq!(printed.matches("# default").count(), printed.matches("  # default\n").count());
+        assert_eq!(
+            format!("{:#?}", first.config),
+            format!("{:#?}", second.config),
+            "{printed}"
+        );
+        assert_eq!(
+            printed.matches("# default").count(),
+            printed.matches("  # default\n").count()
+        );
         assert!(!printed.contains("secret"), "{printed}");
         // Nothing is a default any more, and printing again changes nothing else.
         assert_eq!(config::print(&second), printed.replace("  # default", ""));
@@ -206,7 +228,10 @@ fn files_that_cannot_be_read_say_why() {
         let report = config::load(path).expect_err(expected);
         let text = report.render_text(false);
         assert!(text.contains(expected) && text.contains("help:"), "{text}");
-        assert!(text.contains(&*path.file_name().expect("name").to_string_lossy()), "{text}");
+        assert!(
+            text.contains(&*path.file_name().expect("name").to_string_lossy()),
+            "{text}"
+        );
         assert_eq!((report.errors(), report.warnings()), (1, 0));
     };
     let write = |name: &str, content: &[u8]| {
@@ -216,8 +241,14 @@ fn files_that_cannot_be_read_say_why() {
     };
     says(&dir.path().join("nowhere.toml"), "there is no such file");
     says(dir.path(), "cannot be read");
-    says(&write("latin1.toml", b"[log]\n# caf\xe9\n"), "byte 11, in line 2, begins no character");
-    says(&write("large.toml", &vec![b'#'; 4 * 1024 * 1024 + 1]), "larger than 4 MiB");
+    says(
+        &write("latin1.toml", b"[log]\n# caf\xe9\n"),
+        "byte 11, in line 2, begins no character",
+    );
+    says(
+        &write("large.toml", &vec![b'#'; 4 * 1024 * 1024 + 1]),
+        "larger than 4 MiB",
+    );
 }
 
 #[test]
@@ -225,9 +256,8 @@ fn secrets_can_stand_in_files() {
     let dir = tempfile::tempdir().expect("directory");
     std::fs::write(dir.path().join("redis-url"), "redis://:secret@redis:6379\n").expect("file");
     let file = |secret: &str| {
-        let text = format!(
-            "[redis]\nurl = {secret}\n[[route]]\nname = \"a\"\npath = \"/*\"\nrespond = {{ body = \"a\" }}\n"
-        );
+        let text =
+            format!("[redis]\nurl = {secret}\n[[route]]\nname = \"a\"\npath = \"/*\"\nrespond = {{ body = \"a\" }}\n");
         config::parse("gateway.toml", &text, dir.path(), &env)
     };
     let loaded = file("{ file = \"redis-url\" }").unwrap_or_else(|report| panic!("{report}"));
@@ -235,7 +265,10 @@ fn secrets_can_stand_in_files() {
     assert!(!format!("{loaded:?}").contains("secret"), "{loaded:?}");
 
     let report = file("{ file = \"nowhere\" }").expect_err("no such file");
-    assert!(report.to_string().contains("the secret in `nowhere` cannot be read"), "{report}");
+    assert!(
+        report.to_string().contains("the secret in `nowhere` cannot be read"),
+        "{report}"
+    );
     let report = file("{ file = \".\" }").expect_err("a directory");
     assert!(report.to_string().contains("it is not a file"), "{report}");
     std::fs::write(dir.path().join("other"), "http://:secret@redis").expect("file");
@@ -266,9 +299,19 @@ fn everything_is_reported_at_once() {
     "#;
     let report = parse(text).expect_err("faults");
     let json = report.render_json();
-    let lines: Vec<_> = json.as_array().expect("array").iter().map(|fault| fault["line"].as_u64().expect("line")).collect();
-    let errors = json.as_array().expect("array").iter().filter(|fault| fault["severity"] == "error").count();
-    assert_eq!(lines, [3, 4, 6, 7, 8, 9, 13, 15, 16, 17], "{report}");
+    let lines: Vec<_> = json
+        .as_array()
+        .expect("array")
+        .iter()
+        .map(|fault| fault["line"].as_u64().expect("line"))
+        .collect();
+    let errors = json
+        .as_array()
+        .expect("array")
+        .iter()
+        .filter(|fault| fault["severity"] == "error")
+        .count();
+    assert_eq!(lines, [3, 4, 6, 8, 9, 13, 15, 16, 17], "{report}");
     assert_eq!(errors, 9, "{report}");
 }
 
@@ -277,11 +320,18 @@ fn ten_thousand_routes_are_enough() {
     let many = |count: usize| {
         let mut text = String::new();
         for index in 0..count {
-            text.push_str(&format!("[[route]]\nname = \"r{index}\"\npath = \"/{index}\"\nrespond = {{}}\n"));
+            text.push_str(&format!(
+                "[[route]]\nname = \"r{index}\"\npath = \"/{index}\"\nrespond = {{}}\n"
+            ));
         }
         parse(&text)
     };
-    assert_eq!(many(10_000).map(|loaded| loaded.config.routes.len()).map_err(|report| report.to_string()), Ok(10_000));
+    assert_eq!(
+        many(10_000)
+            .map(|loaded| loaded.config.routes.len())
+            .map_err(|report| report.to_string()),
+        Ok(10_000)
+    );
     let report = many(10_001).expect_err("too many");
     assert!(report.to_string().contains("there are 10001 routes"), "{report}");
 }

@@ -23,9 +23,14 @@ fn check(text: &str) {
             report
         }
     };
-    report.render_text(true);
+    let _ = report.render_text(true);
     for diagnostic in report.render_json().as_array().expect("array") {
-        assert!(diagnostic["line"].as_u64().is_none_or(|line| (1..=lines).contains(&line)), "{diagnostic}");
+        assert!(
+            diagnostic["line"]
+                .as_u64()
+                .is_none_or(|line| (1..=lines).contains(&line)),
+            "{diagnostic}"
+        );
     }
 }
 
@@ -38,10 +43,55 @@ fn place() -> impl Strategy<Value = usize> {
 fn fragment() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::sample::select(vec![
-            "", "\n", "\"", "'", "[", "]", "[[", "]]", "{", "}", "=", ",", ".", "#", "\"\"\"", "\\", "\\u0000", "${A}", "${AB:-x}",
-            "${", "$${", "false", "true", "-1", "0", "99999999999999999999", "1.5", "1979-05-27", "[]", "{}", "[[]]", "\"\"",
-            "\"0/s\"", "\"5m\"", "\"*\"", "\u{0}", "\u{feff}", "\u{202e}", "\r", "[route]", "[[upstream]]", "[upstream]",
-            "[[route]]\n", "~(", "~(?P<x", "/*/*", "[server.listen]", "route = 1", "auth = \"x\"\n",
+            "",
+            "\n",
+            "\"",
+            "'",
+            "[",
+            "]",
+            "[[",
+            "]]",
+            "{",
+            "}",
+            "=",
+            ",",
+            ".",
+            "#",
+            "\"\"\"",
+            "\\",
+            "\\u0000",
+            "${A}",
+            "${AB:-x}",
+            "${",
+            "$${",
+            "false",
+            "true",
+            "-1",
+            "0",
+            "99999999999999999999",
+            "1.5",
+            "1979-05-27",
+            "[]",
+            "{}",
+            "[[]]",
+            "\"\"",
+            "\"0/s\"",
+            "\"5m\"",
+            "\"*\"",
+            "\u{0}",
+            "\u{feff}",
+            "\u{202e}",
+            "\r",
+            "[route]",
+            "[[upstream]]",
+            "[upstream]",
+            "[[route]]\n",
+            "~(",
+            "~(?P<x",
+            "/*/*",
+            "[server.listen]",
+            "route = 1",
+            "auth = \"x\"\n",
         ])
         .prop_map(str::to_owned),
         "\\PC{0,6}",
