@@ -97,8 +97,8 @@ impl<'a> Reader<'a> {
                     end: span.start + at + error.placeholder.len(),
                 });
                 let message = match self.key() {
-                    Some(key) => format!("{}, but `{key}` of {} needs it", error.message, self.owner()),
-                    None => error.message,
+                    Some(key) if error.is_unset => format!("{}: `{key}` of {} needs it", error.message, self.owner()),
+                    _ => error.message,
                 };
                 self.error(span, message, error.help);
                 None
@@ -213,32 +213,37 @@ impl<'n> Keys<'n> {
             .filter(|name| !entries.iter().any(|(key, _)| key.get_ref() == name))
             .collect();
         let mut misspelt = Vec::new();
-        for (key, _) in &entries {
+        for (key, node) in &entries {
             let name: &str = key.get_ref();
             if names.contains(&name) {
                 continue;
             }
             let at = reader.default_of.unwrap_or_else(|| key.span().into());
+            let is_table = matches!(node.get_ref(), DeValue::Table(_) | DeValue::Array(_));
             if let Some((_, about)) = T::REFUSED.iter().find(|(refused, _)| *refused == name) {
+                let what = if reader.place.is_empty() {
+                    format!("`[{name}]`")
+                } else {
+                    format!("`{name}` in {}", reader.table())
+                };
                 reader.error(
                     at,
+                    format!("{what} is not supported yet: refusing to run without it"),
                     format!(
-                        "`{name}` in {} is not supported yet: refusing to run without it",
-                        reader.table()
-                    ),
-                    format!(
-                        "{about} comes with a later release; until then leave this out, or keep what does it today"
+                        "{about} comes with a later release: remove this, and leave it until then to what does it today"
                     ),
                 );
                 continue;
             }
             let meant = closest(name, free.iter().copied());
             misspelt.extend(names.iter().copied().filter(|name| Some(*name) == meant));
-            let help = match meant {
-                Some(meant) => Some(format!("did you mean `{meant}`?")),
-                None => did_you_mean(name, &free, "there are").or_else(|| Some("remove it".to_owned())),
+            let message = match (reader.place.is_empty(), is_table) {
+                (true, true) => format!("unknown table `[{}]`", clip(name)),
+                (true, false) => format!("`{}` stands outside of every table", clip(name)),
+                (false, _) => format!("unknown key `{}` in {}", clip(name), reader.table()),
             };
-            reader.error(at, format!("unknown key `{}` in {}", clip(name), reader.table()), help);
+            let help = did_you_mean(name, &free, "there are").or_else(|| Some("remove it".to_owned()));
+            reader.error(at, message, help);
         }
         Self {
             entries,
@@ -264,15 +269,19 @@ impl<'n> Keys<'n> {
         let outer = std::mem::take(&mut reader.planned);
         let value = reader.inside(Step::Key(name), |reader| reader.value(node));
         let words = std::mem::replace(&mut reader.planned, outer);
-        let owner = reader.table();
+        let Some(value) = value else {
+            return Field::Faulty;
+        };
         if planned {
-            reader.report.push(not_enforced(at, &format!("`{name}` in {owner}")));
+            let what = format!("`{name}` in {} is", reader.table());
+            reader.report.push(not_enforced(at, &what));
         } else if let Some((first, _)) = words.first() {
             let quoted: Vec<String> = words.iter().map(|(_, word)| format!("`{word}`")).collect();
-            let what = format!("{} of `{name}` in {owner}", quoted.join(", "));
+            let verb = if words.len() > 1 { "are" } else { "is" };
+            let what = format!("{} of `{name}` in {} {verb}", quoted.join(", "), reader.table());
             reader.report.push(not_enforced(*first, &what));
         }
-        value.map_or(Field::Faulty, Field::Given)
+        Field::Given(value)
     }
 
     /// A key that must be there.
@@ -320,8 +329,8 @@ pub(crate) fn default_value<T: Element>(
     value.expect("defaults are valid: a test reads every one")
 }
 
-/// The word about something that is checked but does nothing yet.
+/// The word about something that is checked but does nothing yet; `what` ends in its verb.
 pub(crate) fn not_enforced(span: Span, what: &str) -> Diagnostic {
-    Diagnostic::warning(span, format!("{what} is not enforced yet"))
+    Diagnostic::warning(span, format!("{what} not enforced yet"))
         .help("it is checked and otherwise ignored in this release: do not rely on it".to_owned())
 }

@@ -33,38 +33,37 @@ and cookies are taken as they are.
 **Paths of files** are relative to the directory of the file.
 
 **Not enforced yet** marks what this release checks and otherwise ignores; `gateway check` and the start warn about
-each use. What is not in this reference at all, such as `[tls]` or `auth`, is an error: the gateway refuses to run
-without something that was asked for.
+each use. What is not supported at all is an error: the gateway refuses to run without something that was asked
+for.
 ";
 
 /// The reference of the file, in Markdown.
 #[must_use]
 pub fn reference() -> String {
     let mut text = INTRODUCTION.to_owned();
-    for key in &File::description().keys {
+    let file = File::description();
+    text.push_str(&refused(&file));
+    for key in &file.keys {
         let (header, shape) = match &key.shape {
             Shape::Named(inner) => (format!("[{}.NAME]", key.name), &**inner),
             Shape::List { of, .. } => (format!("[[{}]]", key.name), &**of),
             shape => (format!("[{}]", key.name), shape),
         };
         if let Shape::Table(description) = shape {
-            let mut doc = key.doc.clone();
-            if description.doc != doc {
-                doc = format!("{doc}\n\n{}", description.doc);
-            }
-            section(2, &header, &doc, description, &mut text);
+            section(2, &header, description, &mut text);
         }
     }
     text
 }
 
-fn section(level: usize, header: &str, doc: &str, description: &Description, text: &mut String) {
+fn section(level: usize, header: &str, description: &Description, text: &mut String) {
     text.push_str(&format!("\n{} `{header}`\n\n", "#".repeat(level)));
     if description.planned {
         text.push_str("**Not enforced yet.**\n\n");
     }
     text.push_str(&format!(
-        "{doc}\n\n| key | value | default | meaning |\n|---|---|---|---|\n"
+        "{}\n\n| key | value | default | meaning |\n|---|---|---|---|\n",
+        description.doc
     ));
     for key in &description.keys {
         let default = match key.presence {
@@ -94,11 +93,25 @@ fn section(level: usize, header: &str, doc: &str, description: &Description, tex
             cell(&doc)
         ));
     }
+    text.push_str(&refused(description));
     for key in &description.keys {
         if let Some(table) = nested(&key.shape) {
-            section(3, &format!("{header} {}", key.name), &table.doc, table, text);
+            section(3, &format!("{header} {}", key.name), table, text);
         }
     }
+}
+
+/// What a later release will know.
+fn refused(description: &Description) -> String {
+    let names: Vec<String> = description
+        .refused
+        .iter()
+        .map(|(name, about)| format!("`{name}` ({about})"))
+        .collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!("\nNot supported yet, and an error: {}.\n", names.join(", "))
 }
 
 /// The table that a value is or can be.
@@ -118,11 +131,11 @@ fn kind(shape: &Shape) -> String {
         Shape::Integer { min, max } => format!("{min} to {max}"),
         Shape::Text(kind) => kind.what.trim_start_matches("a ").trim_start_matches("an ").to_owned(),
         Shape::Words(_) => "word".to_owned(),
-        Shape::List { of, min: 0 } => format!("list of {}", kind(of)),
-        Shape::List { of, .. } => format!("list of {}, not empty", kind(of)),
+        Shape::List { of, min: 0 } => format!("list of: {}", kind(of)),
+        Shape::List { of, .. } => format!("list of at least one: {}", kind(of)),
         Shape::Either(shapes) => shapes.iter().map(kind).collect::<Vec<_>>().join(", or "),
         Shape::Table(_) | Shape::Named(_) => "table".to_owned(),
-        Shape::Pairs(of) => format!("table of names with {}", kind(of)),
+        Shape::Pairs(of) => format!("table, each name with: {}", kind(of)),
     }
 }
 

@@ -20,8 +20,10 @@ impl Report {
             if !text.is_empty() {
                 text.push('\n');
             }
-            text.push_str(&renderer.render(&[self.group(diagnostic, &lines)]));
-            text.push('\n');
+            for line in renderer.render(&[self.group(diagnostic, &lines)]).lines() {
+                text.push_str(line.trim_end());
+                text.push('\n');
+            }
         }
         if self.unseen() > 0 {
             text.push_str(&format!("\n{} more of these are not shown\n", self.unseen()));
@@ -233,8 +235,7 @@ mod tests {
         #[test]
         fn never_panics(text in "[a-z\u{1}\u{85}\u{202e}é\u{1f600}\r\n\t =]{0,40}", start in 0usize..60, length in 0usize..60) {
             let report = report(&text, start, start + length);
-            report.render_text(true);
-            report.render_json();
+            let _ = (report.render_text(true), report.render_json());
         }
     }
 }

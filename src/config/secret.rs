@@ -12,7 +12,7 @@ use super::shape::{Kind, Shape};
 use super::substitute::escape;
 use super::suggest::clip;
 use super::table::table;
-use super::text::{Any, Fault, Written, quoted};
+use super::text::{Fault, FromText, Written, quoted};
 use super::value::Element;
 
 /// No secret is longer.
@@ -48,7 +48,24 @@ table! {
     /// A secret in a file of its own.
     pub struct SecretFile {
         /// The file that holds the secret, relative to the directory of this file; white space at the end is left out.
-        required file: Written<Any>,
+        required file: Written<SecretPath>,
+    }
+}
+
+/// Where a secret is.
+#[derive(Debug, Clone)]
+pub(crate) struct SecretPath;
+
+impl FromText for SecretPath {
+    const KIND: Kind = Kind {
+        what: "the path of a file",
+        pattern: None,
+        example: "/run/secrets/redis-url",
+        substituted: true,
+    };
+
+    fn from_text(_: &str) -> Result<Self, Fault> {
+        Ok(Self)
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Unresolved {
     pub(crate) placeholder: String,
     pub(crate) message: String,
     pub(crate) help: String,
+    /// The variable is not set; otherwise the placeholder is none.
+    pub(crate) is_unset: bool,
 }
 
 /// Puts the environment into a text.
@@ -68,11 +70,17 @@ fn placeholder<'t>(text: &'t str, env: Env<'_>) -> Result<(String, &'t str), Unr
     match (env(name), default) {
         (Some(value), _) if !value.is_empty() || default.is_none() => Ok((value, after)),
         (_, Some(default)) => Ok((default.to_owned(), after)),
-        (_, None) => Err(unresolved(
-            &text[..=end],
-            &format!("the environment variable `{}` is not set", clip(name)),
-            &format!("set it, or give a default: `${{{}:-…}}`", clip(name)),
-        )),
+        (_, None) => Err(Unresolved {
+            is_unset: true,
+            ..unresolved(
+                &text[..=end],
+                &format!("the environment variable `{}` is not set", clip(name)),
+                &format!(
+                    "set it, or give a default: `${{{}:-…}}`; `$${{` is a literal `${{`",
+                    clip(name)
+                ),
+            )
+        }),
     }
 }
 
@@ -81,6 +89,7 @@ fn unresolved(placeholder: &str, message: &str, help: &str) -> Unresolved {
         placeholder: placeholder.to_owned(),
         message: message.to_owned(),
         help: help.to_owned(),
+        is_unset: false,
     }
 }
 

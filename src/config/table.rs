@@ -58,10 +58,11 @@ pub(crate) fn read_table<T: Table>(node: Node<'_>, reader: &mut Reader<'_>) -> O
         return None;
     };
     let span: Span = reader.span(node);
+    let before = reader.report.errors();
     let keys = Keys::open::<T>(table, span, reader);
     let value = T::take(&keys, reader);
-    if T::PLANNED {
-        let what = reader.table();
+    if T::PLANNED && reader.report.errors() == before {
+        let what = format!("{} is", reader.table());
         reader.report.push(not_enforced(span, &what));
     }
     Some(value)

@@ -193,6 +193,18 @@ impl FromText for Name {
     }
 }
 
+/// The name of a table, which shows whether it is one.
+#[derive(Debug, Clone)]
+pub(crate) struct Reference;
+
+impl FromText for Reference {
+    const KIND: Kind = Name::KIND;
+
+    fn from_text(_: &str) -> Result<Self, Fault> {
+        Ok(Self)
+    }
+}
+
 /// Any text.
 #[derive(Debug, Clone)]
 pub(crate) struct Any;

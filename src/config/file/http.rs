@@ -8,18 +8,7 @@ use crate::config::shape::{Kind, Shape};
 use crate::config::suggest::clip;
 use crate::config::text::{Fault, FromText};
 use crate::config::value::{Element, Integer};
-
-/// Fields that belong to one connection or frame the message (RFC 9110 §7.6.1, RFC 9112 §6): the gateway writes them.
-const OWN: &[&str] = &[
-    "connection",
-    "content-length",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+use crate::policy::HeaderPolicy;
 
 impl FromText for Method {
     const KIND: Kind = Kind {
@@ -74,7 +63,7 @@ impl FromText for FieldName {
 
     fn from_text(text: &str) -> Result<Self, Fault> {
         let name = HeaderName::from_text(text)?;
-        if OWN.contains(&name.as_str()) {
+        if HeaderPolicy::is_reserved(&name) {
             return Err(Fault::new(format!("`{}` is written by the gateway alone", clip(text)))
                 .help("it frames the message or belongs to one connection: a wrong one breaks the next answer; leave it out"));
         }
@@ -123,28 +112,6 @@ impl FromText for RequestTarget {
         }
         if text.bytes().any(|b| !b.is_ascii_graphic() || b == b'#') {
             return Err(fault.help("encode white space and other letters: `%20`"));
-        }
-        Ok(Self)
-    }
-}
-
-/// A path, to be taken away from or put before another one.
-#[derive(Debug, Clone)]
-pub(crate) struct PathPrefix;
-
-impl FromText for PathPrefix {
-    const KIND: Kind = Kind {
-        what: "a path",
-        pattern: Some("^/[^ ?#*]*$"),
-        example: "/api",
-        substituted: true,
-    };
-
-    fn from_text(text: &str) -> Result<Self, Fault> {
-        RequestTarget::from_text(text)?;
-        if text.contains(['?', '*']) {
-            return Err(Fault::new(format!("`{}` is not a path prefix", clip(text)))
-                .help("write a plain path such as `\"/api\"`: it stands for everything below it"));
         }
         Ok(Self)
     }
@@ -225,8 +192,5 @@ mod tests {
         for text in ["", "a", "/a b", "/é", "/a\r\n", "http://x/"] {
             assert!(RequestTarget::from_text(text).is_err(), "{text}");
         }
-        assert!(PathPrefix::from_text("/a").is_ok());
-        assert!(PathPrefix::from_text("/a/*").is_err());
-        assert!(PathPrefix::from_text("/a?b").is_err());
     }
 }

@@ -23,9 +23,17 @@ table! {
 
 impl From<PatternError> for Fault {
     fn from(error: PatternError) -> Self {
+        // Some say what to write, some say only that: the bare text.
+        let help = error.help.map(|help| {
+            if help.starts_with('`') {
+                format!("write {help}")
+            } else {
+                help
+            }
+        });
         Self {
             message: error.message,
-            help: error.help,
+            help,
         }
     }
 }

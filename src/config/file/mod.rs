@@ -55,11 +55,9 @@ table! {
         default cors: Named<Cors> = "{}",
         /// What is kept of an application's answers, and for how long.
         default cache: Named<Cache> = "{}",
-        /// What routes do where they say nothing themselves. A key that a route sets replaces the one here.
+        /// What routes do where they say nothing themselves.
         default defaults: Policies = "{}",
-        /// Which requests go where. The most specific route wins: an exact host before a wildcard before any host, an
-        /// exact path before the longest prefix before a regular expression, then the route with more conditions, then
-        /// the one that stands first.
+        /// Which requests go where.
         default route: Tables<Route> = "[]",
     }
     refuses {

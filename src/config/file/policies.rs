@@ -5,22 +5,23 @@ use ipnet::IpNet;
 use crate::config::shape::Kind;
 use crate::config::suggest::clip;
 use crate::config::table::table;
-use crate::config::text::{Fault, FromText, Name, Written};
+use crate::config::text::{Fault, FromText, Reference, Written};
 use crate::config::units::Size;
 use crate::config::value::{Either, Element, False, Field, Integer, List, Several};
 use crate::config::words::words;
 use crate::policy;
 
 /// The name of a policy, or `false` for none.
-pub(crate) type Choice = Either<False, Written<Name>>;
+pub(crate) type Choice = Either<False, Written<Reference>>;
 
 table! {
-    /// What is asked of requests and done to answers, where a route says nothing.
+    /// What is asked of requests and done to answers where a route says nothing. A key that a route sets replaces the
+    /// one here, nothing is merged.
     pub struct Policies {
         /// The headers policy: a name from `[headers.NAME]`, or `false` for none.
         optional headers: Choice => "none",
         /// The limits that a request is counted by: names from `[rate_limit.NAME]`.
-        optional rate_limit: List<Written<Name>> => "none",
+        optional rate_limit: List<Written<Reference>> => "none",
         /// Who may call from other sites: a name from `[cors.NAME]`, or `false` for nobody.
         optional cors: Choice => "nobody",
         /// What is kept of answers: a name from `[cache.NAME]`, or `false` for nothing.
@@ -81,7 +82,7 @@ fn either<T: Element + Clone>(own: &Field<T>, default: &Field<T>) -> Field<T> {
 table! {
     /// How answers are compressed.
     pub struct Compress {
-        /// Media types that are compressed: `type/subtype` or `type/*`.
+        /// Media types that are compressed: `type/subtype`, `type/*` or `type/*+suffix`.
         optional types: Several<Written<MediaType>> => "text, scripts, JSON, XML, SVG and the like",
         /// Answers known to be smaller stay as they are.
         optional min_length: Written<Size> => "`1KB`",
@@ -128,11 +129,14 @@ impl FromText for MediaType {
         let token =
             |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b));
         match text.split_once('/') {
-            Some((kind, subtype)) if token(kind) && (token(subtype) || subtype == "*") => {
+            Some((kind, subtype))
+                if token(kind)
+                    && (token(subtype) || subtype == "*" || subtype.strip_prefix("*+").is_some_and(token)) =>
+            {
                 Ok(Self(text.to_ascii_lowercase().into()))
             }
             _ => Err(Fault::new(format!("`{}` is not a media type", clip(text)))
-                .help("write `type/subtype` or `type/*`, without parameters: `\"text/html\"`")),
+                .help("write `type/subtype`, `type/*` or `type/*+suffix`, without parameters: `\"text/html\"`")),
         }
     }
 }
@@ -143,10 +147,25 @@ mod tests {
 
     #[test]
     fn media_types() {
-        for text in ["text/html", "text/*", "application/vnd.api+json", "Text/HTML"] {
+        for text in [
+            "text/html",
+            "text/*",
+            "application/vnd.api+json",
+            "application/*+json",
+            "Text/HTML",
+        ] {
             assert!(MediaType::from_text(text).is_ok(), "{text}");
         }
-        for text in ["", "text", "text/", "*/*", "text/html; charset=utf-8", "a/b/c"] {
+        for text in [
+            "",
+            "text",
+            "text/",
+            "*/*",
+            "text/*+",
+            "text/*x",
+            "text/html; charset=utf-8",
+            "a/b/c",
+        ] {
             assert!(MediaType::from_text(text).is_err(), "{text}");
         }
     }

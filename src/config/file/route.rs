@@ -6,13 +6,17 @@ use super::action::{Files, Redirect, Respond, Rewrite, Serve};
 use super::matching::{Extension, When};
 use super::policies::Policies;
 use crate::config::table::table;
-use crate::config::text::{Name, Written};
+use crate::config::text::{Name, Reference, Written};
 use crate::config::value::{OneOrMore, Several};
 use crate::route::{HostPattern, PathPattern};
 
 table! {
     /// Which requests are meant, and what is done with them. A route has exactly one of `upstream`, `respond`,
     /// `redirect`, `serve` and `files`.
+    ///
+    /// The most specific route takes a request: an exact host before a wildcard before any host, an exact path before
+    /// the longest prefix before a regular expression, then the route with more conditions, then the one that stands
+    /// first. A policy key that the route does not set is the one of `[defaults]`.
     pub struct Route {
         /// Its name, in logs, metrics and messages; no two routes have the same.
         required name: Written<Name>,
@@ -28,7 +32,7 @@ table! {
         /// Further conditions on header fields, query parameters and cookies.
         default when: When = "{}",
         /// Sends the request to this upstream: a name from `[upstream.NAME]`.
-        optional upstream: Written<Name>,
+        optional upstream: Written<Reference>,
         /// Answers with a fixed body: `{ status = 200, body = "healthy" }`.
         optional respond: Respond,
         /// Sends the client elsewhere: `{ to = "https://${host}${path}" }`.

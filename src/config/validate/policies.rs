@@ -83,7 +83,7 @@ pub(super) fn compile(
     }
 }
 
-type NameAt = crate::config::value::Spanned<crate::config::text::Written<crate::config::text::Name>>;
+type NameAt = crate::config::value::Spanned<crate::config::text::Written<crate::config::text::Reference>>;
 
 /// The name that was chosen, `Some(None)`: none by choice.
 fn chosen(field: &Field<Choice>) -> Option<Option<NameAt>> {

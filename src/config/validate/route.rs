@@ -11,7 +11,7 @@ use crate::config::file;
 use crate::config::file::action::Serve;
 use crate::config::model::{Action, Files, Respond, Route};
 use crate::config::suggest::clip;
-use crate::config::text::{FromText, Pairs, Written};
+use crate::config::text::{Fault, FromText, Pairs, Written};
 use crate::config::value::{Field, Spanned, Tables};
 use crate::policy::{HeaderPolicy, Redirect, Rewrite, Template};
 use crate::route::{Condition, Conditions, ConflictKind, Matcher, PathPattern, ValuePattern, conflicts};
@@ -281,17 +281,19 @@ fn rewrite(rewrite: &Spanned<file::action::Rewrite>, checker: &mut Checker<'_>) 
         );
         return None;
     }
-    let strip = strip_prefix.given().map(|path| path.text.as_str());
-    let add = add_prefix.given().map(|path| path.text.as_str());
-    let replaced = regex.given().zip(replace.given()).map(|(regex, replace)| (regex.text.as_str(), replace.text.as_str()));
-    match Rewrite::new(strip, replaced, add) {
-        Ok(rewrite) => Some(rewrite),
-        Err(error) => {
-            let help = error.help.unwrap_or_else(|| "the reference shows what `rewrite` takes".to_owned());
-            checker.error(rewrite.span, error.message, help);
-            None
-        }
-    }
+    let regex = regex.given().zip(replace.given());
+    let rewritten = Rewrite::new(
+        strip_prefix.given().map(|path| path.text.as_str()),
+        regex.map(|(regex, replace)| (regex.text.as_str(), replace.text.as_str())),
+        add_prefix.given().map(|path| path.text.as_str()),
+    );
+    // The other parts were checked one by one when they were read: what is left is the replacement.
+    rewritten
+        .map_err(|error| {
+            let Fault { message, help } = error.into();
+            checker.error(regex.map_or(rewrite.span, |(_, replace)| replace.span), message, help);
+        })
+        .ok()
 }
 
 fn files(files: &file::action::Files, rewrite: Option<Rewrite>, checker: &mut Checker<'_>) -> Option<Files> {

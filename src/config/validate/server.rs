@@ -99,34 +99,19 @@ pub(super) fn admin(admin: &file::admin::Admin, server: &file::server::Server, c
     let Either::Second(address) = &listen.value else {
         return Admin { listen: None };
     };
-    if !address.value.ip().to_canonical().is_loopback() {
-        checker.error(
-            listen.span,
-            format!("`{}` would show the admin listener to others", address.text),
-            "away from loopback it needs a token, and tokens come with a later release: use `\"127.0.0.1:9900\"`, or a \
-             route with `serve = \"metrics\"` and `allow`"
-                .to_owned(),
-        );
-    } else if let Some(taken) = server
-        .listen
-        .0
-        .iter()
-        .find(|taken| collide(taken.value.value, address.value))
-    {
-        let message = format!(
-            "the admin listener cannot have `{}`: `listen` of `[server]` takes it",
-            address.text
-        );
+    let address = address.value.0;
+    if let Some(taken) = server.listen.0.iter().find(|taken| collide(taken.value.value, address)) {
+        let message = format!("`{}` takes the address of the admin listener, `{address}`", taken.text);
         let help = "give one of them another port, or write `listen = false` in `[admin]`".to_owned();
-        checker.report.push(
-            Diagnostic::error(listen.span, message)
-                .also(taken.span, "takes it")
-                .help(help),
-        );
+        let fault = Diagnostic::error(taken.span, message).help(help);
+        // Where the file says nothing about the admin listener, there is nothing to show.
+        checker.report.push(if listen.given {
+            fault.also(listen.span, "the admin listener")
+        } else {
+            fault
+        });
     }
-    Admin {
-        listen: Some(address.value),
-    }
+    Admin { listen: Some(address) }
 }
 
 /// Whether both cannot be listened on: the same address, or one of them is every address. Port 0 is any free port.

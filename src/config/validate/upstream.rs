@@ -84,7 +84,9 @@ fn health_check(check: &file::upstream::HealthCheck, checker: &mut Checker<'_>) 
         healthy_after,
         status,
     } = check;
-    if timeout.value.value.0 > interval.value.value.0 {
+    if interval.value.value.0 < SHORTEST {
+        checker.error(interval.span, "`interval` must be at least `100ms`", None);
+    } else if timeout.value.value.0 > interval.value.value.0 {
         checker.warning(
             if timeout.given { timeout.span } else { interval.span },
             format!(
@@ -93,9 +95,6 @@ fn health_check(check: &file::upstream::HealthCheck, checker: &mut Checker<'_>) 
             ),
             "a probe would still be waiting when the next one is due: lower `timeout` or raise `interval`".to_owned(),
         );
-    }
-    if interval.value.value.0 < SHORTEST {
-        checker.error(interval.span, "`interval` must be at least `100ms`", None);
     }
     HealthCheck {
         path: path.text.as_str().into(),
