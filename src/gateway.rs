@@ -85,7 +85,11 @@ impl Gateway {
         let (stop_background, stopping) = watch::channel(false);
         prepare(&live).await;
         for upstream in &live.peek().upstreams {
-            background.spawn(resolver::run(upstream.model.clone(), Arc::clone(&upstream.pool), stopping.clone()));
+            background.spawn(resolver::run(
+                upstream.model.clone(),
+                Arc::clone(&upstream.pool),
+                stopping.clone(),
+            ));
             if upstream.model.health_check.is_some() {
                 let (model, pool) = (upstream.model.clone(), Arc::clone(&upstream.pool));
                 background.spawn(prober::run(model, pool, health_hook(upstream), stopping.clone()));
@@ -99,7 +103,10 @@ impl Gateway {
         let mut addresses = Vec::new();
         for socket in bound.server {
             addresses.push(socket.address());
-            edge.accept(socket, Gate::new(Arc::clone(&proxy), Arc::clone(&side), Arc::clone(&caps)));
+            edge.accept(
+                socket,
+                Gate::new(Arc::clone(&proxy), Arc::clone(&side), Arc::clone(&caps)),
+            );
         }
         let mut admin_edge = Edge::new();
         let admin_address = bound.admin.map(|socket| {
@@ -111,7 +118,16 @@ impl Gateway {
             admin_edge.accept(socket, Gate::new(answers, side, Arc::new(Caps::default())));
             address
         });
-        Ok(Self { live, addresses, admin_address, edge, admin_edge, caps, background, stop_background })
+        Ok(Self {
+            live,
+            addresses,
+            admin_address,
+            edge,
+            admin_edge,
+            caps,
+            background,
+            stop_background,
+        })
     }
 
     /// Where clients connect; the real ports.

@@ -24,7 +24,9 @@ pub fn answer(live: &Live, ask: &Ask<'_>) -> Rendered {
     let accept = ask.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let mut rendered = page(live, ask).render(accept, identity.request_id());
     identity.write_response(&mut rendered.headers);
-    rendered.headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    rendered
+        .headers
+        .insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     rendered
 }
 
@@ -51,7 +53,9 @@ fn page(live: &Live, ask: &Ask<'_>) -> Answer {
 /// A page of another site can make its visitor's browser ask here under that site's name (DNS rebinding); a name is
 /// therefore no way in, an address or `localhost` is.
 fn is_address(host: &str) -> bool {
-    let Ok((host, _port)) = route::normalise_host(host) else { return false };
+    let Ok((host, _port)) = route::normalise_host(host) else {
+        return false;
+    };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || bare.parse::<IpAddr>().is_ok()
 }
@@ -75,21 +79,36 @@ pub fn site_health(live: &Live, path: &str, base: &str) -> Option<Answer> {
 
 fn with_facts<T>(live: &Live, tell: impl FnOnce(&HealthFacts<'_>) -> T) -> T {
     let snapshot = live.pin();
-    let endpoints: Vec<Arc<[Arc<Endpoint>]>> =
-        snapshot.upstreams.iter().map(|upstream| upstream.pool.endpoints()).collect();
+    let endpoints: Vec<Arc<[Arc<Endpoint>]>> = snapshot
+        .upstreams
+        .iter()
+        .map(|upstream| upstream.pool.endpoints())
+        .collect();
     let mut upstreams = Vec::new();
     for (upstream, endpoints) in snapshot.upstreams.iter().zip(&endpoints) {
         let mut servers: Vec<ServerFacts<'_>> = endpoints.iter().map(|endpoint| server(endpoint)).collect();
         for name in upstream.server_names() {
             if endpoints.iter().all(|endpoint| **endpoint.server() != *name) {
                 let reason = Some("its name does not resolve".to_owned());
-                servers.push(ServerFacts { server: name, address: None, healthy: false, reason });
+                servers.push(ServerFacts {
+                    server: name,
+                    address: None,
+                    healthy: false,
+                    reason,
+                });
             }
         }
-        upstreams.push(UpstreamFacts { name: &upstream.name, servers });
+        upstreams.push(UpstreamFacts {
+            name: &upstream.name,
+            servers,
+        });
     }
     tell(&HealthFacts {
-        phase: if live.registry.is_draining() { Phase::Draining } else { Phase::Ready },
+        phase: if live.registry.is_draining() {
+            Phase::Draining
+        } else {
+            Phase::Ready
+        },
         uptime: live.registry.started.elapsed(),
         version: env!("CARGO_PKG_VERSION"),
         generation: snapshot.generation,
@@ -126,7 +145,13 @@ mod tests {
 
     #[test]
     fn only_addresses_are_a_way_in() {
-        for good in ["127.0.0.1", "127.0.0.1:9900", "localhost:9900", "[::1]:9900", "10.0.0.7"] {
+        for good in [
+            "127.0.0.1",
+            "127.0.0.1:9900",
+            "localhost:9900",
+            "[::1]:9900",
+            "10.0.0.7",
+        ] {
             assert!(is_address(good), "{good}");
         }
         for bad in ["evil.test", "localhost.evil.test", "127.0.0.1.evil.test:9900", ""] {

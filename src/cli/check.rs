@@ -29,7 +29,10 @@ pub(super) struct Options {
 impl Options {
     /// `-t` and `-T`.
     pub(super) fn nginx(print: bool) -> Self {
-        Self { print, format: Format::Text }
+        Self {
+            print,
+            format: Format::Text,
+        }
     }
 }
 

@@ -27,7 +27,11 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> u8 {
     // The stand-ins have a runtime of their own: they are another process in life.
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
@@ -39,11 +43,14 @@ pub(super) fn run(options: &Options) -> u8 {
     let web = frontend.address();
     let text = demo::config(&api, web, options.listen, options.admin);
     match config::parse("demo.toml", &text, Path::new("."), &|_| None) {
-        Ok(loaded) => {
-            run::serve(loaded.config, |gateway| {
-                Some(demo::tour(&api, web, *gateway.addresses().first()?, gateway.admin_address()?))
-            })
-        }
+        Ok(loaded) => run::serve(loaded.config, |gateway| {
+            Some(demo::tour(
+                &api,
+                web,
+                *gateway.addresses().first()?,
+                gateway.admin_address()?,
+            ))
+        }),
         Err(report) => {
             say(&report.render_text(false));
             BAD_ENVIRONMENT
@@ -57,7 +64,11 @@ async fn stand_in() -> io::Result<(Vec<Server>, Server)> {
     let mut replicas = Vec::new();
     for replica in 1..=REPLICAS {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        replicas.push(demo::app::spawn(format!("replica-{replica}"), listener, options.clone())?);
+        replicas.push(demo::app::spawn(
+            format!("replica-{replica}"),
+            listener,
+            options.clone(),
+        )?);
     }
     let frontend = demo::frontend::spawn(TcpListener::bind("127.0.0.1:0").await?)?;
     Ok((replicas, frontend))

@@ -69,8 +69,10 @@ enum Command {
         gateway proxy --to app:5000 --listen 0.0.0.0:80")]
     Proxy(proxy::Options),
     /// Check the file: every fault at once, with its place and its cure
-    #[command(after_help = "Examples:\n  gateway check -c gateway.toml\n  gateway check --print\n  \
-        gateway check --format json | jq '.diagnostics[].message'")]
+    #[command(
+        after_help = "Examples:\n  gateway check -c gateway.toml\n  gateway check --print\n  \
+        gateway check --format json | jq '.diagnostics[].message'"
+    )]
     Check(check::Options),
     /// Print the JSON Schema of the file, for editors
     #[command(after_help = "Example:\n  gateway schema > gateway.schema.json")]

@@ -42,6 +42,9 @@ fn file(options: &Options) -> String {
 
 fn list(items: &[String]) -> String {
     // A JSON string is a TOML basic string; `$$` keeps what a person typed from being read as a variable.
-    let quoted: Vec<String> = items.iter().map(|item| serde_json::Value::from(item.replace("${", "$${")).to_string()).collect();
+    let quoted: Vec<String> = items
+        .iter()
+        .map(|item| serde_json::Value::from(item.replace("${", "$${")).to_string())
+        .collect();
     format!("[{}]", quoted.join(", "))
 }

@@ -30,7 +30,10 @@ pub(super) fn run(path: &Path) -> u8 {
 /// Serves a configuration; `hint` is shown once the gateway is up.
 pub(super) fn serve(config: Config, hint: impl FnOnce(&Gateway) -> Option<String>) -> u8 {
     observe::log::init(&config.log.level, config.log.json);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(config.server.threads).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.server.threads)
+        .enable_all()
+        .build();
     match runtime {
         Ok(runtime) => {
             let code = runtime.block_on(serve_until_stopped(config, hint));
@@ -39,7 +42,10 @@ pub(super) fn serve(config: Config, hint: impl FnOnce(&Gateway) -> Option<String
             code
         }
         Err(error) => {
-            say(&format!("error: cannot start {} worker threads: {error}", config.server.threads));
+            say(&format!(
+                "error: cannot start {} worker threads: {error}",
+                config.server.threads
+            ));
             BAD_ENVIRONMENT
         }
     }
@@ -92,8 +98,14 @@ async fn serve_until_stopped(config: Config, hint: impl FnOnce(&Gateway) -> Opti
 }
 
 fn banner(gateway: &Gateway, routes: usize, upstreams: usize) -> String {
-    let on: Vec<String> = gateway.addresses().iter().map(|address| format!("http://{address}")).collect();
-    let admin = gateway.admin_address().map_or_else(|| "off".to_owned(), |address| format!("http://{address}"));
+    let on: Vec<String> = gateway
+        .addresses()
+        .iter()
+        .map(|address| format!("http://{address}"))
+        .collect();
+    let admin = gateway
+        .admin_address()
+        .map_or_else(|| "off".to_owned(), |address| format!("http://{address}"));
     let count = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     format!(
         "gateway {} serves on {} ({}, {}); admin on {admin}",

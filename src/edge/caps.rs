@@ -48,11 +48,16 @@ impl Caps {
         most: usize,
         most_per_client: usize,
     ) -> Result<Place, Refused> {
-        let mut place = Place { caps: Arc::clone(self), client: None };
+        let mut place = Place {
+            caps: Arc::clone(self),
+            client: None,
+        };
         if self.total.fetch_add(1, Ordering::Relaxed) >= most {
             return Err(Refused::Total);
         }
-        let Some(key) = client.map(Self::key) else { return Ok(place) };
+        let Some(key) = client.map(Self::key) else {
+            return Ok(place);
+        };
         let mut clients = self.shard(key).lock();
         let count = clients.entry(key).or_insert(0);
         if *count >= most_per_client {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::BytesMut;
 use pingora::apps::{HttpServerApp, ServerApp};
-use pingora::protocols::http::ServerSession;
 use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
 
@@ -113,11 +113,18 @@ where
 {
     async fn serve(&self, io: Stream, peer: SocketAddr, local: SocketAddr, shutdown: &ShutdownWatch) {
         let link = Arc::new(Link::default());
-        let mut conn = Conn { io, ahead: BytesMut::new() };
+        let mut conn = Conn {
+            io,
+            ahead: BytesMut::new(),
+        };
         let mut served = 0;
         loop {
             let limits = self.observer.limits();
-            let patience = if served == 0 { limits.header_timeout } else { limits.keepalive_timeout };
+            let patience = if served == 0 {
+                limits.header_timeout
+            } else {
+                limits.keepalive_timeout
+            };
             if conn.ahead.is_empty() {
                 conn.ahead = BytesMut::new(); // what is idle holds no buffer
                 match wait(&mut conn, patience, shutdown).await {
@@ -196,7 +203,12 @@ where
     }
 
     async fn refuse(&self, mut conn: Conn, peer: SocketAddr, started: Instant, reason: Reason) -> After {
-        let request = RefusedRequest { reason, peer, head: &conn.ahead, started };
+        let request = RefusedRequest {
+            reason,
+            peer,
+            head: &conn.ahead,
+            started,
+        };
         let reply = self.observer.phrase(&request);
         let bytes = reply.to_http1();
         let write = async {
@@ -204,7 +216,8 @@ where
             conn.io.flush().await
         };
         let sent = matches!(tokio::time::timeout(LINGER_TIME, write).await, Ok(Ok(())));
-        self.observer.refused(&request, &reply, if sent { bytes.len() as u64 } else { 0 });
+        self.observer
+            .refused(&request, &reply, if sent { bytes.len() as u64 } else { 0 });
         if sent { After::Close(conn) } else { After::Gone }
     }
 }
@@ -249,7 +262,9 @@ async fn read_head(conn: &mut Conn, limits: &model::Server) -> Result<Option<hea
             }
         }
     };
-    tokio::time::timeout(limits.header_timeout, complete).await.unwrap_or(Err(Reason::RequestTimeout))
+    tokio::time::timeout(limits.header_timeout, complete)
+        .await
+        .unwrap_or(Err(Reason::RequestTimeout))
 }
 
 /// Closes our side, then reads what the client still sends, within bounds: closing at once would make its kernel throw
@@ -287,7 +302,9 @@ where
         let local = *digest.local_addr()?.as_inet()?;
         let limits = self.observer.limits();
         let client = (!self.observer.is_trusted(&limits, peer.ip())).then_some(peer.ip());
-        let admitted = self.caps.admit(client, limits.max_connections, limits.max_connections_per_client);
+        let admitted = self
+            .caps
+            .admit(client, limits.max_connections, limits.max_connections_per_client);
         drop(limits);
         let place = match admitted {
             Ok(place) => place,
@@ -295,7 +312,12 @@ where
                 self.observer.capped(which);
                 // Told in one write that does not wait: a flood must not cost more than this.
                 let started = Instant::now();
-                let request = RefusedRequest { reason: Reason::Overloaded, peer, head: &[], started };
+                let request = RefusedRequest {
+                    reason: Reason::Overloaded,
+                    peer,
+                    head: &[],
+                    started,
+                };
                 let reply = self.observer.phrase(&request);
                 let bytes = reply.to_http1();
                 let sent = tokio::time::timeout(Duration::from_millis(100), async {
@@ -303,7 +325,8 @@ where
                     stream.shutdown().await
                 });
                 let sent = matches!(sent.await, Ok(Ok(())));
-                self.observer.refused(&request, &reply, if sent { bytes.len() as u64 } else { 0 });
+                self.observer
+                    .refused(&request, &reply, if sent { bytes.len() as u64 } else { 0 });
                 return None;
             }
         };

@@ -57,8 +57,15 @@ impl Scanner {
                 }
                 self.start = newline + 1;
             } else if empty {
-                let extent = Extent { start: self.start, end: newline + 1 };
-                return if extent.end - extent.start > limits.size { Err(Reason::HeadTooLarge) } else { Ok(Some(extent)) };
+                let extent = Extent {
+                    start: self.start,
+                    end: newline + 1,
+                };
+                return if extent.end - extent.start > limits.size {
+                    Err(Reason::HeadTooLarge)
+                } else {
+                    Ok(Some(extent))
+                };
             } else {
                 self.lines += 1;
                 if self.lines - 1 > limits.fields {
@@ -121,7 +128,7 @@ pub(crate) fn judge(bytes: &[u8], limits: &HeadLimits) -> Result<Head, Reason> {
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(bytes, &mut fields) {
         Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
-        Err(httparse::Error::Version) => return Err(Reason::VersionNotSupported),
+        Err(httparse::Error::Version) if names_version(bytes) => return Err(Reason::VersionNotSupported),
         Err(httparse::Error::TooManyHeaders) => return Err(Reason::HeadTooLarge),
         Ok(_) | Err(_) => return Err(Reason::BadRequest),
     }
@@ -154,7 +161,20 @@ pub(crate) fn judge(bytes: &[u8], limits: &HeadLimits) -> Result<Head, Reason> {
         return Err(Reason::BadRequest);
     }
     let keep_alive = !facts.close && (version == 1 || facts.keep_alive);
-    Ok(Head { framing, keep_alive, upgrade, absolute })
+    Ok(Head {
+        framing,
+        keep_alive,
+        upgrade,
+        absolute,
+    })
+}
+
+/// Whether the request line is well-formed and only its version is not ours.
+fn names_version(head: &[u8]) -> bool {
+    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|&byte| byte == b' ');
+    let (version, more) = (words.nth(2).unwrap_or_default(), words.next());
+    more.is_none() && version.len() == 8 && version.starts_with(b"HTTP/")
 }
 
 /// What the fields say, each looked at once.
@@ -221,14 +241,20 @@ impl<'a> Facts<'a> {
                     return Err(Reason::BadRequest);
                 }
                 let length = digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-                Ok(if length == 0 { Framing::None } else { Framing::Length(length) })
+                Ok(if length == 0 {
+                    Framing::None
+                } else {
+                    Framing::Length(length)
+                })
             }
             // §6.1: HTTP/1.0 knows no transfer codings; `chunked` is the only one that a server must know.
             (0, 1) if version == 1 => {
                 let coding = self.coding.unwrap_or_default().trim_ascii();
                 if coding.eq_ignore_ascii_case(b"chunked") {
                     Ok(Framing::Chunked)
-                } else if coding.iter().all(|&byte| byte.is_ascii_alphanumeric() || b", -".contains(&byte))
+                } else if coding
+                    .iter()
+                    .all(|&byte| byte.is_ascii_alphanumeric() || b", -".contains(&byte))
                     && coding.to_ascii_lowercase().ends_with(b", chunked")
                 {
                     Err(Reason::NotImplemented)
@@ -251,20 +277,39 @@ fn judge_target(method: &Method, target: &str, version: u8) -> Result<Option<Abs
     if target.starts_with('/') || target == "*" && *method == Method::OPTIONS {
         return Ok(None);
     }
-    let rest = ["http://", "https://"]
-        .iter()
-        .find_map(|scheme| target.get(..scheme.len())?.eq_ignore_ascii_case(scheme).then(|| &target[scheme.len()..]));
+    let rest = ["http://", "https://"].iter().find_map(|scheme| {
+        target
+            .get(..scheme.len())?
+            .eq_ignore_ascii_case(scheme)
+            .then(|| &target[scheme.len()..])
+    });
     let rest = rest.ok_or(Reason::BadRequest)?;
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     route::normalise_host(authority).map_err(|_| Reason::BadRequest)?;
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    Ok(Some(Absolute { method: method.clone(), version, authority: authority.to_owned(), path }))
+    let path = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("/{path}")
+    };
+    Ok(Some(Absolute {
+        method: method.clone(),
+        version,
+        authority: authority.to_owned(),
+        path,
+    }))
 }
 
 /// Writes a head with an absolute-form target anew in origin-form; its authority replaces `Host` (RFC 9112 §3.2.2).
 pub(crate) fn to_origin_form(head: &[u8], absolute: &Absolute, into: &mut impl Extend<u8>) {
     let version: &[u8] = if absolute.version == 0 { b"1.0" } else { b"1.1" };
-    let first = [absolute.method.as_str().as_bytes(), b" ", absolute.path.as_bytes(), b" HTTP/", version, b"\r\nHost: "];
+    let first = [
+        absolute.method.as_str().as_bytes(),
+        b" ",
+        absolute.path.as_bytes(),
+        b" HTTP/",
+        version,
+        b"\r\nHost: ",
+    ];
     into.extend(first.concat());
     into.extend(absolute.authority.bytes().chain(*b"\r\n"));
     for line in head.split_inclusive(|&byte| byte == b'\n').skip(1) {
@@ -278,7 +323,11 @@ pub(crate) fn to_origin_form(head: &[u8], absolute: &Absolute, into: &mut impl E
 mod tests {
     use super::*;
 
-    const LIMITS: HeadLimits = HeadLimits { size: 2048, fields: 20, uri: 256 };
+    const LIMITS: HeadLimits = HeadLimits {
+        size: 2048,
+        fields: 20,
+        uri: 256,
+    };
 
     fn judged(head: &str) -> Result<Head, Reason> {
         judge(head.as_bytes(), &LIMITS)
@@ -287,13 +336,26 @@ mod tests {
     #[test]
     fn good_heads() {
         let head = judged("GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("good");
-        assert_eq!(head, Head { framing: Framing::None, keep_alive: true, upgrade: false, absolute: None });
-        let head = judged("POST /x?y HTTP/1.1\r\nHost: a:80\r\nContent-Length: 12\r\nConnection: Close\r\n\r\n").expect("good");
+        assert_eq!(
+            head,
+            Head {
+                framing: Framing::None,
+                keep_alive: true,
+                upgrade: false,
+                absolute: None
+            }
+        );
+        let head = judged("POST /x?y HTTP/1.1\r\nHost: a:80\r\nContent-Length: 12\r\nConnection: Close\r\n\r\n")
+            .expect("good");
         assert_eq!((head.framing, head.keep_alive), (Framing::Length(12), false));
         let head = judged("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n").expect("good");
         assert_eq!(head.framing, Framing::Chunked);
         assert!(!judged("GET / HTTP/1.0\r\n\r\n").expect("no Host in 1.0").keep_alive);
-        assert!(judged("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").expect("good").keep_alive);
+        assert!(
+            judged("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+                .expect("good")
+                .keep_alive
+        );
         assert!(judged("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").is_ok());
         let upgrade = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n";
         assert!(judged(upgrade).expect("good").upgrade);
@@ -304,36 +366,63 @@ mod tests {
     fn bad_heads_each_with_its_reason() {
         use Reason::*;
         let cases = [
-            ("GET / HTTP/1.1\r\n\r\n", BadRequest),                                       // no Host
-            ("GET / HTTP/1.1\r\nHost:\r\n\r\n", BadRequest),                              // empty Host
-            ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", BadRequest),                 // two Hosts
-            ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", BadRequest),                          // Host with a path
-            ("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", BadRequest),                         // Host list
-            ("GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n", BadRequest),                      // bad port
-            ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", BadRequest),                           // space before colon
-            ("GET / HTTP/1.1\r\nHost: a\r\n X: folded\r\n\r\n", BadRequest),              // obs-fold
-            ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),                           // two spaces
-            ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),                         // space in target
-            ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),                         // fragment
-            ("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),                      // beyond ASCII
-            ("GET a HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),                            // relative target
-            ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),                            // asterisk without OPTIONS
-            ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),                     // another scheme
-            ("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),                  // userinfo
-            ("GET / HTTP/1.1\r\nHost: a\r\nX: a\u{0}b\r\n\r\n", BadRequest),              // NUL
-            ("GET / HTTP/1.1\r\nHost: a\r\nX\u{b}: b\r\n\r\n", BadRequest),               // bad name
-            ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", BadRequest),
-            ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", BadRequest),
+            ("GET / HTTP/1.1\r\n\r\n", BadRequest),                          // no Host
+            ("GET / HTTP/1.1\r\nHost:\r\n\r\n", BadRequest),                 // empty Host
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", BadRequest),    // two Hosts
+            ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", BadRequest),             // Host with a path
+            ("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", BadRequest),            // Host list
+            ("GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n", BadRequest),         // bad port
+            ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", BadRequest),              // space before colon
+            ("GET / HTTP/1.1\r\nHost: a\r\n X: folded\r\n\r\n", BadRequest), // obs-fold
+            ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),              // two spaces
+            ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),            // space in target
+            ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),            // fragment
+            ("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),         // beyond ASCII
+            ("GET a HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),               // relative target
+            ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),               // asterisk without OPTIONS
+            ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),        // another scheme
+            ("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),     // userinfo
+            ("GET / HTTP/1.1\r\nHost: a\r\nX: a\u{0}b\r\n\r\n", BadRequest), // NUL
+            ("GET / HTTP/1.1\r\nHost: a\r\nX\u{b}: b\r\n\r\n", BadRequest),  // bad name
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                BadRequest,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+                BadRequest,
+            ),
             ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\n", BadRequest),
             ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n", BadRequest),
-            ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999999999999\r\n\r\n", BadRequest),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999999999999\r\n\r\n",
+                BadRequest,
+            ),
             ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", BadRequest),
-            ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\nTransfer-Encoding: x\r\n\r\n", BadRequest),
-            ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n", BadRequest),
-            ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", NotImplemented),
-            ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", BadRequest),
-            ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \u{b}chunked\r\n\r\n", BadRequest),
-            ("GET / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", BadRequest),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\nTransfer-Encoding: x\r\n\r\n",
+                BadRequest,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n",
+                BadRequest,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+                NotImplemented,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
+                BadRequest,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \u{b}chunked\r\n\r\n",
+                BadRequest,
+            ),
+            (
+                "GET / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+                BadRequest,
+            ),
             ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", MethodNotAllowed),
             ("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", MethodNotAllowed),
             ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", VersionNotSupported),
@@ -352,8 +441,17 @@ mod tests {
         for cut in 0..head.len() {
             let mut scanner = Scanner::default();
             let first = scanner.scan(&head[..cut], &LIMITS).expect("good so far");
-            let extent = first.or_else(|| scanner.scan(head, &LIMITS).expect("good")).expect("complete");
-            assert_eq!(extent, Extent { start: 2, end: head.len() - 4 }, "cut at {cut}");
+            let extent = first
+                .or_else(|| scanner.scan(head, &LIMITS).expect("good"))
+                .expect("complete");
+            assert_eq!(
+                extent,
+                Extent {
+                    start: 2,
+                    end: head.len() - 4
+                },
+                "cut at {cut}"
+            );
         }
     }
 
@@ -377,7 +475,10 @@ mod tests {
         let mut out = Vec::new();
         to_origin_form(head, &absolute, &mut out);
         assert_eq!(out, b"GET /x?y HTTP/1.1\r\nHost: b.test\r\nX: 1\r\n\r\n");
-        let bare = judged("GET http://b.test?q HTTP/1.1\r\nHost: a\r\n\r\n").expect("good").absolute.expect("absolute");
+        let bare = judged("GET http://b.test?q HTTP/1.1\r\nHost: a\r\n\r\n")
+            .expect("good")
+            .absolute
+            .expect("absolute");
         assert_eq!(bare.path, "/?q");
     }
 }

@@ -18,8 +18,8 @@ use parking_lot::Mutex;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{ALPN, SslDigest, TlsRef};
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest, UniqueID,
-    UniqueIDType,
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
+    UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
@@ -161,7 +161,15 @@ impl Lane {
             Framing::Length(length) => Body::Length(length),
             Framing::Chunked => Body::Chunked(Chunked::new()),
         };
-        Self { conn: Some(conn), link, body, body_timeout, pace: None, paced: 0, alarm: None }
+        Self {
+            conn: Some(conn),
+            link,
+            body,
+            body_timeout,
+            pace: None,
+            paced: 0,
+            alarm: None,
+        }
     }
 
     fn conn(&mut self) -> io::Result<&mut Conn> {
@@ -288,7 +296,9 @@ impl Lane {
             }
             none => *none = Some((wanted, Box::pin(tokio::time::sleep(within)))),
         }
-        let Some((_, sleep)) = &mut self.alarm else { return Poll::Pending };
+        let Some((_, sleep)) = &mut self.alarm else {
+            return Poll::Pending;
+        };
         ready!(sleep.as_mut().poll(cx));
         Poll::Ready(self.link.fail(Reason::GatewayTimeout))
     }

@@ -97,7 +97,10 @@ fn bind_one(address: SocketAddr) -> io::Result<Bound> {
     socket.listen(4096)?;
     socket.set_nonblocking(true)?;
     let socket = std::net::TcpListener::from(socket);
-    Ok(Bound { address: socket.local_addr()?, socket })
+    Ok(Bound {
+        address: socket.local_addr()?,
+        socket,
+    })
 }
 
 /// Sockets that accept, and the switch that stops them.
@@ -111,7 +114,10 @@ impl Edge {
     /// Without a listener yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { stop: watch::channel(false).0, accepting: Vec::new() }
+        Self {
+            stop: watch::channel(false).0,
+            accepting: Vec::new(),
+        }
     }
 
     /// Resolves to `true` when the edge stops.
@@ -130,7 +136,9 @@ impl Edge {
         // The gate reads into a buffer of its own, and only when there is something to read.
         service.add_listener(ListenerConfig::tcp(name).l4_buffer(L4BufferSettings::new(0, WRITE_BUFFER)));
         let stopping = self.stop.subscribe();
-        self.accepting.push(tokio::spawn(async move { service.start_service(Some(fds), stopping, 1).await }));
+        self.accepting.push(tokio::spawn(async move {
+            service.start_service(Some(fds), stopping, 1).await
+        }));
     }
 
     /// Stops accepting, closes what is idle, and lets requests in flight finish. Returns once nothing is accepted any

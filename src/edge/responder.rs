@@ -66,7 +66,10 @@ where
         let (mut parts, ()) = http::Response::new(()).into_parts();
         parts.status = rendered.status;
         parts.headers = rendered.headers;
-        session.write_response_header(Box::new(ResponseHeader::from(parts))).await.ok()?;
+        session
+            .write_response_header(Box::new(ResponseHeader::from(parts)))
+            .await
+            .ok()?;
         if !head_only && !rendered.body.is_empty() {
             session.write_response_body(rendered.body, true).await.ok()?;
         }

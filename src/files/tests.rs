@@ -65,6 +65,7 @@ fn site() -> Site {
     Site {
         _outside: outside,
         files: Files {
+            rewrite: None,
             root,
             index: "index.html".into(),
             spa_fallback: None,

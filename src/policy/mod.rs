@@ -75,7 +75,9 @@ impl Delivery {
             policy.apply(to.tls, fields);
         }
         // After the fields: a policy may have said `no-transform`.
-        compress.as_ref()?.negotiate(to.accept_encoding, to.head, status, fields)
+        compress
+            .as_ref()?
+            .negotiate(to.accept_encoding, to.head, status, fields)
     }
 }
 

@@ -41,7 +41,11 @@ impl Exchange {
         let Some(arrival) = &self.arrival else {
             return ControlFlow::Break(Answer::refuse(Reason::Internal)); // not through the gate: cannot be
         };
-        self.client = self.snapshot.server.trusted_proxies.identify(arrival.peer.ip(), Scheme::Http, &request.headers);
+        self.client = self
+            .snapshot
+            .server
+            .trusted_proxies
+            .identify(arrival.peer.ip(), Scheme::Http, &request.headers);
         self.identity = Some(Identity::new(&request.headers, self.client.peer_trusted));
 
         self.host = match request.headers.get(header::HOST).map(HeaderValue::to_str) {
@@ -86,7 +90,10 @@ impl Exchange {
             Action::Redirect(redirect) => {
                 let location = redirect.location(self.client.scheme, &self.host, raw, request.uri.query());
                 match HeaderValue::try_from(location) {
-                    Ok(location) => Decision::Answer(Answer::Redirect { status: redirect.status, location }),
+                    Ok(location) => Decision::Answer(Answer::Redirect {
+                        status: redirect.status,
+                        location,
+                    }),
                     Err(_) => Decision::Answer(Answer::refuse(Reason::BadRequest)),
                 }
             }

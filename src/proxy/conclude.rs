@@ -16,12 +16,21 @@ impl Exchange {
             return;
         }
         let request = session.req_header();
-        let status = session.response_written().map_or_else(respond::client_left, |response| response.status);
+        let status = session
+            .response_written()
+            .map_or_else(respond::client_left, |response| response.status);
         let (duration, bytes_in, bytes_out) = match &self.arrival {
             Some(arrival) => (arrival.started.elapsed(), arrival.link.received(), arrival.link.sent()),
-            None => (Default::default(), session.body_bytes_read() as u64, session.body_bytes_sent() as u64),
+            None => (
+                Default::default(),
+                session.body_bytes_read() as u64,
+                session.body_bytes_sent() as u64,
+            ),
         };
-        let metrics = self.route.as_ref().map_or(&self.snapshot.no_route, |route| &route.metrics);
+        let metrics = self
+            .route
+            .as_ref()
+            .map_or(&self.snapshot.no_route, |route| &route.metrics);
         metrics.record(&request.method, status, duration, bytes_in, bytes_out);
         if let Some(reason) = self.refusal {
             self.live.registry.metrics.refused(reason);

@@ -57,8 +57,11 @@ pub(super) struct Attempt {
 
 impl Exchange {
     pub(super) fn new(snapshot: Arc<Snapshot>, live: Arc<Live>) -> Self {
-        let client =
-            Client { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), scheme: Scheme::Http, peer_trusted: false };
+        let client = Client {
+            ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            scheme: Scheme::Http,
+            peer_trusted: false,
+        };
         Self {
             snapshot,
             live,
@@ -92,7 +95,9 @@ impl Exchange {
 
     /// What is done to the answer: the route's rules, or the general ones.
     pub(super) fn delivery(&self) -> &Delivery {
-        self.route.as_ref().map_or(&self.snapshot.delivery, |route| &route.delivery)
+        self.route
+            .as_ref()
+            .map_or(&self.snapshot.delivery, |route| &route.delivery)
     }
 
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
@@ -108,12 +113,18 @@ impl Exchange {
             Reason::NoServer => self.upstream().and_then(|upstream| upstream.retry_after),
             _ => None,
         };
-        Answer::Refusal { reason, retry_after, fields: Vec::new() }
+        Answer::Refusal {
+            reason,
+            retry_after,
+            fields: Vec::new(),
+        }
     }
 
     /// Encodes a part of the body, where the answer is encoded.
     pub(super) fn encode(&mut self, body: &mut Option<Bytes>, end: bool) -> Result<()> {
-        let Some(encoder) = &mut self.encoder else { return Ok(()) };
+        let Some(encoder) = &mut self.encoder else {
+            return Ok(());
+        };
         let encoded = encoder
             .encode(body.as_deref().unwrap_or_default(), end)
             .map_err(|error| Error::because(ErrorType::InternalError, "encoding a body", error))?;

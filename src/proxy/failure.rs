@@ -14,7 +14,11 @@ impl Exchange {
     /// No connection: nothing was sent, so any request may try another server.
     pub(super) fn connect_failed(&mut self, mut error: Box<Error>) -> Box<Error> {
         let timed_out = is_timeout(&error);
-        self.count_failure(if timed_out { FailureKind::Timeout } else { FailureKind::Connect });
+        self.count_failure(if timed_out {
+            FailureKind::Timeout
+        } else {
+            FailureKind::Connect
+        });
         let mut retry = false;
         if let (Some(upstream), Some(lease)) = (self.upstream().cloned(), self.attempt.lease.take()) {
             let endpoint = lease.endpoint();
@@ -107,16 +111,25 @@ impl Exchange {
 
 /// The gateway itself is out of descriptors, ports or memory: no server is to blame.
 fn is_our_own(error: &Error) -> bool {
-    const OWN: [i32; 5] = [rustix::io::Errno::MFILE.raw_os_error(), rustix::io::Errno::NFILE.raw_os_error(),
-        rustix::io::Errno::NOBUFS.raw_os_error(), rustix::io::Errno::NOMEM.raw_os_error(),
-        rustix::io::Errno::ADDRNOTAVAIL.raw_os_error()];
+    const OWN: [i32; 5] = [
+        rustix::io::Errno::MFILE.raw_os_error(),
+        rustix::io::Errno::NFILE.raw_os_error(),
+        rustix::io::Errno::NOBUFS.raw_os_error(),
+        rustix::io::Errno::NOMEM.raw_os_error(),
+        rustix::io::Errno::ADDRNOTAVAIL.raw_os_error(),
+    ];
     let cause = error.root_cause().downcast_ref::<std::io::Error>();
-    cause.and_then(std::io::Error::raw_os_error).is_some_and(|code| OWN.contains(&code))
+    cause
+        .and_then(std::io::Error::raw_os_error)
+        .is_some_and(|code| OWN.contains(&code))
 }
 
 fn is_timeout(error: &Error) -> bool {
     matches!(
         error.etype(),
-        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout
+        ErrorType::ConnectTimedout
+            | ErrorType::TLSHandshakeTimedout
+            | ErrorType::ReadTimedout
+            | ErrorType::WriteTimedout
     )
 }

@@ -40,10 +40,21 @@ impl Observer for GateSide {
         let identity = Identity::new(&HeaderMap::new(), false);
         let mut rendered = Answer::refuse(request.reason).render(None, identity.request_id());
         identity.write_response(&mut rendered.headers);
-        let recipient = Recipient { tls: false, head: false, accept_encoding: None };
-        self.live.peek().delivery.deliver(&recipient, rendered.status, &mut rendered.headers);
+        let recipient = Recipient {
+            tls: false,
+            head: false,
+            accept_encoding: None,
+        };
+        self.live
+            .peek()
+            .delivery
+            .deliver(&recipient, rendered.status, &mut rendered.headers);
         let head_only = Line::of(request.head).method == Method::HEAD.as_str();
-        Reply { rendered, head_only, identity }
+        Reply {
+            rendered,
+            head_only,
+            identity,
+        }
     }
 
     fn refused(&self, request: &RefusedRequest<'_>, reply: &Reply, sent: u64) {
@@ -51,7 +62,9 @@ impl Observer for GateSide {
         let status = reply.rendered.status;
         let line = Line::of(request.head);
         let method = Method::from_bytes(line.method.as_bytes()).unwrap_or_default();
-        snapshot.no_route.record(&method, status, request.started.elapsed(), 0, sent);
+        snapshot
+            .no_route
+            .record(&method, status, request.started.elapsed(), 0, sent);
         self.live.registry.metrics.refused(request.reason);
         let Some(sink) = &snapshot.access_log else { return };
         let (path, query) = match line.target.split_once('?') {
@@ -111,12 +124,19 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn of(head: &'a [u8]) -> Self {
-        let end = head.iter().position(|&byte| byte == b'\n').unwrap_or(head.len()).min(MAX_LOGGED);
+        let end = head
+            .iter()
+            .position(|&byte| byte == b'\n')
+            .unwrap_or(head.len())
+            .min(MAX_LOGGED);
         let line = head[..end].utf8_chunks().next().map_or("", |chunk| chunk.valid());
         let mut words = line.split_ascii_whitespace();
         let method = words.next().unwrap_or("");
         let known = method.len() <= 16 && method.bytes().all(|byte| byte.is_ascii_uppercase());
-        Self { method: if known { method } else { "" }, target: words.next().unwrap_or("") }
+        Self {
+            method: if known { method } else { "" },
+            target: words.next().unwrap_or(""),
+        }
     }
 }
 

@@ -14,11 +14,22 @@ pub(super) fn clean_response(response: &mut ResponseHeader, tunnel: bool) {
         let mut nominated: Vec<HeaderName> = Vec::new();
         for value in fields.get_all(header::CONNECTION) {
             let names = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-            nominated.extend(names.take(MAX_NOMINATED).filter_map(|name| HeaderName::from_bytes(name).ok()));
+            nominated.extend(
+                names
+                    .take(MAX_NOMINATED)
+                    .filter_map(|name| HeaderName::from_bytes(name).ok()),
+            );
         }
         for name in &nominated {
             // Framing and what the gateway itself lives on cannot be nominated away.
-            if ![header::TRANSFER_ENCODING, header::CONTENT_LENGTH, header::UPGRADE, header::CONTENT_TYPE].contains(name) {
+            if ![
+                header::TRANSFER_ENCODING,
+                header::CONTENT_LENGTH,
+                header::UPGRADE,
+                header::CONTENT_TYPE,
+            ]
+            .contains(name)
+            {
                 fields.remove(name);
             }
         }

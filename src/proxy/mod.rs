@@ -65,7 +65,12 @@ impl ProxyHttp for Proxy {
     }
 
     /// What the gate knows of the request.
-    fn on_connection_reuse(&self, _session: &mut Session, exchange: &mut Self::CTX, arrival: Box<dyn Any + Send + Sync>) {
+    fn on_connection_reuse(
+        &self,
+        _session: &mut Session,
+        exchange: &mut Self::CTX,
+        arrival: Box<dyn Any + Send + Sync>,
+    ) {
         exchange.arrival = arrival.downcast::<Arrival>().ok();
     }
 
@@ -194,7 +199,10 @@ impl ProxyHttp for Proxy {
                 status = 0;
             }
         }
-        FailToProxy { error_code: status, can_reuse_downstream: false }
+        FailToProxy {
+            error_code: status,
+            can_reuse_downstream: false,
+        }
     }
 
     /// Ours says it with more facts, and under attack Pingora's lines would be one a request.

@@ -18,7 +18,11 @@ pub(super) async fn answer(session: &mut Session, exchange: &mut Exchange, answe
     if let Answer::Refusal { reason, .. } = answer {
         exchange.refusal = Some(*reason);
     }
-    let accept = session.req_header().headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let accept = session
+        .req_header()
+        .headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
     let Rendered { status, headers, body } = answer.render(accept, exchange.request_id());
     let mut response = ResponseHeader::from({
         let (mut parts, ()) = http::Response::new(()).into_parts();
@@ -39,7 +43,9 @@ pub(super) async fn answer(session: &mut Session, exchange: &mut Exchange, answe
     }
     let head_only = session.req_header().method == Method::HEAD;
     let body = body.filter(|body| !body.is_empty() && !head_only);
-    session.write_response_header(Box::new(response), body.is_none()).await?;
+    session
+        .write_response_header(Box::new(response), body.is_none())
+        .await?;
     if body.is_some() {
         session.write_response_body(body, true).await?;
     }
@@ -48,8 +54,12 @@ pub(super) async fn answer(session: &mut Session, exchange: &mut Exchange, answe
 
 /// Writes a file, or what stands for one that is not there.
 pub(super) async fn files(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
-    let Some(route) = exchange.route.clone() else { return Ok(()) };
-    let Action::Files(root) = &route.action else { return Ok(()) };
+    let Some(route) = exchange.route.clone() else {
+        return Ok(());
+    };
+    let Action::Files(root) = &route.action else {
+        return Ok(());
+    };
     let request = session.req_header();
     let raw = request.uri.path();
     let rewritten = root.rewrite.as_ref().map(|rewrite| rewrite.apply(raw));
@@ -95,7 +105,10 @@ pub(super) async fn metrics(session: &mut Session, exchange: &mut Exchange) -> R
 
 /// `serve = "health"`.
 pub(super) async fn health(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
-    let path = exchange.path.as_deref().unwrap_or_else(|| session.req_header().uri.path());
+    let path = exchange
+        .path
+        .as_deref()
+        .unwrap_or_else(|| session.req_header().uri.path());
     let base = match exchange.route.as_ref().map(|route| &route.action) {
         Some(Action::Health(prefixes)) => prefixes.iter().find(|prefix| path.starts_with(&***prefix)),
         _ => None,

@@ -33,7 +33,11 @@ impl Exchange {
         let timeouts = &upstream.timeouts;
         let upgrade = self.arrival.as_ref().is_some_and(|arrival| arrival.upgrade);
         // Pingora knows one limit for every read. The longest phase gets it, the lane's alarm watches the shorter ones.
-        let read = if upgrade { timeouts.tunnel } else { timeouts.first_byte.max(timeouts.read) };
+        let read = if upgrade {
+            timeouts.tunnel
+        } else {
+            timeouts.first_byte.max(timeouts.read)
+        };
         let options = &mut peer.options;
         options.connection_timeout = Some(timeouts.connect);
         options.total_connection_timeout = Some(timeouts.connect);
@@ -41,7 +45,9 @@ impl Exchange {
         options.write_timeout = Some(timeouts.write);
         options.idle_timeout = Some(timeouts.idle);
         if let Some(arrival) = &self.arrival {
-            arrival.link.set_alarm((timeouts.first_byte < read).then_some(timeouts.first_byte));
+            arrival
+                .link
+                .set_alarm((timeouts.first_byte < read).then_some(timeouts.first_byte));
         }
         self.attempt.count += 1;
         self.attempt.started = Some(Instant::now());
@@ -83,7 +89,11 @@ impl Exchange {
                     peer: arrival.peer.ip(),
                     host: host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(&self.host),
                     local_port: arrival.local.port(),
-                    version: if session.req_header().version == Version::HTTP_10 { "1.0" } else { "1.1" },
+                    version: if session.req_header().version == Version::HTTP_10 {
+                        "1.0"
+                    } else {
+                        "1.1"
+                    },
                 },
             );
             if let Some(identity) = &self.identity {
@@ -117,7 +127,9 @@ impl Exchange {
                 upstream.metrics.answered(first_byte);
             }
         }
-        let Some(timeouts) = self.upstream().map(|upstream| upstream.timeouts) else { return Ok(()) };
+        let Some(timeouts) = self.upstream().map(|upstream| upstream.timeouts) else {
+            return Ok(());
+        };
         if let Some(arrival) = &self.arrival {
             if tunnel && !arrival.upgrade {
                 return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a 101 that nobody asked for").into_up());
@@ -150,7 +162,10 @@ impl Exchange {
         let recipient = Recipient {
             tls: self.client.scheme == client::Scheme::Https,
             head: request.method == http::Method::HEAD,
-            accept_encoding: request.headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()),
+            accept_encoding: request
+                .headers
+                .get(header::ACCEPT_ENCODING)
+                .and_then(|value| value.to_str().ok()),
         };
         let mut coding = None;
         hygiene::edit_response(response, |fields| {
@@ -168,6 +183,8 @@ impl Exchange {
                 fields.remove(header::TRANSFER_ENCODING); // RFC 9112 §6.1: HTTP/1.0 does not know it
             }
         });
-        self.encoder = coding.filter(|_| !recipient.head).map(|coding| Encoder::new(coding, !known_length));
+        self.encoder = coding
+            .filter(|_| !recipient.head)
+            .map(|coding| Encoder::new(coding, !known_length));
     }
 }

@@ -63,7 +63,10 @@ impl Registry {
             unhealthy_after: check.unhealthy_after,
             healthy_after: check.healthy_after,
         });
-        let settings = Settings { strategy: Strategy::RoundRobin, health };
+        let settings = Settings {
+            strategy: Strategy::RoundRobin,
+            health,
+        };
         let mut pools = self.pools.lock();
         let pool = match pools.get(&upstream.name) {
             Some(pool) if *pool.settings() == settings => Arc::clone(pool),
@@ -117,7 +120,10 @@ impl Live {
         let generation = registry.generation.fetch_add(1, Relaxed) + 1;
         let snapshot = Snapshot::compile(config, generation, &registry)?;
         registry.metrics.config_loaded(generation, SystemTime::now());
-        Ok(Arc::new(Self { snapshot: ArcSwap::from_pointee(snapshot), registry }))
+        Ok(Arc::new(Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            registry,
+        }))
     }
 
     /// The snapshot in force, to keep for as long as a request lasts.

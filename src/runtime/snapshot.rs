@@ -127,7 +127,12 @@ impl Upstream {
     /// Shows in its metric whether a server of the file is fit at any of its addresses.
     pub fn show_health(&self, endpoint: &Endpoint) {
         let same = |other: &&Arc<Endpoint>| other.server() == endpoint.server();
-        let fit = self.pool.endpoints().iter().filter(same).any(|other| other.state().is_usable());
+        let fit = self
+            .pool
+            .endpoints()
+            .iter()
+            .filter(same)
+            .any(|other| other.state().is_usable());
         if let Some(metrics) = self.server_metrics(endpoint.server()) {
             metrics.set_healthy(fit);
         }
@@ -141,7 +146,10 @@ impl Upstream {
     /// The counters of a server, by its name in the file.
     #[must_use]
     pub fn server_metrics(&self, server: &str) -> Option<&ServerMetrics> {
-        self.servers.iter().find(|(name, _)| &**name == server).map(|(_, metrics)| metrics)
+        self.servers
+            .iter()
+            .find(|(name, _)| &**name == server)
+            .map(|(_, metrics)| metrics)
     }
 }
 
@@ -152,15 +160,23 @@ impl Snapshot {
     /// The access log cannot be opened.
     pub fn compile(config: Config, generation: u64, registry: &Registry) -> io::Result<Self> {
         let access_log = match config.access_log {
-            Some(log) => {
-                Some(LogSink { log: registry.access_log(&log.target)?, format: log.format, redact: log.redact })
-            }
+            Some(log) => Some(LogSink {
+                log: registry.access_log(&log.target)?,
+                format: log.format,
+                redact: log.redact,
+            }),
             None => None,
         };
-        let upstreams: Vec<Arc<Upstream>> =
-            config.upstreams.into_iter().map(|model| Arc::new(Upstream::compile(model, registry))).collect();
+        let upstreams: Vec<Arc<Upstream>> = config
+            .upstreams
+            .into_iter()
+            .map(|model| Arc::new(Upstream::compile(model, registry)))
+            .collect();
         let router = Router::new(config.routes.iter().map(|route| route.matcher.clone()).collect());
-        let routes = config.routes.into_iter().map(|route| Arc::new(compile_route(route, &upstreams, registry)));
+        let routes = config
+            .routes
+            .into_iter()
+            .map(|route| Arc::new(compile_route(route, &upstreams, registry)));
         Ok(Self {
             generation,
             server: Arc::new(config.server),
@@ -168,7 +184,10 @@ impl Snapshot {
             routes: routes.collect(),
             upstreams,
             access_log,
-            delivery: Delivery { headers: config.default_headers, compress: None },
+            delivery: Delivery {
+                headers: config.default_headers,
+                compress: None,
+            },
             no_route: registry.metrics.route(UNROUTED),
         })
     }
@@ -182,12 +201,21 @@ impl Snapshot {
 
 fn compile_route(route: model::Route, upstreams: &[Arc<Upstream>], registry: &Registry) -> Route {
     let action = match route.action {
-        model::Action::Proxy { upstream, rewrite } => {
-            Action::Proxy { upstream: Arc::clone(&upstreams[upstream]), rewrite }
-        }
-        model::Action::Respond(model::Respond { status, content_type, body, fields }) => {
-            Action::Respond(Answer::Content { status, content_type, body, fields })
-        }
+        model::Action::Proxy { upstream, rewrite } => Action::Proxy {
+            upstream: Arc::clone(&upstreams[upstream]),
+            rewrite,
+        },
+        model::Action::Respond(model::Respond {
+            status,
+            content_type,
+            body,
+            fields,
+        }) => Action::Respond(Answer::Content {
+            status,
+            content_type,
+            body,
+            fields,
+        }),
         model::Action::Redirect(redirect) => Action::Redirect(redirect),
         model::Action::Files(files) => Action::Files(files),
         model::Action::Metrics => Action::Metrics,
@@ -195,8 +223,14 @@ fn compile_route(route: model::Route, upstreams: &[Arc<Upstream>], registry: &Re
     };
     Route {
         action,
-        admission: Admission { allow: route.allow, max_body: route.max_body },
-        delivery: Delivery { headers: route.headers, compress: route.compress },
+        admission: Admission {
+            allow: route.allow,
+            max_body: route.max_body,
+        },
+        delivery: Delivery {
+            headers: route.headers,
+            compress: route.compress,
+        },
         access_log: route.access_log,
         metrics: registry.metrics.route(&route.name),
         name: route.name,

@@ -3,3 +3,4 @@
 mod config;
 mod scenario;
 mod support;
+mod tidy;

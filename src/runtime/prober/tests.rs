@@ -90,6 +90,7 @@ fn upstream(interval: Duration) -> Upstream {
             read: SECOND,
             write: SECOND,
             idle: SECOND,
+            tunnel: SECOND,
         },
         resolve_interval: SECOND,
         attempts: 2,

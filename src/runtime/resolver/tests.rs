@@ -31,6 +31,7 @@ fn upstream(servers: &[(&str, u32)]) -> Upstream {
             read: SECOND,
             write: SECOND,
             idle: SECOND,
+            tunnel: SECOND,
         },
         resolve_interval: SHORTEST,
         attempts: 2,

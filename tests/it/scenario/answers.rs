@@ -10,20 +10,37 @@ async fn a_refusal_speaks_the_clients_language_and_keeps_its_connection() {
     for (accept, media_type) in [
         ("application/json", "application/problem+json"),
         ("*/*", "application/problem+json"),
-        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html; charset=utf-8"),
+        (
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            "text/html; charset=utf-8",
+        ),
         ("text/plain", "text/plain; charset=utf-8"),
     ] {
-        let answer = connection.ask(&format!("GET /nothing HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\n\r\n")).await;
-        assert_eq!((answer.status, answer.header("content-type")), (404, Some(media_type)), "{accept}");
+        let answer = connection
+            .ask(&format!("GET /nothing HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\n\r\n"))
+            .await;
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (404, Some(media_type)),
+            "{accept}"
+        );
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         assert_eq!(answer.header("connection"), Some("keep-alive"));
         assert!(!answer.text().to_lowercase().contains("pingora"));
         let id = answer.header("x-request-id").expect("an id").to_owned();
-        assert!(answer.text().contains(&id), "a person can quote the id: {}", answer.text());
+        assert!(
+            answer.text().contains(&id),
+            "a person can quote the id: {}",
+            answer.text()
+        );
     }
     let head = connection.ask("HEAD /nothing HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!((head.status, head.body.len()), (404, 0));
-    assert_eq!(connection.ask("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await.text(), "x", "the connection is still good");
+    assert_eq!(
+        connection.ask("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await.text(),
+        "x",
+        "the connection is still good"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,8 +59,14 @@ async fn fixed_answers_are_as_written() {
     assert_eq!((gone.status, gone.header("content-length")), (204, None));
     // A body that nobody wants does not spoil the connection's next request.
     let mut connection = gateway.connect().await;
-    connection.send("POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").await;
+    connection
+        .send("POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
+        .await;
     assert_eq!(connection.response(false).await.expect("an answer").text(), "healthy\n");
-    assert_eq!(gateway.logged(1).await["route"], "gone", "the other route is not logged");
+    assert_eq!(
+        gateway.logged(1).await["route"],
+        "gone",
+        "the other route is not logged"
+    );
     let _ = client::get(gateway.address, "/gone", "").await;
 }

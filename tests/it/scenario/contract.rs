@@ -38,10 +38,19 @@ async fn site() -> Site {
         .replace("\"127.0.0.1:5001\"", &format!("\"{}\"", replicas[1].address()))
         .replace("\"0.0.0.0:80\"", "\"127.0.0.1:0\"")
         .replace("\"127.0.0.1:9900\"", "\"127.0.0.1:0\"");
-    Site { gateway: gateway::start_whole(&text).await, replicas, _frontend: frontend }
+    Site {
+        gateway: gateway::start_whole(&text).await,
+        replicas,
+        _frontend: frontend,
+    }
 }
 
-const SECURITY: [&str; 4] = ["x-content-type-options", "x-frame-options", "referrer-policy", "permissions-policy"];
+const SECURITY: [&str; 4] = [
+    "x-content-type-options",
+    "x-frame-options",
+    "referrer-policy",
+    "permissions-policy",
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_site_is_served_as_its_nginx_conf_meant() {
@@ -68,7 +77,11 @@ async fn the_site_is_served_as_its_nginx_conf_meant() {
         }
         assert_eq!(answer.header("x-powered-by"), None, "{path}");
         let line = gateway.logged(count + 1).await;
-        assert_eq!((&line["route"], &line["upstream"]), (&route.into(), &upstream.into()), "{path}");
+        assert_eq!(
+            (&line["route"], &line["upstream"]),
+            (&route.into(), &upstream.into()),
+            "{path}"
+        );
     }
     let page = gateway.get("/deal/7").await;
     assert_eq!((page.status, page.body.len()), (200, 1307));
@@ -82,13 +95,19 @@ async fn the_site_is_served_as_its_nginx_conf_meant() {
     assert_eq!(short.status, 302);
     assert!(short.header("location").is_some());
     let health = gateway.get("/health").await;
-    assert_eq!((health.status, health.text(), health.header("content-type")), (200, "healthy\n", Some("text/plain")));
+    assert_eq!(
+        (health.status, health.text(), health.header("content-type")),
+        (200, "healthy\n", Some("text/plain"))
+    );
     let metrics = gateway.get("/api/metrics").await;
     assert_eq!(metrics.status, 200);
     assert!(metrics.text().contains("gateway_requests_total"));
     let list = client::get(gateway.address, "/api/deals?limit=100", "Accept-Encoding: gzip\r\n").await;
     assert_eq!(list.header("content-encoding"), Some("gzip"));
-    assert!(site.replicas.iter().all(|replica| replica.stats().requests() > 0), "both replicas take part");
+    assert!(
+        site.replicas.iter().all(|replica| replica.stats().requests() > 0),
+        "both replicas take part"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,8 +130,9 @@ async fn a_real_websocket_client_talks_through() {
         site.replicas[0].address()
     );
     let gateway = gateway::start(&text).await;
-    let (mut socket, answer) =
-        tokio_tungstenite::connect_async(format!("ws://{}/ws/echo", gateway.address)).await.expect("a handshake");
+    let (mut socket, answer) = tokio_tungstenite::connect_async(format!("ws://{}/ws/echo", gateway.address))
+        .await
+        .expect("a handshake");
     assert_eq!(answer.status(), 101);
     for size in [0, 1, 125, 126, 60_000] {
         let message = Message::text("x".repeat(size));

@@ -32,33 +32,54 @@ async fn security_fields_stand_once_on_every_answer() {
         origin.address
     ))
     .await;
-    for (path, status) in [("/app/x", 200), ("/app/helmet", 200), ("/app/reset", 502), ("/fixed", 200), ("/none", 404)] {
+    for (path, status) in [
+        ("/app/x", 200),
+        ("/app/helmet", 200),
+        ("/app/reset", 502),
+        ("/fixed", 200),
+        ("/none", 404),
+    ] {
         let answer = gateway.get(path).await;
         assert_eq!(answer.status, status, "{path}");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
         assert_eq!(answer.header("x-frame-options"), Some("SAMEORIGIN"), "{path}");
         assert!(answer.header("referrer-policy").is_some(), "{path}");
         assert!(answer.header("permissions-policy").is_some(), "{path}");
-        assert_eq!(answer.header("strict-transport-security"), None, "{path}: never in clear text");
+        assert_eq!(
+            answer.header("strict-transport-security"),
+            None,
+            "{path}: never in clear text"
+        );
         assert_eq!(answer.header("x-powered-by"), None, "{path}");
         assert_eq!(answer.header("x-team"), Some("deals"), "{path}");
         assert_eq!(answer.header("link"), Some("</a>"), "{path}");
         assert!(answer.header("x-request-id").is_some(), "{path}");
     }
     let helmet = gateway.get("/app/helmet").await;
-    assert_eq!(helmet.header("content-security-policy"), Some("default-src 'self'"), "never two policies");
+    assert_eq!(
+        helmet.header("content-security-policy"),
+        Some("default-src 'self'"),
+        "never two policies"
+    );
     assert_eq!(gateway.get("/fixed").await.header("content-security-policy"), None);
     assert_eq!(gateway.get("/bare").await.header("x-frame-options"), None);
     // What is refused before there is a route.
     let refused = client::ask(gateway.address, "GET / HTTP/1.1\r\n\r\n").await;
-    assert_eq!((refused.status, refused.header("x-frame-options")), (400, Some("SAMEORIGIN")));
+    assert_eq!(
+        (refused.status, refused.header("x-frame-options")),
+        (400, Some("SAMEORIGIN"))
+    );
 }
 
 fn decode(coding: &str, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     match coding {
         "gzip" => drop(flate2::read::GzDecoder::new(body).read_to_end(&mut out).expect("gzip")),
-        "br" => drop(brotli::Decompressor::new(body, 4096).read_to_end(&mut out).expect("brotli")),
+        "br" => drop(
+            brotli::Decompressor::new(body, 4096)
+                .read_to_end(&mut out)
+                .expect("brotli"),
+        ),
         "zstd" => out = zstd::stream::decode_all(body).expect("zstd"),
         other => panic!("{other}"),
     }
@@ -71,7 +92,8 @@ async fn bodies_are_encoded_as_the_client_likes_it() {
         let text = TEXT.repeat(2000);
         match request.line() {
             line if line.contains("/chunked") => {
-                let mut out = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+                let mut out =
+                    b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
                 for part in text.as_bytes().chunks(7001) {
                     out.extend(format!("{:x}\r\n", part.len()).bytes());
                     out.extend(part);
@@ -80,19 +102,34 @@ async fn bodies_are_encoded_as_the_client_likes_it() {
                 out.extend(b"0\r\n\r\n");
                 vec![Step::Send(out)]
             }
-            line if line.contains("/close") => {
-                [raw(&format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n{text}")), vec![Step::Close]]
-                    .concat()
-            }
+            line if line.contains("/close") => [
+                raw(&format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n{text}"
+                )),
+                vec![Step::Close],
+            ]
+            .concat(),
             line if line.contains("/small") => reply(200, "Content-Type: text/plain\r\n", "small"),
             line if line.contains("/image") => reply(200, "Content-Type: image/png\r\n", &text),
-            line if line.contains("/encoded") => reply(200, "Content-Type: text/plain\r\nContent-Encoding: gzip\r\n", &text),
-            line if line.contains("/no-transform") => {
-                reply(200, "Content-Type: text/plain\r\nCache-Control: no-transform\r\n", &text)
+            line if line.contains("/encoded") => {
+                reply(200, "Content-Type: text/plain\r\nContent-Encoding: gzip\r\n", &text)
             }
-            line if line.contains("/partial") => reply(206, "Content-Type: text/plain\r\nContent-Range: bytes 0-9/99\r\n", &text),
+            line if line.contains("/no-transform") => reply(
+                200,
+                "Content-Type: text/plain\r\nCache-Control: no-transform\r\n",
+                &text,
+            ),
+            line if line.contains("/partial") => reply(
+                206,
+                "Content-Type: text/plain\r\nContent-Range: bytes 0-9/99\r\n",
+                &text,
+            ),
             line if line.contains("/events") => reply(200, "Content-Type: text/event-stream\r\n", &text),
-            _ => reply(200, "Content-Type: application/json; charset=utf-8\r\nETag: \"strong\"\r\nAccept-Ranges: bytes\r\n", &text),
+            _ => reply(
+                200,
+                "Content-Type: application/json; charset=utf-8\r\nETag: \"strong\"\r\nAccept-Ranges: bytes\r\n",
+                &text,
+            ),
         }
     })
     .await;
@@ -103,12 +140,24 @@ async fn bodies_are_encoded_as_the_client_likes_it() {
     .await;
     let text = TEXT.repeat(2000).into_bytes();
     for path in ["/json", "/chunked", "/close"] {
-        for (accepted, coding) in [("gzip", "gzip"), ("br", "br"), ("zstd", "zstd"), ("gzip;q=0.5, br", "br"), ("gzip, br, zstd", "zstd")] {
+        for (accepted, coding) in [
+            ("gzip", "gzip"),
+            ("br", "br"),
+            ("zstd", "zstd"),
+            ("gzip;q=0.5, br", "br"),
+            ("gzip, br, zstd", "zstd"),
+        ] {
             let mut connection = gateway.connect().await;
             let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nAccept-Encoding: {accepted}\r\n\r\n");
             let answer = connection.ask(&request).await;
             assert_eq!(answer.header("content-encoding"), Some(coding), "{path} {accepted}");
-            assert!(answer.header("vary").expect("Vary").to_lowercase().contains("accept-encoding"));
+            assert!(
+                answer
+                    .header("vary")
+                    .expect("Vary")
+                    .to_lowercase()
+                    .contains("accept-encoding")
+            );
             assert!(!answer.truncated, "{path} {accepted}");
             assert!(decode(coding, &answer.body) == text, "{path} {accepted}");
             assert!(answer.body.len() < text.len() / 10);
@@ -133,10 +182,21 @@ async fn bodies_are_encoded_as_the_client_likes_it() {
         assert_eq!(answer.header("content-encoding"), None, "{path} {accepted:?}");
     }
     let encoded = client::get(gateway.address, "/encoded", "Accept-Encoding: gzip\r\n").await;
-    assert_eq!((encoded.header("content-encoding"), encoded.body.len()), (Some("gzip"), text.len()));
-    let old = client::ask(gateway.address, "GET /json HTTP/1.0\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n").await;
+    assert_eq!(
+        (encoded.header("content-encoding"), encoded.body.len()),
+        (Some("gzip"), text.len())
+    );
+    let old = client::ask(
+        gateway.address,
+        "GET /json HTTP/1.0\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n",
+    )
+    .await;
     assert!(decode("gzip", &old.body) == text);
-    let head = client::ask(gateway.address, "HEAD /json HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n").await;
+    let head = client::ask(
+        gateway.address,
+        "HEAD /json HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n",
+    )
+    .await;
     assert!(head.header("vary").is_some() && head.body.is_empty());
 }
 
@@ -144,7 +204,10 @@ async fn bodies_are_encoded_as_the_client_likes_it() {
 async fn what_trickles_is_readable_at_once() {
     let origin = Origin::hasty(|_| {
         vec![
-            Step::Send(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n".to_vec()),
+            Step::Send(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"
+                    .to_vec(),
+            ),
             Step::Hang,
         ]
     })
@@ -155,12 +218,26 @@ async fn what_trickles_is_readable_at_once() {
     ))
     .await;
     let mut connection = gateway.connect().await;
-    connection.send("GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n").await;
+    connection
+        .send("GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n")
+        .await;
     let mut seen = Vec::new();
     loop {
         seen.extend(connection.read_some().await);
-        let Some(body) = seen.windows(4).position(|window| window == b"\r\n\r\n").map(|end| &seen[end + 4..]) else { continue };
-        let Some(data) = body.windows(2).position(|window| window == b"\r\n").map(|end| &body[end + 2..]) else { continue };
+        let Some(body) = seen
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")
+            .map(|end| &seen[end + 4..])
+        else {
+            continue;
+        };
+        let Some(data) = body
+            .windows(2)
+            .position(|window| window == b"\r\n")
+            .map(|end| &body[end + 2..])
+        else {
+            continue;
+        };
         let mut text = [0; 5];
         if flate2::read::GzDecoder::new(data).read_exact(&mut text).is_ok() {
             assert_eq!(&text, b"first");

@@ -43,7 +43,11 @@ async fn each_fault_has_its_status() {
         assert_eq!(answer.status, status, "{path}");
         assert_eq!(answer.json()["status"], status);
         let line = gateway.logged(count + 1).await;
-        assert_eq!((&line["status"], &line["refusal"]), (&status.into(), &word.into()), "{path}");
+        assert_eq!(
+            (&line["status"], &line["refusal"]),
+            (&status.into(), &word.into()),
+            "{path}"
+        );
         assert_eq!(line["upstream"], "app");
     }
     assert_eq!(gateway.get("/").await.text(), "fine");
@@ -61,7 +65,11 @@ async fn a_pause_within_an_answer_is_bounded_too() {
     .await;
     let gateway = before(&[origin.address], "read_timeout = \"300ms\"").await;
     let answer = gateway.get("/").await;
-    assert_eq!((answer.status, answer.truncated), (200, true), "cut so that the client notices");
+    assert_eq!(
+        (answer.status, answer.truncated),
+        (200, true),
+        "cut so that the client notices"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,8 +98,16 @@ async fn who_can_be_asked_elsewhere_is_asked_elsewhere() {
     let gateway = before(&[nowhere().await, good.address], "").await;
     for method in ["GET", "POST"] {
         for _ in 0..10 {
-            let answer = client::ask(gateway.address, format!("{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")).await;
-            assert_eq!((answer.status, answer.text()), (200, "good"), "nothing was sent: any method may try again");
+            let answer = client::ask(
+                gateway.address,
+                format!("{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"),
+            )
+            .await;
+            assert_eq!(
+                (answer.status, answer.text()),
+                (200, "good"),
+                "nothing was sent: any method may try again"
+            );
         }
     }
 }
@@ -107,14 +123,25 @@ async fn a_broken_exchange_is_repeated_only_where_that_is_harmless() {
     let seen_by_bad = bad.received().len();
     let (mut lost, mut served) = (0, 0);
     for _ in 0..10 {
-        match client::ask(gateway.address, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx").await.status {
+        match client::ask(
+            gateway.address,
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx",
+        )
+        .await
+        .status
+        {
             200 => served += 1,
             502 => lost += 1,
             other => panic!("{other}"),
         }
     }
     assert_eq!((lost, served), (5, 5));
-    let posts = bad.received().len() - seen_by_bad + good.received().iter().filter(|request| request.line().starts_with("POST")).count();
+    let posts = bad.received().len() - seen_by_bad
+        + good
+            .received()
+            .iter()
+            .filter(|request| request.line().starts_with("POST"))
+            .count();
     assert_eq!(posts, 10, "no POST was sent twice");
 }
 
@@ -136,7 +163,10 @@ async fn health_checks_take_servers_out_and_bring_them_back() {
     let answer = gateway.get("/").await;
     assert_eq!(answer.status, 503);
     assert!(answer.header("retry-after").is_some());
-    assert!(asked.elapsed() < Duration::from_secs(5), "no waiting for servers that are known to be gone");
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "no waiting for servers that are known to be gone"
+    );
     let _back = Origin::start_again(second, |_| reply(200, "", "back")).await;
     eventually("served again", async || gateway.get("/").await.text() == "back").await;
 }

@@ -26,7 +26,12 @@ async fn the_admin_listener_tells_how_it_is() {
     assert_eq!(ready.status, 200);
     assert_eq!(ready.json()["upstreams"]["app"]["healthy"], 1);
     assert_eq!(client::admin(gateway.admin, "/nothing").await.status, 404);
-    for path in ["/api/health", "/api/health/live", "/api/health/ready", "/api/health/detailed"] {
+    for path in [
+        "/api/health",
+        "/api/health/live",
+        "/api/health/ready",
+        "/api/health/detailed",
+    ] {
         let answer = gateway.get(path).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         assert_eq!(answer.header("content-type"), Some("application/json"), "{path}");
@@ -55,7 +60,13 @@ async fn a_drain_finishes_what_is_in_flight_and_takes_nothing_new() {
     let drain = tokio::spawn(gateway.drain(Some(Duration::from_secs(20))));
     assert!(idle.is_closed().await, "what is idle is closed at once");
     let answer = busy.response(false).await.expect("an answer");
-    assert_eq!((answer.status, answer.text(), answer.header("connection")), (200, "done", Some("close")));
+    assert_eq!(
+        (answer.status, answer.text(), answer.header("connection")),
+        (200, "done", Some("close"))
+    );
     assert_eq!(drain.await.expect("drained"), Drained::Empty);
-    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nobody listens any more");
+    assert!(
+        tokio::net::TcpStream::connect(address).await.is_err(),
+        "nobody listens any more"
+    );
 }

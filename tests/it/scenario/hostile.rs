@@ -43,7 +43,12 @@ fn garbage(random: &mut Random) -> Vec<u8> {
             request.truncate(random.below(request.len()));
             request
         }
-        3 => [b"GET /".as_slice(), &vec![b'a'; random.below(100_000)], b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat(),
+        3 => [
+            b"GET /".as_slice(),
+            &vec![b'a'; random.below(100_000)],
+            b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        ]
+        .concat(),
         _ => {
             let mut head = b"GET / HTTP/1.1\r\nHost: a\r\n".to_vec();
             for index in 0..random.below(2000) {
@@ -82,12 +87,17 @@ async fn ten_thousand_bad_requests_bring_nothing_down() {
         attackers.spawn(async move {
             let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ (seed + 1));
             for _ in 0..500 {
-                let Ok(mut stream) = TcpStream::connect(address).await else { continue };
+                let Ok(mut stream) = TcpStream::connect(address).await else {
+                    continue;
+                };
                 let _ = stream.write_all(&garbage(&mut random)).await;
                 let _ = stream.shutdown().await;
                 let mut sink = Vec::new();
                 let read = stream.read_to_end(&mut sink);
-                assert!(tokio::time::timeout(Duration::from_secs(30), read).await.is_ok(), "the gate lets go");
+                assert!(
+                    tokio::time::timeout(Duration::from_secs(30), read).await.is_ok(),
+                    "the gate lets go"
+                );
             }
         });
     }
@@ -102,7 +112,9 @@ async fn ten_thousand_bad_requests_bring_nothing_down() {
         attacker.expect("an attacker saw what it expected");
     }
     over.store(true, Ordering::Relaxed);
-    well_behaved.await.expect("the well-behaved client was served all the while");
+    well_behaved
+        .await
+        .expect("the well-behaved client was served all the while");
     assert!(served.load(Ordering::Relaxed) > 20);
     assert_eq!(gateway.metric("gateway_panics_total").await, 0.0);
     let grown = resident_kib().saturating_sub(before);

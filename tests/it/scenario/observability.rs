@@ -23,7 +23,12 @@ async fn a_line_tells_what_happened_and_keeps_secrets() {
     )
     .await;
     assert_eq!(answer.status, 400, "a control byte");
-    let answer = client::get(gateway.address, "/api/x?a=1", "User-Agent: a \"quoted\" agent\r\nAuthorization: Bearer secret\r\n").await;
+    let answer = client::get(
+        gateway.address,
+        "/api/x?a=1",
+        "User-Agent: a \"quoted\" agent\r\nAuthorization: Bearer secret\r\n",
+    )
+    .await;
     let line = gateway.logged(2).await;
     for (name, value) in [
         ("route", "api"),
@@ -45,7 +50,13 @@ async fn a_line_tells_what_happened_and_keeps_secrets() {
     assert!(line["upstream_time"].as_f64().expect("seconds") > 0.0);
     assert!(line["bytes_out"].as_u64().expect("bytes") > 5);
     assert!(line["time"].as_str().expect("time").ends_with('Z'));
-    assert!(!gateway.log().await.iter().any(|line| line.to_string().contains("secret")));
+    assert!(
+        !gateway
+            .log()
+            .await
+            .iter()
+            .any(|line| line.to_string().contains("secret"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,13 +74,30 @@ async fn metrics_count_and_prometheus_accepts_them() {
     gateway.get("/nothing").await;
     let server = format!("{{server=\"{}\",upstream=\"app\"}}", origin.address);
     crate::support::eventually("all are counted", async || {
-        gateway.metric("gateway_requests_total{method=\"GET\",route=\"api\",status=\"2xx\"}").await == 5.0
-            && gateway.metric("gateway_requests_total{method=\"GET\",route=\"-\",status=\"4xx\"}").await == 1.0
+        gateway
+            .metric("gateway_requests_total{method=\"GET\",route=\"api\",status=\"2xx\"}")
+            .await
+            == 5.0
+            && gateway
+                .metric("gateway_requests_total{method=\"GET\",route=\"-\",status=\"4xx\"}")
+                .await
+                == 1.0
     })
     .await;
-    assert_eq!(gateway.metric(&format!("gateway_upstream_picks_total{server}")).await, 5.0);
-    assert_eq!(gateway.metric(&format!("gateway_upstream_server_healthy{server}")).await, 1.0);
-    assert_eq!(gateway.metric("gateway_refusals_total{reason=\"not_found\"}").await, 1.0);
+    assert_eq!(
+        gateway.metric(&format!("gateway_upstream_picks_total{server}")).await,
+        5.0
+    );
+    assert_eq!(
+        gateway
+            .metric(&format!("gateway_upstream_server_healthy{server}"))
+            .await,
+        1.0
+    );
+    assert_eq!(
+        gateway.metric("gateway_refusals_total{reason=\"not_found\"}").await,
+        1.0
+    );
     assert_eq!(gateway.metric("gateway_requests_in_flight{route=\"api\"}").await, 0.0);
 
     let text = gateway.get("/metrics").await;
@@ -81,7 +109,12 @@ async fn metrics_count_and_prometheus_accepts_them() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("promtool: `make setup` installs it (Debian package prometheus)");
-    promtool.stdin.take().expect("stdin").write_all(&text.body).expect("write");
+    promtool
+        .stdin
+        .take()
+        .expect("stdin")
+        .write_all(&text.body)
+        .expect("write");
     let checked = promtool.wait_with_output().expect("promtool");
     let said = String::from_utf8_lossy(&checked.stderr).into_owned() + &String::from_utf8_lossy(&checked.stdout);
     assert!(checked.status.success() && said.trim().is_empty(), "{said}");

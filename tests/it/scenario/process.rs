@@ -34,13 +34,23 @@ fn text(bytes: &[u8]) -> String {
 
 /// Answers after this long.
 async fn slow_origin(wait: Duration) -> Origin {
-    Origin::start(move |_| [vec![Step::Wait(wait)], raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")].concat()).await
+    Origin::start(move |_| {
+        [
+            vec![Step::Wait(wait)],
+            raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone"),
+        ]
+        .concat()
+    })
+    .await
 }
 
 #[tokio::test]
 async fn exit_codes_tell_what_was_wrong() {
     let directory = tempfile::tempdir().expect("directory");
-    let good = file(&directory, "[[route]]\nname = \"a\"\npath = \"/\"\nrespond = { body = \"a\" }\n");
+    let good = file(
+        &directory,
+        "[[route]]\nname = \"a\"\npath = \"/\"\nrespond = { body = \"a\" }\n",
+    );
     let good = good.to_str().expect("path");
     let checked = ran(&["check", "-c", good]).await;
     assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
@@ -49,16 +59,27 @@ async fn exit_codes_tell_what_was_wrong() {
         assert_eq!(ran(&[nginx, "-c", good]).await.status.code(), Some(0));
     }
     let printed = ran(&["check", "--print", "-c", good]).await;
-    assert!(text(&printed.stdout).contains("keepalive_timeout = \"75s\""), "{}", text(&printed.stdout));
+    assert!(
+        text(&printed.stdout).contains("keepalive_timeout = \"75s\""),
+        "{}",
+        text(&printed.stdout)
+    );
 
     let bad = directory.path().join("bad.toml");
-    std::fs::write(&bad, "[[route]]\nname = \"a\"\npth = \"/\"\nrespond = { body = \"a\" }\n").expect("file");
+    std::fs::write(
+        &bad,
+        "[[route]]\nname = \"a\"\npth = \"/\"\nrespond = { body = \"a\" }\n",
+    )
+    .expect("file");
     let bad = bad.to_str().expect("path");
     for arguments in [["run", "-c", bad], ["check", "-c", bad], ["-t", "-c", bad]] {
         let refused = ran(&arguments).await;
         assert_eq!(refused.status.code(), Some(1));
         let said = text(&refused.stderr);
-        assert!(said.contains("bad.toml:3:1") && said.contains("did you mean `path`"), "{said}");
+        assert!(
+            said.contains("bad.toml:3:1") && said.contains("did you mean `path`"),
+            "{said}"
+        );
     }
     let json = ran(&["check", "--format", "json", "-c", bad]).await;
     assert_eq!(json.status.code(), Some(1));
@@ -71,7 +92,9 @@ async fn exit_codes_tell_what_was_wrong() {
     assert_eq!(ran(&["proxy", "--to", "not an address"]).await.status.code(), Some(2));
     assert_eq!(ran(&["--version"]).await.status.code(), Some(0));
     let schema = ran(&["schema"]).await;
-    assert!(serde_json::from_slice::<serde_json::Value>(&schema.stdout).expect("JSON")["properties"]["server"].is_object());
+    assert!(
+        serde_json::from_slice::<serde_json::Value>(&schema.stdout).expect("JSON")["properties"]["server"].is_object()
+    );
 }
 
 #[tokio::test]
@@ -81,7 +104,10 @@ async fn a_port_in_use_is_told_with_its_cure() {
     let refused = ran(&["proxy", "--to", "127.0.0.1:1", "--listen", &address]).await;
     assert_eq!(refused.status.code(), Some(3));
     let said = text(&refused.stderr);
-    assert!(said.contains(&format!("cannot listen on {address}")) && said.contains("in use") && said.contains("help:"), "{said}");
+    assert!(
+        said.contains(&format!("cannot listen on {address}")) && said.contains("in use") && said.contains("help:"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -96,7 +122,11 @@ async fn sigterm_lets_requests_finish_and_leaves_at_once_when_there_are_none() {
         crate::support::eventually("in flight", async || origin.received().len() > seen || seen > 0).await;
         let address = process.address;
         process.signal(signal);
-        assert_eq!(busy.response(false).await.expect("an answer").text(), "done", "{signal:?}");
+        assert_eq!(
+            busy.response(false).await.expect("an answer").text(),
+            "done",
+            "{signal:?}"
+        );
         let (status, said) = process.ended().await;
         assert_eq!(status.code(), Some(0), "{said}");
         assert!(tokio::net::TcpStream::connect(address).await.is_err());
@@ -109,7 +139,11 @@ async fn the_deadline_and_a_second_signal_end_what_does_not_finish() {
     let origin = slow_origin(Duration::from_secs(600)).await;
     for second in [false, true] {
         let timeout = if second { "600s" } else { "300ms" };
-        let process = Process::run(&file(&directory, &site(&origin, &format!("shutdown_timeout = \"{timeout}\"")))).await;
+        let process = Process::run(&file(
+            &directory,
+            &site(&origin, &format!("shutdown_timeout = \"{timeout}\"")),
+        ))
+        .await;
         let seen = origin.received().len();
         let mut busy = Connection::open(process.address).await;
         busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -117,7 +151,10 @@ async fn the_deadline_and_a_second_signal_end_what_does_not_finish() {
         process.signal(Signal::TERM);
         if second {
             let address = process.address;
-            crate::support::eventually("it stops listening", async || tokio::net::TcpStream::connect(address).await.is_err()).await;
+            crate::support::eventually("it stops listening", async || {
+                tokio::net::TcpStream::connect(address).await.is_err()
+            })
+            .await;
             process.signal(Signal::TERM);
         }
         let (status, said) = process.ended().await;
@@ -133,7 +170,10 @@ async fn hangup_does_not_kill() {
     let process = Process::run(&file(&directory, &site(&origin, ""))).await;
     process.signal(Signal::HUP);
     let mut connection = Connection::open(process.address).await;
-    assert_eq!(connection.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.text(), "hello");
+    assert_eq!(
+        connection.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.text(),
+        "hello"
+    );
     process.signal(Signal::TERM);
     let (status, said) = process.ended().await;
     assert_eq!(status.code(), Some(0), "{said}");

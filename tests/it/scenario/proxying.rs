@@ -28,9 +28,16 @@ async fn a_stranger_cannot_say_who_it_is() {
     assert_eq!(seen.header("x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(seen.header("x-forwarded-proto"), Some("http"));
     assert_eq!(seen.header("x-forwarded-host"), Some("site.test"));
-    assert_eq!(seen.header("x-forwarded-port"), Some(&*gateway.address.port().to_string()));
+    assert_eq!(
+        seen.header("x-forwarded-port"),
+        Some(&*gateway.address.port().to_string())
+    );
     assert_eq!(seen.header("x-real-ip"), Some("127.0.0.1"));
-    assert!(seen.header("forwarded").expect("Forwarded").starts_with("for=127.0.0.1"));
+    assert!(
+        seen.header("forwarded")
+            .expect("Forwarded")
+            .starts_with("for=127.0.0.1")
+    );
     assert!(seen.header("via").expect("Via").starts_with("1.1 "));
     assert_eq!(seen.header("host"), Some("site.test"));
     assert_eq!(seen.headers("x_forwarded_for"), [""; 0]);
@@ -51,7 +58,10 @@ async fn a_trusted_proxy_is_believed_up_to_the_first_stranger() {
     )
     .await;
     let seen = origin.last();
-    assert_eq!(seen.header("x-forwarded-for"), Some("6.6.6.6, 192.0.2.7, 10.0.0.9, 127.0.0.1"));
+    assert_eq!(
+        seen.header("x-forwarded-for"),
+        Some("6.6.6.6, 192.0.2.7, 10.0.0.9, 127.0.0.1")
+    );
     assert_eq!(seen.header("x-real-ip"), Some("192.0.2.7"));
     assert_eq!(seen.header("x-forwarded-proto"), Some("https"));
     assert_eq!(seen.header("x-request-id"), Some("from-the-edge"));
@@ -93,9 +103,11 @@ async fn answers_of_every_framing_arrive_whole() {
         line if line.contains("/chunked") => {
             raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n")
         }
-        line if line.contains("/close") => {
-            [raw("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end"), vec![Step::Close]].concat()
-        }
+        line if line.contains("/close") => [
+            raw("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end"),
+            vec![Step::Close],
+        ]
+        .concat(),
         line if line.contains("/old") => [raw("HTTP/1.0 200 OK\r\n\r\nold"), vec![Step::Close]].concat(),
         line if line.contains("/early-hints") => {
             raw("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -109,7 +121,9 @@ async fn answers_of_every_framing_arrive_whole() {
     let gateway = before(&origin, "", "").await;
     let mut connection = gateway.connect().await;
     let mut ask = async |method: &str, path: &str| {
-        connection.ask(&format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await
+        connection
+            .ask(&format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n"))
+            .await
     };
     assert_eq!(ask("GET", "/chunked").await.text(), "hello world");
     assert_eq!(ask("GET", "/close").await.text(), "until the end");
@@ -118,13 +132,18 @@ async fn answers_of_every_framing_arrive_whole() {
     assert_eq!((hints.status, hints.header("link")), (103, Some("</x>")));
     assert_eq!(connection.response(false).await.expect("the answer").text(), "ok");
     let mut ask = async |method: &str, path: &str| {
-        connection.ask(&format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await
+        connection
+            .ask(&format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n"))
+            .await
     };
     assert_eq!(ask("GET", "/304").await.header("etag"), Some("\"x\""));
     assert_eq!(ask("GET", "/204").await.status, 204);
     assert_eq!(ask("HEAD", "/x").await.header("content-length"), Some("12345"));
     let range = ask("GET", "/range").await;
-    assert_eq!((range.status, range.header("content-range"), range.text()), (206, Some("bytes 0-1/9"), "ab"));
+    assert_eq!(
+        (range.status, range.header("content-range"), range.text()),
+        (206, Some("bytes 0-1/9"), "ab")
+    );
     // A client of HTTP/1.0 knows no chunks.
     let old = client::ask(gateway.address, "GET /chunked HTTP/1.0\r\nHost: a\r\n\r\n").await;
     assert_eq!((old.header("transfer-encoding"), old.text()), (None, "hello world"));
@@ -133,7 +152,10 @@ async fn answers_of_every_framing_arrive_whole() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_that_is_answered_early_gets_its_answer() {
     let origin = Origin::hasty(|_| {
-        vec![Step::Send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno".to_vec()), Step::Close]
+        vec![
+            Step::Send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno".to_vec()),
+            Step::Close,
+        ]
     })
     .await;
     let gateway = before(&origin, "", "").await;
@@ -147,10 +169,13 @@ async fn an_upload_that_is_answered_early_gets_its_answer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn expectations_are_answered_by_the_upstream() {
-    let origin = Origin::hasty(|_| raw("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")).await;
+    let origin =
+        Origin::hasty(|_| raw("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")).await;
     let gateway = before(&origin, "", "").await;
     let mut connection = gateway.connect().await;
-    connection.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n").await;
+    connection
+        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+        .await;
     assert_eq!(connection.response(false).await.expect("interim").status, 100);
     connection.send("abc").await;
     assert_eq!(connection.response(false).await.expect("final").status, 200);
@@ -191,7 +216,10 @@ async fn a_websocket_is_a_tunnel_once_the_upstream_agreed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_stream_both_ways() {
     let origin = Origin::hasty(|_| {
-        vec![Step::Send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n".to_vec()), Step::Hang]
+        vec![
+            Step::Send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n".to_vec()),
+            Step::Hang,
+        ]
     })
     .await;
     let gateway = before(&origin, "", "").await;
@@ -210,5 +238,9 @@ async fn upstream_connections_are_used_again() {
     for _ in 0..20 {
         assert_eq!(gateway.get("/").await.status, 200);
     }
-    assert!(origin.connections() <= 3, "{} connections for 20 requests", origin.connections());
+    assert!(
+        origin.connections() <= 3,
+        "{} connections for 20 requests",
+        origin.connections()
+    );
 }

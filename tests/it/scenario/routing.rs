@@ -55,7 +55,10 @@ async fn redirects_fill_in_what_was_asked() {
     let answer = gateway.get("/old/17").await;
     assert_eq!((answer.status, answer.header("location")), (301, Some("/new/17")));
     let answer = client::ask(gateway.address, "GET /a?b=c HTTP/1.1\r\nHost: www.site.test\r\n\r\n").await;
-    assert_eq!((answer.status, answer.header("location")), (308, Some("https://site.test/a?b=c")));
+    assert_eq!(
+        (answer.status, answer.header("location")),
+        (308, Some("https://site.test/a?b=c"))
+    );
     assert_eq!(gateway.get("/old/x").await.status, 404);
 }
 
@@ -88,7 +91,17 @@ async fn an_address_list_lets_in_whom_it_names() {
         "trusted_proxies = [\"127.0.0.0/8\"]\n[[route]]\nname = \"inside\"\npath = \"/\"\nallow = [\"10.0.0.0/8\"]\nrespond = { body = \"in\" }\n",
     )
     .await;
-    assert_eq!(client::get(gateway.address, "/", "X-Forwarded-For: 10.1.2.3\r\n").await.status, 200);
-    assert_eq!(client::get(gateway.address, "/", "X-Forwarded-For: 10.1.2.3, 192.0.2.1\r\n").await.status, 403);
+    assert_eq!(
+        client::get(gateway.address, "/", "X-Forwarded-For: 10.1.2.3\r\n")
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        client::get(gateway.address, "/", "X-Forwarded-For: 10.1.2.3, 192.0.2.1\r\n")
+            .await
+            .status,
+        403
+    );
     assert_eq!(gateway.get("/").await.status, 403);
 }

@@ -21,7 +21,11 @@ pub(crate) struct Response {
 impl Response {
     /// The only field line of that name.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| &**value);
+        let mut values = self
+            .headers
+            .iter()
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| &**value);
         let first = values.next();
         assert!(values.next().is_none(), "{name} more than once: {:?}", self.headers);
         first
@@ -46,17 +50,15 @@ impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("connect");
         stream.set_nodelay(true).expect("nodelay");
-        Self { stream, buffer: Vec::new() }
+        Self {
+            stream,
+            buffer: Vec::new(),
+        }
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // A refusal may arrive, and the connection be closed, while more is being written.
         let _ = self.stream.write_all(bytes.as_ref()).await;
-    }
-
-    /// Half-closes: nothing more will be sent.
-    pub(crate) async fn finish(&mut self) {
-        let _ = self.stream.shutdown().await;
     }
 
     /// Reads bytes as they come, at least one; empty: the other side closed.
@@ -65,14 +67,20 @@ impl Connection {
             return std::mem::take(&mut self.buffer);
         }
         let mut chunk = vec![0; 64 * 1024];
-        let read = timeout(PATIENCE, self.stream.read(&mut chunk)).await.expect("bytes in time").unwrap_or(0);
+        let read = timeout(PATIENCE, self.stream.read(&mut chunk))
+            .await
+            .expect("bytes in time")
+            .unwrap_or(0);
         chunk.truncate(read);
         chunk
     }
 
     async fn more(&mut self) -> bool {
         let mut chunk = vec![0; 64 * 1024];
-        let read = timeout(PATIENCE, self.stream.read(&mut chunk)).await.expect("an answer in time").unwrap_or(0);
+        let read = timeout(PATIENCE, self.stream.read(&mut chunk))
+            .await
+            .expect("an answer in time")
+            .unwrap_or(0);
         self.buffer.extend_from_slice(&chunk[..read]);
         read > 0
     }
@@ -85,17 +93,29 @@ impl Connection {
             if let httparse::Status::Complete(length) = parsed.parse(&self.buffer).expect("a well-formed answer") {
                 let status = parsed.code.expect("status");
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                let headers: Vec<(String, String)> =
-                    parsed.headers.iter().map(|field| (field.name.to_owned(), text(field.value))).collect();
+                let headers: Vec<(String, String)> = parsed
+                    .headers
+                    .iter()
+                    .map(|field| (field.name.to_owned(), text(field.value)))
+                    .collect();
                 self.buffer.drain(..length);
-                let mut response = Response { status, headers, body: Vec::new(), truncated: false };
+                let mut response = Response {
+                    status,
+                    headers,
+                    body: Vec::new(),
+                    truncated: false,
+                };
                 if !head_request && status >= 200 && status != 204 && status != 304 {
                     self.body(&mut response).await;
                 }
                 return Some(response);
             }
             if !self.more().await {
-                assert!(self.buffer.is_empty(), "half an answer: {:?}", String::from_utf8_lossy(&self.buffer));
+                assert!(
+                    self.buffer.is_empty(),
+                    "half an answer: {:?}",
+                    String::from_utf8_lossy(&self.buffer)
+                );
                 return None;
             }
         }
@@ -107,7 +127,9 @@ impl Connection {
             assert_eq!(response.header("content-length"), None, "two framings");
             return self.chunks(response).await;
         }
-        let length = response.header("content-length").map(|length| length.parse::<usize>().expect("length"));
+        let length = response
+            .header("content-length")
+            .map(|length| length.parse::<usize>().expect("length"));
         while length.is_none_or(|length| self.buffer.len() < length) {
             if !self.more().await {
                 response.truncated = length.is_some();
@@ -164,7 +186,10 @@ pub(crate) async fn ask(address: SocketAddr, request: impl AsRef<[u8]>) -> Respo
     let request = request.as_ref();
     let mut connection = Connection::open(address).await;
     connection.send(request).await;
-    connection.response(request.starts_with(b"HEAD ")).await.expect("an answer")
+    connection
+        .response(request.starts_with(b"HEAD "))
+        .await
+        .expect("an answer")
 }
 
 /// `GET path` of the admin listener.
@@ -174,5 +199,9 @@ pub(crate) async fn admin(address: SocketAddr, path: &str) -> Response {
 
 /// `GET path`, with `Host: site.test` and further field lines.
 pub(crate) async fn get(address: SocketAddr, path: &str, fields: &str) -> Response {
-    ask(address, format!("GET {path} HTTP/1.1\r\nHost: site.test\r\n{fields}\r\n")).await
+    ask(
+        address,
+        format!("GET {path} HTTP/1.1\r\nHost: site.test\r\n{fields}\r\n"),
+    )
+    .await
 }

@@ -24,7 +24,11 @@ pub(crate) struct Running {
 /// table may be given first, before the first table.
 pub(crate) async fn start(text: &str) -> Running {
     let directory = tempfile::tempdir().expect("directory");
-    let tables = if text.starts_with('[') { 0 } else { text.find("\n[").expect("a table") };
+    let tables = if text.starts_with('[') {
+        0
+    } else {
+        text.find("\n[").expect("a table")
+    };
     let (server, rest) = text.split_at(tables);
     let text = format!(
         "[server]\nlisten = [\"127.0.0.1:0\"]\nthreads = 2\n{server}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
@@ -74,9 +78,13 @@ impl Running {
     /// Every line of the access log so far.
     pub(crate) async fn log(&self) -> Vec<serde_json::Value> {
         let registry = std::sync::Arc::clone(&self.gateway.live.registry);
-        tokio::task::spawn_blocking(move || registry.flush_logs()).await.expect("flush");
+        tokio::task::spawn_blocking(move || registry.flush_logs())
+            .await
+            .expect("flush");
         let text = std::fs::read_to_string(self.directory.path().join("access.log")).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+            .collect()
     }
 
     /// The last line of the log, once there are `count`.
@@ -92,7 +100,11 @@ impl Running {
     pub(crate) async fn metric(&self, name_and_labels: &str) -> f64 {
         let text = client::admin(self.admin, "/metrics").await;
         assert_eq!(text.status, 200);
-        let line = text.text().lines().find_map(|line| line.strip_prefix(name_and_labels)?.strip_prefix(' ')).map(str::to_owned);
+        let line = text
+            .text()
+            .lines()
+            .find_map(|line| line.strip_prefix(name_and_labels)?.strip_prefix(' '))
+            .map(str::to_owned);
         line.map_or(0.0, |value| value.parse().expect("a number"))
     }
 

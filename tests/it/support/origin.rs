@@ -25,7 +25,10 @@ impl Received {
     /// Every field line of that name.
     pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
         let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
-        lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
+        lines
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+            .collect()
     }
 
     /// The only field line of that name.
@@ -52,7 +55,11 @@ pub(crate) enum Step {
 /// Sends `status` with a body and goes on to the next request.
 pub(crate) fn reply(status: u16, fields: &str, body: &str) -> Vec<Step> {
     vec![Step::Send(
-        format!("HTTP/1.1 {status} Status\r\nContent-Length: {}\r\n{fields}\r\n{body}", body.len()).into_bytes(),
+        format!(
+            "HTTP/1.1 {status} Status\r\nContent-Length: {}\r\n{fields}\r\n{body}",
+            body.len()
+        )
+        .into_bytes(),
     )]
 }
 
@@ -86,12 +93,22 @@ impl Drop for Origin {
 
 impl Origin {
     pub(crate) async fn start(script: impl Fn(&Received) -> Vec<Step> + Send + Sync + 'static) -> Self {
-        Self::start_at("127.0.0.1:0".parse().expect("address"), Reads::Everything, Arc::new(script)).await
+        Self::start_at(
+            "127.0.0.1:0".parse().expect("address"),
+            Reads::Everything,
+            Arc::new(script),
+        )
+        .await
     }
 
     /// Acts as soon as it has read a head, whatever follows.
     pub(crate) async fn hasty(script: impl Fn(&Received) -> Vec<Step> + Send + Sync + 'static) -> Self {
-        Self::start_at("127.0.0.1:0".parse().expect("address"), Reads::HeadOnly, Arc::new(script)).await
+        Self::start_at(
+            "127.0.0.1:0".parse().expect("address"),
+            Reads::HeadOnly,
+            Arc::new(script),
+        )
+        .await
     }
 
     /// Starts where another one was.
@@ -121,7 +138,12 @@ impl Origin {
                 while tasks.try_join_next().is_some() {}
             }
         });
-        Self { address, received, connections, accepting }
+        Self {
+            address,
+            received,
+            connections,
+            accepting,
+        }
     }
 
     pub(crate) fn received(&self) -> Vec<Received> {
@@ -181,7 +203,10 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>, reads: Reads
     if reads == Reads::HeadOnly {
         return Some(request);
     }
-    if let Some(length) = request.header("content-length").map(|length| length.parse::<usize>().expect("length")) {
+    if let Some(length) = request
+        .header("content-length")
+        .map(|length| length.parse::<usize>().expect("length"))
+    {
         while buffer.len() < length {
             if stream.read_buf(buffer).await.ok()? == 0 {
                 return None;

@@ -14,7 +14,10 @@ use super::PATIENCE;
 /// The binary under test.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
-    command.stdin(Stdio::null()).kill_on_drop(true).env_remove("GATEWAY_LOG");
+    command
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .env_remove("GATEWAY_LOG");
     command
 }
 
@@ -37,7 +40,11 @@ impl Process {
             .expect("the binary");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr")).lines();
         let address = loop {
-            let line = timeout(PATIENCE, stderr.next_line()).await.expect("in time").expect("text").expect("a banner");
+            let line = timeout(PATIENCE, stderr.next_line())
+                .await
+                .expect("in time")
+                .expect("text")
+                .expect("a banner");
             if let Some((_, rest)) = line.split_once(" serves on http://") {
                 let end = rest.find([' ', ',']).expect("an address");
                 break rest[..end].parse().expect("an address");
@@ -53,7 +60,10 @@ impl Process {
 
     /// Waits for the end; returns how it ended, and what it said meanwhile.
     pub(crate) async fn ended(mut self) -> (ExitStatus, String) {
-        let status = timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("status");
+        let status = timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("it ends in time")
+            .expect("status");
         let mut said = String::new();
         while let Ok(Some(line)) = self.stderr.next_line().await {
             said.push_str(&line);
