@@ -7,7 +7,7 @@ use deals247_gateway::config;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let env = |name: &str| (name.len() % 2 == 0).then(|| "3000".to_owned());
+    let env = |name: &str| name.len().is_multiple_of(2).then(|| "3000".to_owned());
     let dir = Path::new("nowhere");
     match config::parse("gateway.toml", text, dir, &env) {
         Ok(loaded) => {

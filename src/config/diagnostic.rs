@@ -23,6 +23,12 @@ impl From<std::ops::Range<usize>> for Span {
     }
 }
 
+/// The last character boundary that is not behind this byte.
+pub(super) fn floor(text: &str, at: usize) -> usize {
+    let at = at.min(text.len());
+    (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Severity {
     Error,
@@ -71,7 +77,7 @@ impl Diagnostic {
 }
 
 /// Everything that was found in one file, with the file's text to show the places.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Report {
     pub(super) name: Arc<str>,
     pub(super) text: Arc<str>,
@@ -149,6 +155,17 @@ impl Report {
     /// How many were counted but not kept.
     pub(super) fn unseen(&self) -> usize {
         self.errors + self.warnings - self.diagnostics.len()
+    }
+}
+
+impl fmt::Debug for Report {
+    /// Without the text: it may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut report = f.debug_struct("Report");
+        report
+            .field("name", &self.name)
+            .field("diagnostics", &self.diagnostics)
+            .finish_non_exhaustive()
     }
 }
 

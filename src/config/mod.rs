@@ -6,8 +6,12 @@
 
 mod diagnostic;
 mod file;
+mod keys;
+mod list;
 pub mod model;
+mod named;
 mod print;
+mod quantity;
 mod reader;
 mod reference;
 mod render;
@@ -75,7 +79,7 @@ pub fn parse(name: &str, text: &str, dir: &Path, env: &dyn Fn(&str) -> Option<St
     let (document, errors) = toml::de::DeTable::parse_recoverable(text);
     let mut reader = reader::Reader::new(name, text, dir, env);
     let start = diagnostic::Span::default();
-    let keys = reader::Keys::open::<file::File>(document.get_ref(), start, &mut reader);
+    let keys = keys::Keys::open::<file::File>(document.get_ref(), start, &mut reader);
     let file = <file::File as table::Table>::take(&keys, &mut reader);
     let mut report = reader.report;
 

@@ -1,9 +1,9 @@
 //! The file with every default filled in, as TOML that means the same.
 
 use super::file::File;
+use super::named::Named;
 use super::table::{Entry, Table};
 use super::text::quoted;
-use super::value::Named;
 
 /// Prints a file. Passwords are masked; `${NAME}` has been replaced by what it stood for.
 pub(super) fn print(file: &File) -> String {

@@ -3,7 +3,7 @@
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
-use super::diagnostic::{Diagnostic, Report, Severity, Span};
+use super::diagnostic::{Diagnostic, Report, Severity, Span, floor};
 use super::suggest::printable;
 
 /// Longer lines are not shown, only their place: they are data, and the renderer would trim them anyway.
@@ -118,8 +118,8 @@ impl Report {
             let (line, column) = lines.position(span.start);
             return Err(Origin::path(printable(&self.name)).line(line).char_column(column));
         }
-        let from = line.floor_char_boundary(span.start.saturating_sub(start));
-        let to = line.floor_char_boundary(span.end.saturating_sub(start).max(from));
+        let from = floor(line, span.start.saturating_sub(start));
+        let to = floor(line, span.end.saturating_sub(start).max(from));
         let annotation = kind.span(from..to);
         Ok(Snippet::source(line)
             .path(printable(&self.name))
@@ -165,7 +165,7 @@ impl<'a> Lines<'a> {
     /// Line and column, both from 1.
     fn position(&self, byte: usize) -> (usize, usize) {
         let (number, start, line) = self.at(byte);
-        let before = line.floor_char_boundary(byte.saturating_sub(start));
+        let before = floor(line, byte.saturating_sub(start));
         (number, line[..before].chars().count() + 1)
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c s
 }
 
 /// "did you mean `x`?", or what there is to choose from.
-pub(crate) fn did_you_mean<'c>(word: &str, candidates: &[&'c str], what: &str) -> Option<String> {
+pub(crate) fn did_you_mean(word: &str, candidates: &[&str], what: &str) -> Option<String> {
     match closest(word, candidates.iter().copied()) {
         Some(candidate) => Some(format!("did you mean `{candidate}`?")),
         None if candidates.is_empty() => None,

@@ -1,6 +1,6 @@
 //! What is wrong with the TOML itself, once per fault.
 
-use super::diagnostic::{Diagnostic, Report, Span};
+use super::diagnostic::{Diagnostic, Report, Span, floor};
 use super::suggest::clip;
 
 /// Reports syntax errors. Returns where the text stops being reliable: what is read from behind it may be the echo of a
@@ -109,7 +109,7 @@ struct Fault<'e> {
 fn find_lines(text: &str, faults: &mut [Fault<'_>]) {
     let (mut line, mut seen) = (0, 0);
     for fault in faults {
-        let at = text.floor_char_boundary(fault.span.start).max(seen);
+        let at = floor(text, fault.span.start).max(seen);
         if let Some(newline) = text[seen..at].rfind('\n') {
             line = seen + newline + 1;
         }

@@ -21,7 +21,8 @@
 //! keys of another table into this one.
 
 use super::diagnostic::Span;
-use super::reader::{Keys, Node, Reader, not_enforced};
+use super::keys::{Keys, not_enforced};
+use super::reader::{Node, Reader};
 use super::shape::Description;
 use super::value::Element;
 
@@ -131,7 +132,7 @@ macro_rules! table {
             }
 
             fn take(
-                keys: &$crate::config::reader::Keys<'_>,
+                keys: &$crate::config::keys::Keys<'_>,
                 reader: &mut $crate::config::reader::Reader<'_>,
             ) -> Self {
                 Self {
@@ -168,6 +169,15 @@ macro_rules! table {
 
             fn write(&self) -> String {
                 $crate::config::table::inline(self)
+            }
+
+            #[cfg(test)]
+            fn read_defaults(reader: &mut $crate::config::reader::Reader<'_>) {
+                let empty = toml::de::DeTable::new();
+                let keys = $crate::config::keys::Keys::open::<Self>(&empty, Default::default(), reader);
+                <Self as $crate::config::table::Table>::take(&keys, reader);
+                $( <$type as $crate::config::value::Element>::read_defaults(reader); )*
+                $( <$flat_type as $crate::config::value::Element>::read_defaults(reader); )?
             }
         }
     };

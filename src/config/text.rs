@@ -6,7 +6,7 @@ use super::reader::{Node, Reader, raw_text};
 use super::shape::{Kind, Shape};
 use super::substitute::escape;
 use super::suggest::clip;
-use super::value::{Element, Spanned};
+use super::value::Element;
 
 /// Why a text is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,62 +94,6 @@ pub(crate) fn quoted(text: &str) -> String {
     }
     quoted.push('"');
     quoted
-}
-
-/// Names with values, both the user's own, in file order: `{ "X-Name" = "value" }`.
-#[derive(Debug, Clone)]
-pub(crate) struct Pairs<K, V>(pub(crate) Vec<(Spanned<Written<K>>, Spanned<V>)>);
-
-impl<K: FromText, V: Element> Element for Pairs<K, V> {
-    fn shape() -> Shape {
-        Shape::Pairs(Box::new(V::shape()))
-    }
-
-    fn accepts(value: &DeValue<'_>) -> bool {
-        matches!(value, DeValue::Table(_))
-    }
-
-    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let DeValue::Table(table) = node.get_ref() else {
-            return None;
-        };
-        let mut entries: Vec<_> = table.iter().collect();
-        entries.sort_by_key(|(key, _)| key.span().start);
-        let mut pairs = Vec::with_capacity(entries.len());
-        let mut whole = true;
-        for (key, node) in entries {
-            let text: &str = key.get_ref();
-            let name = K::from_text(text).map_err(|fault| reader.error(key.span().into(), fault.message, fault.help));
-            let value = reader.value::<V>(node);
-            let (Ok(name), Some(value)) = (name, value) else {
-                whole = false;
-                continue;
-            };
-            let name = Spanned {
-                value: Written {
-                    text: text.to_owned(),
-                    value: name,
-                },
-                span: key.span().into(),
-                given: true,
-            };
-            pairs.push((name, value));
-        }
-        whole.then_some(Self(pairs))
-    }
-
-    fn write(&self) -> String {
-        let pairs: Vec<String> = self
-            .0
-            .iter()
-            .map(|(name, value)| format!("{} = {}", quoted(&name.text), value.value.write()))
-            .collect();
-        if pairs.is_empty() {
-            "{}".to_owned()
-        } else {
-            format!("{{ {} }}", pairs.join(", "))
-        }
-    }
 }
 
 /// Names become labels of metrics and words in the log: letters that nothing has to escape.

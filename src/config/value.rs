@@ -5,7 +5,7 @@ use std::ops::Deref;
 use toml::de::DeValue;
 
 use super::diagnostic::Span;
-use super::reader::{Node, Reader, Step};
+use super::reader::{Node, Reader};
 use super::shape::Shape;
 use super::table::Entry;
 
@@ -21,6 +21,10 @@ pub(crate) trait Element: Sized {
 
     /// The value as TOML, on one line.
     fn write(&self) -> String;
+
+    /// Reads the defaults of every table that such a value can hold.
+    #[cfg(test)]
+    fn read_defaults(_: &mut Reader<'_>) {}
 }
 
 /// A value and where it stands; where the default stands in, the place is that of the table.
@@ -160,103 +164,6 @@ impl<const MIN: u64, const MAX: u64> Element for Integer<MIN, MAX> {
     }
 }
 
-/// A list.
-#[derive(Debug, Clone)]
-pub(crate) struct List<T>(pub(crate) Vec<Spanned<T>>);
-
-impl<T: Element> Element for List<T> {
-    fn shape() -> Shape {
-        Shape::List {
-            of: Box::new(T::shape()),
-            min: 0,
-        }
-    }
-
-    fn accepts(value: &DeValue<'_>) -> bool {
-        matches!(value, DeValue::Array(_))
-    }
-
-    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let DeValue::Array(items) = node.get_ref() else {
-            return None;
-        };
-        // Every item is read, so that everything wrong is reported; a list with a faulty item is faulty.
-        let read: Vec<_> = items.iter().map(|item| reader.value(item)).collect();
-        read.into_iter().collect::<Option<Vec<_>>>().map(Self)
-    }
-
-    fn write(&self) -> String {
-        let items: Vec<String> = self.0.iter().map(|item| item.value.write()).collect();
-        format!("[{}]", items.join(", "))
-    }
-}
-
-/// A list with at least one item.
-#[derive(Debug, Clone)]
-pub(crate) struct Several<T>(pub(crate) Vec<Spanned<T>>);
-
-impl<T: Element> Element for Several<T> {
-    fn shape() -> Shape {
-        Shape::List {
-            of: Box::new(T::shape()),
-            min: 1,
-        }
-    }
-
-    fn accepts(value: &DeValue<'_>) -> bool {
-        List::<T>::accepts(value)
-    }
-
-    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let items = List::read(node, reader)?.0;
-        if items.is_empty() {
-            let key = reader.key().unwrap_or("the list");
-            let help = T::shape()
-                .example()
-                .map(|example| format!("write for example `{key} = [{example}]`"));
-            reader.error(reader.span(node), format!("`{key}` must not be empty"), help);
-            return None;
-        }
-        Some(Self(items))
-    }
-
-    fn write(&self) -> String {
-        let items: Vec<String> = self.0.iter().map(|item| item.value.write()).collect();
-        format!("[{}]", items.join(", "))
-    }
-}
-
-/// One value, or a list of them.
-#[derive(Debug, Clone)]
-pub(crate) struct OneOrMore<T>(pub(crate) Vec<Spanned<T>>);
-
-impl<T: Element> Element for OneOrMore<T> {
-    fn shape() -> Shape {
-        Shape::Either(vec![T::shape(), Several::<T>::shape()])
-    }
-
-    fn accepts(value: &DeValue<'_>) -> bool {
-        T::accepts(value) || Several::<T>::accepts(value)
-    }
-
-    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        if Several::<T>::accepts(node.get_ref()) {
-            return Several::read(node, reader).map(|list| Self(list.0));
-        }
-        reader.value(node).map(|one| Self(vec![one]))
-    }
-
-    fn write(&self) -> String {
-        match self.0.as_slice() {
-            [one] => one.value.write(),
-            several => {
-                let items: Vec<String> = several.iter().map(|item| item.value.write()).collect();
-                format!("[{}]", items.join(", "))
-            }
-        }
-    }
-}
-
 /// One of two kinds of values, told apart by their TOML type.
 #[derive(Debug, Clone)]
 pub(crate) enum Either<A, B> {
@@ -294,96 +201,10 @@ impl<A: Element, B: Element> Element for Either<A, B> {
             Self::Second(value) => value.write(),
         }
     }
-}
 
-/// Tables with names of the user's own, in file order: `[upstream.NAME]`.
-#[derive(Debug, Clone)]
-pub(crate) struct Named<T>(pub(crate) Vec<(Spanned<String>, T)>);
-
-impl<T: Element> Element for Named<T> {
-    fn shape() -> Shape {
-        Shape::Named(Box::new(T::shape()))
-    }
-
-    fn accepts(value: &DeValue<'_>) -> bool {
-        matches!(value, DeValue::Table(_))
-    }
-
-    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let DeValue::Table(table) = node.get_ref() else {
-            return None;
-        };
-        let mut entries: Vec<_> = table.iter().collect();
-        entries.sort_by_key(|(key, _)| key.span().start);
-        // `[upstream]` with the keys of an upstream in it: the name was forgotten, once.
-        if let Some((_, node)) = entries.iter().find(|(_, node)| !T::accepts(node.get_ref())) {
-            reader.inside(Step::Name(String::new()), |reader| reader.value::<T>(node));
-        }
-        let mut named = Vec::new();
-        for (key, node) in entries {
-            let name: &str = key.get_ref();
-            if !T::accepts(node.get_ref()) {
-                continue;
-            }
-            if let Err(fault) = super::text::check_name(name) {
-                reader.error(key.span().into(), fault.message, fault.help);
-            }
-            let value = reader.inside(Step::Name(name.to_owned()), |reader| reader.value::<T>(node));
-            if let Some(value) = value {
-                let name = Spanned {
-                    value: name.to_owned(),
-                    span: value.span,
-                    given: value.given,
-                };
-                named.push((name, value.value));
-            }
-        }
-        Some(Self(named))
-    }
-
-    fn write(&self) -> String {
-        let pairs: Vec<String> = self
-            .0
-            .iter()
-            .map(|(name, value)| format!("{} = {}", name.value, value.write()))
-            .collect();
-        format!("{{ {} }}", pairs.join(", "))
-    }
-}
-
-/// Several tables of one kind, in file order: `[[route]]`.
-#[derive(Debug, Clone)]
-pub(crate) struct Tables<T>(pub(crate) Vec<Spanned<T>>);
-
-impl<T: Element> Element for Tables<T> {
-    fn shape() -> Shape {
-        List::<T>::shape()
-    }
-
-    fn accepts(value: &DeValue<'_>) -> bool {
-        List::<T>::accepts(value)
-    }
-
-    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let DeValue::Array(items) = node.get_ref() else {
-            return None;
-        };
-        let read = items.iter().filter_map(|item| {
-            let name = match item.get_ref() {
-                DeValue::Table(table) => table.iter().find(|(key, _)| key.get_ref() == "name"),
-                _ => None,
-            };
-            let name = name
-                .and_then(|(_, name)| super::reader::raw_text(name))
-                .unwrap_or_default()
-                .to_owned();
-            reader.inside(Step::Item(name), |reader| reader.value(item))
-        });
-        Some(Self(read.collect()))
-    }
-
-    fn write(&self) -> String {
-        let items: Vec<String> = self.0.iter().map(|item| item.value.write()).collect();
-        format!("[{}]", items.join(", "))
+    #[cfg(test)]
+    fn read_defaults(reader: &mut Reader<'_>) {
+        A::read_defaults(reader);
+        B::read_defaults(reader);
     }
 }

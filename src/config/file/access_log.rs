@@ -1,9 +1,9 @@
 //! `[access_log]`
 
+use crate::config::list::List;
 use crate::config::shape::Kind;
 use crate::config::table::table;
 use crate::config::text::{Any, Fault, FromText, Written};
-use crate::config::value::List;
 use crate::observe::access_log::{Format, Redaction};
 
 table! {

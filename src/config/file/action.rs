@@ -4,11 +4,12 @@ use ::http::{HeaderValue, StatusCode};
 use toml::de::DeValue;
 
 use super::http::{FieldName, Status};
+use crate::config::named::Pairs;
 use crate::config::reader::{Node, Reader};
 use crate::config::shape::{Kind, Shape};
 use crate::config::suggest::clip;
 use crate::config::table::table;
-use crate::config::text::{Any, Fault, FromText, Pairs, Raw, Written};
+use crate::config::text::{Any, Fault, FromText, Raw, Written};
 use crate::config::value::{Element, Integer};
 use crate::config::words::words;
 use crate::policy;

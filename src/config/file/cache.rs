@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use ::http::{HeaderName, HeaderValue};
 
+use crate::config::list::List;
 use crate::config::shape::Kind;
 use crate::config::suggest::{clip, did_you_mean};
 use crate::config::table::table;
 use crate::config::text::{Fault, FromText, Written};
 use crate::config::units::Timeout;
-use crate::config::value::List;
 
 table! {
     /// What is kept of an application's answers, and for how long.

@@ -2,12 +2,12 @@
 
 use ::http::{HeaderName, Method};
 
+use crate::config::list::{List, Several};
 use crate::config::shape::Kind;
 use crate::config::suggest::clip;
 use crate::config::table::table;
 use crate::config::text::{Fault, FromText, Written};
 use crate::config::units::Timeout;
-use crate::config::value::{List, Several};
 
 table! {
     /// Which other sites' pages may call an application. Preflights are answered by the gateway.

@@ -3,10 +3,11 @@
 use ::http::HeaderValue;
 
 use super::http::FieldName;
+use crate::config::list::{List, OneOrMore};
+use crate::config::named::Pairs;
 use crate::config::shape::Kind;
 use crate::config::table::table;
-use crate::config::text::{Fault, FromText, Pairs, Written};
-use crate::config::value::{List, OneOrMore};
+use crate::config::text::{Fault, FromText, Written};
 use crate::config::words::words;
 use crate::policy;
 

@@ -2,10 +2,11 @@
 
 use ::http::HeaderName;
 
+use crate::config::named::Pairs;
 use crate::config::shape::Kind;
 use crate::config::suggest::clip;
 use crate::config::table::table;
-use crate::config::text::{Fault, FromText, Pairs, Written};
+use crate::config::text::{Fault, FromText, Written};
 use crate::route::{HostPattern, PathPattern, PatternError, ValuePattern};
 
 table! {

@@ -29,8 +29,9 @@ use self::redis::Redis;
 use self::route::Route;
 use self::server::Server;
 use self::upstream::Upstream;
+use super::list::Tables;
+use super::named::Named;
 use super::table::table;
-use super::value::{Named, Tables};
 
 table! {
     /// Everything that a file can say. Routes say which requests go where; the other tables are what routes use.
@@ -65,5 +66,26 @@ table! {
         certificate: "TLS",
         acme: "obtaining certificates",
         auth: "authentication",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::reader::Reader;
+    use crate::config::value::Element;
+
+    /// Reading a default that is not valid would panic: here, not when a user's file meets it.
+    #[test]
+    fn every_default_is_valid() {
+        let mut reader = Reader::new("defaults", "", Path::new("."), &|_| None);
+        File::read_defaults(&mut reader);
+        for diagnostic in &reader.report.diagnostics {
+            assert!(diagnostic.message.contains(" has no `"), "{diagnostic:?}");
+        }
+        // The keys that are required: their absence is all that was said.
+        assert!(reader.report.errors() >= 7, "{}", reader.report);
     }
 }

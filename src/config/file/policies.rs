@@ -2,12 +2,13 @@
 
 use ipnet::IpNet;
 
+use crate::config::list::{List, Several};
 use crate::config::shape::Kind;
 use crate::config::suggest::clip;
 use crate::config::table::table;
 use crate::config::text::{Fault, FromText, Reference, Written};
 use crate::config::units::Size;
-use crate::config::value::{Either, Element, False, Field, Integer, List, Several};
+use crate::config::value::{Either, Element, False, Field, Integer};
 use crate::config::words::words;
 use crate::policy;
 

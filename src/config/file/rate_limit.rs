@@ -2,12 +2,13 @@
 
 use ::http::HeaderName;
 
+use crate::config::list::OneOrMore;
 use crate::config::shape::Kind;
 use crate::config::suggest::{clip, did_you_mean};
 use crate::config::table::table;
 use crate::config::text::{Fault, FromText, Written};
 use crate::config::units::Rate;
-use crate::config::value::{Integer, OneOrMore};
+use crate::config::value::Integer;
 use crate::config::words::words;
 
 table! {

@@ -5,9 +5,9 @@ use ::http::Method;
 use super::action::{Files, Redirect, Respond, Rewrite, Serve};
 use super::matching::{Extension, When};
 use super::policies::Policies;
+use crate::config::list::{OneOrMore, Several};
 use crate::config::table::table;
 use crate::config::text::{Name, Reference, Written};
-use crate::config::value::{OneOrMore, Several};
 use crate::route::{HostPattern, PathPattern};
 
 table! {

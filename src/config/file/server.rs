@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
+use crate::config::list::{List, Several};
 use crate::config::table::table;
 use crate::config::text::Written;
 use crate::config::units::{Size, Timeout};
-use crate::config::value::{Integer, List, Several};
+use crate::config::value::Integer;
 
 table! {
     /// Where clients connect, and the limits of what they send.

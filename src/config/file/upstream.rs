@@ -2,10 +2,11 @@
 
 use super::http::{RequestTarget, Status};
 use super::net::{Endpoint, Host};
+use crate::config::list::Several;
 use crate::config::table::table;
 use crate::config::text::Written;
 use crate::config::units::{Percent, Timeout};
-use crate::config::value::{Either, Integer, Several};
+use crate::config::value::{Either, Integer};
 use crate::config::words::words;
 
 table! {

@@ -1,6 +1,7 @@
 //! From the file as written to the file as meant: names are resolved, defaults filled in, and what only shows when
 //! several values are seen together is judged.
 
+mod action;
 mod names;
 mod policies;
 mod route;

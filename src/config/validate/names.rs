@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use super::Checker;
 use crate::config::diagnostic::Span;
+use crate::config::named::Named;
 use crate::config::suggest::{clip, closest, listed};
-use crate::config::value::{Named, Spanned};
+use crate::config::value::Spanned;
 
 /// The tables of one kind.
 pub(super) struct Names<'f> {

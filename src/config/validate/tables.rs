@@ -10,7 +10,8 @@ use crate::config::file::cors::Origin;
 use crate::config::file::http::FieldName;
 use crate::config::file::log::LogFormat;
 use crate::config::model::{AccessLog, Log, LogTarget};
-use crate::config::text::{Pairs, Written};
+use crate::config::named::Pairs;
+use crate::config::text::Written;
 use crate::observe::access_log::Redaction;
 use crate::policy::HeaderPolicy;
 
