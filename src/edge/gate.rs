@@ -14,9 +14,11 @@ use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
 
 use super::caps::{Caps, Refused};
-use super::head::{self, Framing, Scanner};
-use super::lane::{Conn, Lane, Link};
+use super::head::{self, Framing};
+use super::lane::Lane;
+use super::link::{Conn, Link};
 use super::reply::Reply;
+use super::scanner::{Extent, Scanner};
 use super::scratch;
 use crate::answer::Reason;
 use crate::config::model;
@@ -245,7 +247,7 @@ async fn stopped(shutdown: &mut ShutdownWatch) {
 }
 
 /// Reads until a head is complete; `None`: the client hung up.
-async fn read_head(conn: &mut Conn, limits: &model::Server) -> Result<Option<head::Extent>, Reason> {
+async fn read_head(conn: &mut Conn, limits: &model::Server) -> Result<Option<Extent>, Reason> {
     let mut scanner = Scanner::default();
     if let Some(extent) = scanner.scan(&conn.ahead, &limits.head)? {
         return Ok(Some(extent)); // mostly: a head comes in one piece

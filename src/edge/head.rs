@@ -12,79 +12,6 @@ use crate::route;
 /// Most field lines that any configuration may admit: what Pingora's own parser takes.
 pub const MAX_FIELDS: usize = 256;
 
-/// Empty lines before a request line that are skipped (RFC 9112 §2.2 asks for at least one).
-const MAX_LEADING_EMPTY_LINES: usize = 4;
-
-/// Finds the end of a head as its bytes arrive, reading each byte once.
-///
-/// Refuses early what no further byte can mend, so that a sender cannot make the gate hold or scan more than its limits.
-#[derive(Debug, Default)]
-pub(crate) struct Scanner {
-    /// Bytes already seen.
-    seen: usize,
-    /// Where the line that is being read begins.
-    line: usize,
-    /// Complete lines, the request line among them.
-    lines: usize,
-    /// Where the request line begins, after empty lines.
-    start: usize,
-}
-
-/// The bytes of one head within a buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Extent {
-    /// Where the request line begins.
-    pub(crate) start: usize,
-    /// After the empty line that ends the head.
-    pub(crate) end: usize,
-}
-
-impl Scanner {
-    /// Looks at what was added to `buffer`; `None`: the head is not complete yet.
-    pub(crate) fn scan(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<Extent>, Reason> {
-        while let Some(offset) = buffer[self.seen..].iter().position(|&byte| byte == b'\n') {
-            let newline = self.seen + offset;
-            // A bare LF as line end is the classic disagreement between parsers (RFC 9112 §2.2 permits, we refuse).
-            if newline == self.line || buffer[newline - 1] != b'\r' {
-                return Err(Reason::BadRequest);
-            }
-            let empty = newline - 1 == self.line;
-            self.seen = newline + 1;
-            self.line = newline + 1;
-            if empty && self.lines == 0 {
-                if self.start >= 2 * MAX_LEADING_EMPTY_LINES {
-                    return Err(Reason::BadRequest);
-                }
-                self.start = newline + 1;
-            } else if empty {
-                let extent = Extent {
-                    start: self.start,
-                    end: newline + 1,
-                };
-                return if extent.end - extent.start > limits.size {
-                    Err(Reason::HeadTooLarge)
-                } else {
-                    Ok(Some(extent))
-                };
-            } else {
-                self.lines += 1;
-                if self.lines - 1 > limits.fields {
-                    return Err(Reason::HeadTooLarge);
-                }
-            }
-        }
-        self.seen = buffer.len();
-        // The longest method that anybody uses and the version stand beside the target on the request line.
-        if self.lines == 0 && buffer.len() - self.line > limits.uri + 40 {
-            return Err(Reason::UriTooLong);
-        }
-        if buffer.len() - self.start > limits.size {
-            return Err(Reason::HeadTooLarge);
-        }
-        Ok(None)
-    }
-}
-
 /// How the body of a request is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
@@ -433,39 +360,6 @@ mod tests {
         }
         let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(300));
         assert_eq!(judged(&long), Err(UriTooLong));
-    }
-
-    #[test]
-    fn the_scanner_finds_the_end_wherever_the_bytes_are_split() {
-        let head = b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nbody";
-        for cut in 0..head.len() {
-            let mut scanner = Scanner::default();
-            let first = scanner.scan(&head[..cut], &LIMITS).expect("good so far");
-            let extent = first
-                .or_else(|| scanner.scan(head, &LIMITS).expect("good"))
-                .expect("complete");
-            assert_eq!(
-                extent,
-                Extent {
-                    start: 2,
-                    end: head.len() - 4
-                },
-                "cut at {cut}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_scanner_refuses_early() {
-        let scan = |bytes: &[u8]| Scanner::default().scan(bytes, &LIMITS);
-        assert_eq!(scan(b"GET / HTTP/1.1\n"), Err(Reason::BadRequest));
-        assert_eq!(scan(b"\n"), Err(Reason::BadRequest));
-        assert_eq!(scan(&b"\r\n".repeat(6)), Err(Reason::BadRequest));
-        assert_eq!(scan(&[b'a'; 400]), Err(Reason::UriTooLong));
-        let many = [b"GET / HTTP/1.1\r\n".as_slice(), &b"a: b\r\n".repeat(21)].concat();
-        assert_eq!(scan(&many), Err(Reason::HeadTooLarge));
-        let large = [b"GET / HTTP/1.1\r\nA: ".as_slice(), &[b'a'; 2100]].concat();
-        assert_eq!(scan(&large), Err(Reason::HeadTooLarge));
     }
 
     #[test]

@@ -8,24 +8,24 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
-use parking_lot::Mutex;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{ALPN, SslDigest, TlsRef};
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
-    UniqueID, UniqueIDType,
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::chunked::Chunked;
 use super::head::Framing;
+use super::link::{Conn, Link};
 use super::scratch;
 use crate::answer::Reason;
 
@@ -33,101 +33,6 @@ use crate::answer::Reason;
 const PACE_BYTES: u64 = 4096;
 /// Most bytes of later requests that are kept while one is being answered; the rest waits in the socket.
 const MAX_AHEAD: usize = 16 * 1024;
-
-/// A client connection between two requests: the stream, and what was read ahead of it.
-#[derive(Debug)]
-pub(crate) struct Conn {
-    pub(crate) io: Stream,
-    pub(crate) ahead: BytesMut,
-}
-
-/// What the gate, the lane and the exchange tell each other about the request in progress.
-#[derive(Debug, Default)]
-pub struct Link {
-    home: Mutex<Option<Conn>>,
-    fault: AtomicU8,
-    tunnel: AtomicBool,
-    limit: AtomicU64,
-    received: AtomicU64,
-    sent: AtomicU64,
-    alarm: AtomicU64,
-}
-
-impl Link {
-    /// Forgets the last request; `limit`: the largest body, bytes.
-    pub(crate) fn begin(&self, limit: u64) {
-        self.fault.store(0, Relaxed);
-        self.tunnel.store(false, Relaxed);
-        self.limit.store(limit, Relaxed);
-        self.received.store(0, Relaxed);
-        self.sent.store(0, Relaxed);
-        self.alarm.store(0, Relaxed);
-    }
-
-    /// The connection, once Pingora has let go of it.
-    pub(crate) fn take_home(&self) -> Option<Conn> {
-        self.home.lock().take()
-    }
-
-    /// Limits the body of this request; called when its route is known, before the body is read.
-    pub fn limit_body(&self, bytes: u64) {
-        self.limit.store(bytes, Relaxed);
-    }
-
-    /// From now on the connection is a tunnel: bytes pass as they come, without a limit.
-    pub fn open_tunnel(&self) {
-        self.tunnel.store(true, Relaxed);
-    }
-
-    /// Whether the connection has become a tunnel.
-    pub fn is_tunnel(&self) -> bool {
-        self.tunnel.load(Relaxed)
-    }
-
-    /// Fails the exchange with [`Reason::GatewayTimeout`] unless the alarm is set again or off by then; `None`: off.
-    /// At most twelve days.
-    pub fn set_alarm(&self, within: Option<Duration>) {
-        // The upper half counts the settings, so that the lane notices each; zero below is "off".
-        let setting = (self.alarm.load(Relaxed) >> 32).wrapping_add(1) << 32;
-        let millis = within.map_or(0, |within| within.as_millis().clamp(1, 1 << 30) as u64);
-        self.alarm.store(setting | millis, Relaxed);
-    }
-
-    /// Why the lane ended the request, if it did.
-    #[must_use]
-    pub fn fault(&self) -> Option<Reason> {
-        Some(match self.fault.load(Relaxed) {
-            1 => Reason::BadRequest,
-            2 => Reason::BodyTooLarge,
-            3 => Reason::RequestTimeout,
-            4 => Reason::GatewayTimeout,
-            _ => return None,
-        })
-    }
-
-    fn fail(&self, reason: Reason) -> io::Error {
-        let (code, kind) = match reason {
-            Reason::BodyTooLarge => (2, io::ErrorKind::FileTooLarge),
-            Reason::RequestTimeout => (3, io::ErrorKind::TimedOut),
-            Reason::GatewayTimeout => (4, io::ErrorKind::TimedOut),
-            _ => (1, io::ErrorKind::InvalidData),
-        };
-        self.fault.store(code, Relaxed);
-        kind.into()
-    }
-
-    /// Bytes of content that the client sent, framing not counted; of a tunnel: all of them.
-    #[must_use]
-    pub fn received(&self) -> u64 {
-        self.received.load(Relaxed)
-    }
-
-    /// Bytes written to the client for this request, head and framing included.
-    #[must_use]
-    pub fn sent(&self) -> u64 {
-        self.sent.load(Relaxed)
-    }
-}
 
 /// What is left of the request.
 #[derive(Debug)]

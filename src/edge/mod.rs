@@ -8,15 +8,17 @@ mod chunked;
 mod gate;
 mod head;
 mod lane;
+mod link;
 mod listeners;
 mod reply;
 mod responder;
+mod scanner;
 mod scratch;
 
 pub use caps::{Caps, Refused};
 pub use gate::{Arrival, Gate, Observer, RefusedRequest};
 pub use head::{Framing, MAX_FIELDS};
-pub use lane::Link;
+pub use link::Link;
 pub use listeners::{BindError, Bound, Edge, bind};
 pub use reply::Reply;
 pub use responder::{Ask, Responder};

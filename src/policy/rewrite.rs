@@ -48,7 +48,7 @@ impl Rewrite {
     /// The path is changed as it is spelled, so its escapes stay. In its normal form only where the prefix or the
     /// expression is spelled otherwise in it (`/%61pi`), or where it has dot segments: what is left of `/a/../b` without
     /// its `/a` would climb above the root. No escape is cut: a match that begins or ends inside one is left alone. And
-    /// a replacement that would make dot segments (`^/~(.*)` → `/home/$1` of `/~../etc`) is not made at all.
+    /// a replacement that would make dot segments (`^/~(.*)` → `/users/$1` of `/~../etc`) is not made at all.
     #[must_use]
     pub fn apply(&self, raw_path: &str) -> String {
         let normal = normalise(raw_path).unwrap_or(Cow::Borrowed(raw_path));
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn expressions() {
         let old = Some((r"^/old/(?<id>\d+)(/.*)?$", "/new/${id}$2"));
-        let home = Some(("^/~(.*)$", "/home/$1"));
+        let home = Some(("^/~(.*)$", "/users/$1"));
         let table = [
             ((None, old, None), "/old/7/x", "/new/7/x"),
             ((None, old, None), "/old/7", "/new/7"),
@@ -221,7 +221,7 @@ mod tests {
             ((None, Some(("25", "")), None), "/%2541", "/%2541"),
             ((None, Some(("^/%(.)", "/$1")), None), "/%20", "/%20"),
             // Nobody climbs through a capture.
-            ((None, home, None), "/~joe/x", "/home/joe/x"),
+            ((None, home, None), "/~joe/x", "/users/joe/x"),
             ((None, home, None), "/~../etc/passwd", "/~../etc/passwd"),
             ((None, home, None), "/~%2e%2e/etc", "/~%2e%2e/etc"),
             ((None, home, None), "/~..;/etc", "/~..;/etc"),

@@ -1,3 +1,5 @@
+//! Tests of the module above.
+
 use http::HeaderValue;
 use http::header::{ACCEPT_RANGES, ETAG, VARY};
 

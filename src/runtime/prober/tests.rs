@@ -1,3 +1,5 @@
+//! Tests of the module above.
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering::SeqCst};
 

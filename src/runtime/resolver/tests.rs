@@ -1,3 +1,5 @@
+//! Tests of the module above.
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 

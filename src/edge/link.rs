@@ -1,0 +1,107 @@
+//! The client's connection, and what gate, lane and exchange tell each other about the request on it.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use pingora::protocols::Stream;
+
+use crate::answer::Reason;
+
+/// A client connection between two requests: the stream, and what was read ahead of it.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub(crate) io: Stream,
+    pub(crate) ahead: BytesMut,
+}
+
+/// What the gate, the lane and the exchange tell each other about the request in progress.
+#[derive(Debug, Default)]
+pub struct Link {
+    pub(super) home: Mutex<Option<Conn>>,
+    fault: AtomicU8,
+    tunnel: AtomicBool,
+    pub(super) limit: AtomicU64,
+    pub(super) received: AtomicU64,
+    pub(super) sent: AtomicU64,
+    /// The alarm's time in milliseconds below, the count of its settings above.
+    pub(super) alarm: AtomicU64,
+}
+
+impl Link {
+    /// Forgets the last request; `limit`: the largest body, bytes.
+    pub(crate) fn begin(&self, limit: u64) {
+        self.fault.store(0, Relaxed);
+        self.tunnel.store(false, Relaxed);
+        self.limit.store(limit, Relaxed);
+        self.received.store(0, Relaxed);
+        self.sent.store(0, Relaxed);
+        self.alarm.store(0, Relaxed);
+    }
+
+    /// The connection, once Pingora has let go of it.
+    pub(crate) fn take_home(&self) -> Option<Conn> {
+        self.home.lock().take()
+    }
+
+    /// Limits the body of this request; called when its route is known, before the body is read.
+    pub fn limit_body(&self, bytes: u64) {
+        self.limit.store(bytes, Relaxed);
+    }
+
+    /// From now on the connection is a tunnel: bytes pass as they come, without a limit.
+    pub fn open_tunnel(&self) {
+        self.tunnel.store(true, Relaxed);
+    }
+
+    /// Whether the connection has become a tunnel.
+    pub fn is_tunnel(&self) -> bool {
+        self.tunnel.load(Relaxed)
+    }
+
+    /// Fails the exchange with [`Reason::GatewayTimeout`] unless the alarm is set again or off by then; `None`: off.
+    /// At most twelve days.
+    pub fn set_alarm(&self, within: Option<Duration>) {
+        // The upper half counts the settings, so that the lane notices each; zero below is "off".
+        let setting = (self.alarm.load(Relaxed) >> 32).wrapping_add(1) << 32;
+        let millis = within.map_or(0, |within| within.as_millis().clamp(1, 1 << 30) as u64);
+        self.alarm.store(setting | millis, Relaxed);
+    }
+
+    /// Why the lane ended the request, if it did.
+    #[must_use]
+    pub fn fault(&self) -> Option<Reason> {
+        Some(match self.fault.load(Relaxed) {
+            1 => Reason::BadRequest,
+            2 => Reason::BodyTooLarge,
+            3 => Reason::RequestTimeout,
+            4 => Reason::GatewayTimeout,
+            _ => return None,
+        })
+    }
+
+    pub(super) fn fail(&self, reason: Reason) -> io::Error {
+        let (code, kind) = match reason {
+            Reason::BodyTooLarge => (2, io::ErrorKind::FileTooLarge),
+            Reason::RequestTimeout => (3, io::ErrorKind::TimedOut),
+            Reason::GatewayTimeout => (4, io::ErrorKind::TimedOut),
+            _ => (1, io::ErrorKind::InvalidData),
+        };
+        self.fault.store(code, Relaxed);
+        kind.into()
+    }
+
+    /// Bytes of content that the client sent, framing not counted; of a tunnel: all of them.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+
+    /// Bytes written to the client for this request, head and framing included.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Relaxed)
+    }
+}
