@@ -194,7 +194,7 @@ where
         let reusable = self.app.process_new_http(session, shutdown).await.is_some();
         // The lane handed the connection back when it was dropped, be it by Pingora just now or with `reusable`.
         match link.take_home() {
-            Some(conn) if reusable && keep_alive && !link.is_tunnel() => After::Keep(conn),
+            Some(conn) if (reusable || link.is_kept()) && keep_alive && !link.is_tunnel() => After::Keep(conn),
             Some(conn) if link.is_tunnel() => {
                 close(conn).await;
                 After::Gone

@@ -262,6 +262,9 @@ impl AsyncWrite for Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
+        if !matches!(self.body, Body::Over) {
+            self.link.give_up(); // what is left of this request must not be read as the next
+        }
         *self.link.home.lock() = self.conn.take();
     }
 }

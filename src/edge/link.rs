@@ -23,6 +23,7 @@ pub struct Link {
     pub(super) home: Mutex<Option<Conn>>,
     fault: AtomicU8,
     tunnel: AtomicBool,
+    keep: AtomicBool,
     pub(super) limit: AtomicU64,
     pub(super) received: AtomicU64,
     pub(super) sent: AtomicU64,
@@ -35,6 +36,7 @@ impl Link {
     pub(crate) fn begin(&self, limit: u64) {
         self.fault.store(0, Relaxed);
         self.tunnel.store(false, Relaxed);
+        self.keep.store(false, Relaxed);
         self.limit.store(limit, Relaxed);
         self.received.store(0, Relaxed);
         self.sent.store(0, Relaxed);
@@ -59,6 +61,21 @@ impl Link {
     /// Whether the connection has become a tunnel.
     pub fn is_tunnel(&self) -> bool {
         self.tunnel.load(Relaxed)
+    }
+
+    /// The exchange failed and was answered whole: the connection can be used again, although Pingora gives it up.
+    pub fn keep(&self) {
+        self.keep.store(true, Relaxed);
+    }
+
+    /// The request was not read to its end.
+    pub(super) fn give_up(&self) {
+        self.keep.store(false, Relaxed);
+    }
+
+    /// Whether the connection can be used again although Pingora gave it up.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.keep.load(Relaxed)
     }
 
     /// Fails the exchange with [`Reason::GatewayTimeout`] unless the alarm is set again or off by then; `None`: off.

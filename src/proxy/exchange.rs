@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::header;
+use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, ErrorType, Result};
 use pingora::proxy::Session;
 
@@ -43,8 +45,10 @@ pub(super) struct Attempt {
     pub(super) lease: Option<Lease>,
     /// Counts it while it lasts.
     pub(super) in_flight: Option<InFlight>,
-    /// Servers that could not be reached.
+    /// Servers that are not to be asked again while there are others.
     pub(super) tried: Vec<SocketAddr>,
+    /// Those of them that refused the connection.
+    pub(super) refused: Vec<SocketAddr>,
     pub(super) count: u32,
     pub(super) started: Option<Instant>,
     /// From the choice of the server to the head of its answer.
@@ -87,6 +91,22 @@ impl Exchange {
         session.set_read_timeout(Some(server.body_timeout * 2));
         let keep_alive = self.arrival.as_ref().is_some_and(|arrival| arrival.keep_alive);
         session.set_keepalive(keep_alive.then_some(server.keepalive_timeout.as_secs().max(1)));
+    }
+
+    /// Our answer to a failed exchange is out. Pingora lets go of the connection; where the answer promised to keep it,
+    /// the gate does.
+    pub(super) fn answered_whole(&self, session: &Session) {
+        let keeps = |answer: &ResponseHeader| {
+            answer
+                .headers
+                .get(header::CONNECTION)
+                .is_some_and(|value| value == "keep-alive")
+        };
+        if let Some(arrival) = &self.arrival
+            && session.response_written().is_some_and(keeps)
+        {
+            arrival.link.keep();
+        }
     }
 
     pub(super) fn request_id(&self) -> &str {

@@ -1,5 +1,6 @@
 //! What went wrong, what may be tried again, and what the client is told.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use pingora::prelude::{Error, ErrorSource, ErrorType};
@@ -7,6 +8,7 @@ use pingora::proxy::Session;
 
 use super::Exchange;
 use crate::answer::Reason;
+use crate::balance::Endpoint;
 use crate::observe::metrics::FailureKind;
 use crate::runtime::prober;
 
@@ -29,7 +31,9 @@ impl Exchange {
                 upstream.show_health(endpoint);
             }
             self.attempt.tried.push(endpoint.address());
-            retry = self.attempt.count < upstream.attempts;
+            self.attempt.refused.push(endpoint.address());
+            // An exchange that broke and was begun anew has not used up what connecting may cost.
+            retry = self.attempt.count < upstream.attempts + u32::from(self.attempt.repeated);
             if retry {
                 upstream.metrics.retried();
             }
@@ -40,7 +44,7 @@ impl Exchange {
 
     /// The connection broke during the exchange. Once, a request that may be repeated (RFC 9110 §9.2.2) is sent again:
     /// the server may have closed an idle connection at the very moment it was used, or may have died.
-    pub(super) fn attempt_failed(&mut self, session: &Session, mut error: Box<Error>, reused: bool) -> Box<Error> {
+    pub(super) fn attempt_failed(&mut self, session: &Session, mut error: Box<Error>) -> Box<Error> {
         error.set_retry(false);
         if *error.esource() != ErrorSource::Upstream || self.fault().is_some() {
             return error;
@@ -63,9 +67,8 @@ impl Exchange {
             && !self.arrival.as_ref().is_some_and(|arrival| arrival.upgrade);
         if retry && let Some(lease) = self.attempt.lease.take() {
             self.attempt.repeated = true;
-            if !reused {
-                self.attempt.tried.push(lease.endpoint().address());
-            }
+            // Elsewhere, if there is another: a server that breaks one connection will mostly break the next.
+            self.attempt.tried.push(lease.endpoint().address());
             if let Some(upstream) = self.upstream() {
                 upstream.metrics.retried();
             }
@@ -82,6 +85,21 @@ impl Exchange {
         }
     }
 
+    /// Every server of an upstream whose health is watched has refused this request's connection: its next check will
+    /// say that no server is fit, and the client can as well hear it now.
+    fn nobody_connects(&self) -> bool {
+        let Some(upstream) = self.upstream().filter(|upstream| upstream.model.health_check.is_some()) else {
+            return false;
+        };
+        let refused = |endpoint: &Arc<Endpoint>| self.attempt.refused.contains(&endpoint.address());
+        upstream
+            .pool
+            .endpoints()
+            .iter()
+            .filter(|endpoint| endpoint.state().is_usable())
+            .all(refused)
+    }
+
     fn fault(&self) -> Option<Reason> {
         self.arrival.as_ref()?.link.fault()
     }
@@ -90,6 +108,7 @@ impl Exchange {
     pub(super) fn reason_for(&mut self, session: &Session, error: &Error) -> Option<Reason> {
         let reason = self.refusal.or_else(|| self.fault()).or_else(|| match error.esource() {
             ErrorSource::Upstream if is_timeout(error) => Some(Reason::GatewayTimeout),
+            ErrorSource::Upstream if self.nobody_connects() => Some(Reason::NoServer),
             ErrorSource::Upstream => Some(Reason::BadGateway),
             ErrorSource::Downstream => match error.etype() {
                 ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => None,

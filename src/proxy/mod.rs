@@ -181,9 +181,9 @@ impl ProxyHttp for Proxy {
         session: &mut Session,
         error: Box<Error>,
         exchange: &mut Self::CTX,
-        reused: bool,
+        _reused: bool,
     ) -> Box<Error> {
-        exchange.attempt_failed(session, error, reused)
+        exchange.attempt_failed(session, error)
     }
 
     /// No further attempt: tells the client, if there is one and it has not been told anything yet.
@@ -195,8 +195,9 @@ impl ProxyHttp for Proxy {
         {
             status = reason.status().as_u16();
             let answer = exchange.refusal(reason);
-            if respond::answer(session, exchange, &answer).await.is_err() {
-                status = 0;
+            match respond::answer(session, exchange, &answer).await {
+                Ok(()) => exchange.answered_whole(session),
+                Err(_) => status = 0,
             }
         }
         FailToProxy {

@@ -56,6 +56,37 @@ async fn each_fault_has_its_status() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_keeps_its_connection_when_the_upstream_fails() {
+    let origin = Origin::start(|request| match request.line() {
+        line if line.contains("/close") => vec![Step::Close],
+        _ => reply(200, "", "fine"),
+    })
+    .await;
+    let gateway = before(&[origin.address], "").await;
+    let mut connection = gateway.connect().await;
+    for _ in 0..3 {
+        let failed = connection
+            .ask("POST /close HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab")
+            .await;
+        assert_eq!((failed.status, failed.header("connection")), (502, Some("keep-alive")));
+        assert_eq!(connection.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.text(), "fine");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_every_watched_server_refuses_nobody_is_fit() {
+    let check = "health_check = { path = \"/up\", interval = \"10min\", unhealthy_after = 100 }";
+    let (one, two) = (Origin::fixed("one").await, Origin::fixed("two").await);
+    let gateway = before(&[one.address, two.address], check).await;
+    assert_eq!(gateway.get("/").await.status, 200);
+    drop((one, two));
+    crate::support::eventually("503 at once, no check needed", async || {
+        gateway.get("/").await.status == 503
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pause_within_an_answer_is_bounded_too() {
     let origin = Origin::start(|_| {
         let mut steps = raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
