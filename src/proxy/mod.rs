@@ -7,6 +7,7 @@ mod failure;
 mod gateside;
 mod hygiene;
 mod respond;
+mod upgrade;
 mod upstream;
 
 pub use exchange::Exchange;

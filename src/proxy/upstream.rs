@@ -7,7 +7,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora::proxy::Session;
 
-use super::{Exchange, hygiene};
+use super::{Exchange, hygiene, upgrade};
 use crate::answer::Reason;
 use crate::client::{self, Forwarding};
 use crate::policy::{Encoder, Recipient};
@@ -31,9 +31,9 @@ impl Exchange {
         }
         let mut peer = Box::new(HttpPeer::new(endpoint.address(), false, String::new()));
         let timeouts = &upstream.timeouts;
-        let upgrade = self.arrival.as_ref().is_some_and(|arrival| arrival.upgrade);
+        let upgrading = self.arrival.as_ref().is_some_and(|arrival| arrival.upgrade);
         // Pingora knows one limit for every read. The longest phase gets it, the lane's alarm watches the shorter ones.
-        let read = if upgrade {
+        let read = if upgrading {
             timeouts.tunnel
         } else {
             timeouts.first_byte.max(timeouts.read)
@@ -44,6 +44,9 @@ impl Exchange {
         options.read_timeout = Some(read);
         options.write_timeout = Some(timeouts.write);
         options.idle_timeout = Some(timeouts.idle);
+        if upgrading {
+            upgrade::prepare(&mut peer);
+        }
         if let Some(arrival) = &self.arrival {
             arrival
                 .link

@@ -1,5 +1,7 @@
 //! What reaches the upstream, and what comes back.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::support::client;
 use crate::support::gateway::{self, Running};
 use crate::support::origin::{Origin, Step, raw, reply};
@@ -211,6 +213,41 @@ async fn a_websocket_is_a_tunnel_once_the_upstream_agreed() {
     drop(connection);
     let line = gateway.logged(1).await;
     assert_eq!(line["status"], 101);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handshake_that_is_answered_at_once_opens_its_tunnel_every_time() {
+    // Answered before the request is read: the answer always waits when the gateway first looks.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    let origin = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("accept");
+            tokio::spawn(async move {
+                let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+                stream.write_all(answer).await.expect("write");
+                let mut seen = Vec::new();
+                while !seen.ends_with(b"\r\n\r\nping") {
+                    assert_ne!(stream.read_buf(&mut seen).await.expect("read"), 0);
+                }
+                stream.write_all(b"pong").await.expect("write");
+            });
+        }
+    });
+    let gateway = gateway::start(&format!(
+        "[upstream.app]\nservers = [\"{address}\"]\n[[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\n"
+    ))
+    .await;
+    for _ in 0..200 {
+        let mut connection = gateway.connect().await;
+        connection
+            .send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+            .await;
+        assert_eq!(connection.response(true).await.expect("an answer").status, 101);
+        connection.send("ping").await;
+        assert_eq!(connection.read_some().await, b"pong");
+    }
+    origin.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
