@@ -184,8 +184,15 @@ async fn prepare(live: &Live) {
         });
     }
     let all = async { while work.join_next().await.is_some() {} };
-    if tokio::time::timeout(PREPARATION, all).await.is_err() {
+    let slow = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        tracing::info!("waiting for names to resolve and servers to be checked, {PREPARATION:?} at most");
+        tokio::time::sleep(PREPARATION - Duration::from_secs(1)).await;
         tracing::warn!("serving before every name was resolved and every server was checked");
+    };
+    tokio::select! {
+        () = all => {}
+        () = slow => {}
     }
 }
 

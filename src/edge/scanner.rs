@@ -65,6 +65,14 @@ impl Scanner {
             }
         }
         self.seen = buffer.len();
+        // TLS or another protocol on this port: no line end will come, and waiting for one would tell nobody anything.
+        if self.lines == 0
+            && buffer
+                .get(self.line)
+                .is_some_and(|&byte| byte != b'\r' && !byte.is_ascii_graphic())
+        {
+            return Err(Reason::BadRequest);
+        }
         // The longest method that anybody uses and the version stand beside the target on the request line.
         if self.lines == 0 && buffer.len() - self.line > limits.uri + 40 {
             return Err(Reason::UriTooLong);
@@ -111,6 +119,8 @@ mod tests {
         let scan = |bytes: &[u8]| Scanner::default().scan(bytes, &LIMITS);
         assert_eq!(scan(b"GET / HTTP/1.1\n"), Err(Reason::BadRequest));
         assert_eq!(scan(b"\n"), Err(Reason::BadRequest));
+        assert_eq!(scan(b"\x16\x03\x01\x02\x00"), Err(Reason::BadRequest));
+        assert_eq!(scan(b"\r"), Ok(None));
         assert_eq!(scan(&b"\r\n".repeat(6)), Err(Reason::BadRequest));
         assert_eq!(scan(&[b'a'; 400]), Err(Reason::UriTooLong));
         let many = [b"GET / HTTP/1.1\r\n".as_slice(), &b"a: b\r\n".repeat(21)].concat();

@@ -161,6 +161,9 @@ impl ProxyHttp for Proxy {
             session.set_keepalive(None);
         }
         exchange.deliver(session, response);
+        if exchange.ends_with_connection(session, response) {
+            session.set_keepalive(None);
+        }
         Ok(())
     }
 

@@ -156,6 +156,15 @@ impl Exchange {
         }
     }
 
+    /// Whether only the end of the connection tells a client of HTTP/1.0 where the body ends.
+    pub(super) fn ends_with_connection(&self, session: &Session, response: &ResponseHeader) -> bool {
+        let request = session.req_header();
+        request.version == Version::HTTP_10
+            && request.method != http::Method::HEAD
+            && !hygiene::never_has_body(response.status)
+            && !response.headers.contains_key(header::CONTENT_LENGTH)
+    }
+
     /// Applies the delivery policies to the head of the answer.
     pub(super) fn deliver(&mut self, session: &Session, response: &mut ResponseHeader) {
         let request = session.req_header();

@@ -149,6 +149,12 @@ async fn answers_of_every_framing_arrive_whole() {
     // A client of HTTP/1.0 knows no chunks.
     let old = client::ask(gateway.address, "GET /chunked HTTP/1.0\r\nHost: a\r\n\r\n").await;
     assert_eq!((old.header("transfer-encoding"), old.text()), (None, "hello world"));
+    let keen = client::ask(
+        gateway.address,
+        "GET /chunked HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n",
+    )
+    .await;
+    assert_eq!((keen.header("connection"), keen.text()), (Some("close"), "hello world"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
