@@ -1,9 +1,11 @@
 //! What requests read: the snapshot, compiled once from the model; and what outlives it.
 
+mod concurrency;
 pub mod prober;
 pub mod resolver;
 mod snapshot;
 
+pub use concurrency::{Concurrency, Full, Place};
 pub use snapshot::{Action, Route, Snapshot, Upstream};
 
 use std::collections::HashMap;
