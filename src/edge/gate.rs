@@ -2,16 +2,20 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use pingora::apps::{HttpServerApp, ServerApp};
+use futures_util::future::BoxFuture;
+use pingora::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
+use tokio::time::Sleep;
 
 use super::caps::{Caps, Refused};
 use super::head::{self, Framing};
@@ -29,6 +33,9 @@ use crate::observe::metrics::InFlight;
 const LINGER_BYTES: usize = 256 * 1024;
 /// How long that may take.
 const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// How long a connection that there is no room for is told so.
+const TURN_AWAY_TIME: Duration = Duration::from_millis(100);
 
 /// What an application learns about a request from the gate; delivered as the connection's user context.
 #[derive(Debug)]
@@ -95,6 +102,13 @@ impl<A, O> Gate<A, O> {
     }
 }
 
+/// Who is at the other end, for as long as the connection lasts.
+struct Client {
+    peer: SocketAddr,
+    local: SocketAddr,
+    link: Arc<Link>,
+}
+
 /// How a read between two requests ended.
 enum Next {
     Bytes,
@@ -113,12 +127,8 @@ where
     A: HttpServerApp + Send + Sync + 'static,
     O: Observer,
 {
-    async fn serve(&self, io: Stream, peer: SocketAddr, local: SocketAddr, shutdown: &ShutdownWatch) {
-        let link = Arc::new(Link::default());
-        let mut conn = Conn {
-            io,
-            ahead: BytesMut::new(),
-        };
+    async fn serve(&self, mut conn: Conn, client: Client, shutdown: &ShutdownWatch) {
+        let mut rest = Rest::new(shutdown);
         let mut served = 0;
         loop {
             let limits = self.observer.limits();
@@ -129,15 +139,14 @@ where
             };
             if conn.ahead.is_empty() {
                 conn.ahead = BytesMut::new(); // what is idle holds no buffer
-                match wait(&mut conn, patience, shutdown).await {
+                match rest.until_bytes(&mut conn, patience).await {
                     Next::Bytes => {}
                     Next::Closed => return close(conn).await,
                 }
             }
             served += 1;
             let last = served >= limits.keepalive_requests || *shutdown.borrow();
-            // Boxed, so that a connection that waits does not carry the state of a request.
-            match Box::pin(self.request(conn, peer, local, &link, &limits, last, shutdown)).await {
+            match self.request(conn, &client, &limits, last, shutdown).await {
                 After::Keep(kept) => conn = kept,
                 After::Close(conn) => return linger(conn).await,
                 After::Gone => return,
@@ -145,53 +154,39 @@ where
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the facts of one request, each used once")]
+    /// One request. What is large or rare is boxed: a connection carries this state while it waits, too.
     async fn request(
         &self,
         mut conn: Conn,
-        peer: SocketAddr,
-        local: SocketAddr,
-        link: &Arc<Link>,
+        client: &Client,
         limits: &model::Server,
         last: bool,
         shutdown: &ShutdownWatch,
     ) -> After {
         let started = Instant::now();
-        let extent = match read_head(&mut conn, limits).await {
-            Ok(Some(extent)) => extent,
+        let judged = match read_head(&mut conn, limits).await {
+            Ok(Some(extent)) => take_head(&mut conn, extent, limits),
             Ok(None) => return After::Gone, // hung up in the middle of a head: nobody is there to be told
-            Err(reason) => return self.refuse(conn, peer, started, reason).await,
+            Err(reason) => Err(reason),
         };
-        drop(conn.ahead.split_to(extent.start));
-        let mut bytes = conn.ahead.split_to(extent.end - extent.start);
-        let head = match head::judge(&bytes, &limits.head) {
-            Ok(head) => head,
-            Err(reason) => {
-                bytes.unsplit(conn.ahead);
-                conn.ahead = bytes;
-                return self.refuse(conn, peer, started, reason).await;
-            }
+        let (bytes, head) = match judged {
+            Ok(judged) => judged,
+            Err(reason) => return Box::pin(self.refuse(conn, client.peer, started, reason, LINGER_TIME)).await,
         };
-        if let Some(absolute) = &head.absolute {
-            let mut origin_form = BytesMut::with_capacity(bytes.len() + absolute.authority.len() + 8);
-            head::to_origin_form(&bytes, absolute, &mut origin_form);
-            bytes = origin_form;
-        }
+        let link = &client.link;
         link.begin(limits.max_body);
         let keep_alive = head.keep_alive && !last;
-        let lane = Lane::new(conn, Arc::clone(link), head.framing, head.upgrade, limits.body_timeout);
-        let mut session = ServerSession::new_http1(Box::new(lane));
-        session.set_pipelined_prefix(bytes);
-        session.set_connection_user_context(Some(Box::new(Arrival {
+        let arrival = Box::new(Arrival {
             link: Arc::clone(link),
-            peer,
-            local,
+            peer: client.peer,
+            local: client.local,
             started,
             framing: head.framing,
             keep_alive,
             upgrade: head.upgrade,
-        })));
-        let reusable = self.app.process_new_http(session, shutdown).await.is_some();
+        });
+        let lane = Lane::new(conn, Arc::clone(link), head.framing, head.upgrade, limits.body_timeout);
+        let reusable = self.lend(Box::new(lane), bytes, arrival, shutdown).await.is_some();
         // The lane handed the connection back when it was dropped, be it by Pingora just now or with `reusable`.
         match link.take_home() {
             Some(conn) if (reusable || link.is_kept()) && keep_alive && !link.is_tunnel() => After::Keep(conn),
@@ -204,7 +199,29 @@ where
         }
     }
 
-    async fn refuse(&self, mut conn: Conn, peer: SocketAddr, started: Instant, reason: Reason) -> After {
+    /// Lends the connection to the application. Not `async`: the session is several KiB and goes straight into the
+    /// application's own box.
+    fn lend<'a>(
+        &'a self,
+        lane: Box<Lane>,
+        head: BytesMut,
+        arrival: Box<Arrival>,
+        shutdown: &'a ShutdownWatch,
+    ) -> BoxFuture<'a, Option<ReusedHttpStream>> {
+        let mut session = ServerSession::new_http1(lane);
+        session.set_pipelined_prefix(head);
+        session.set_connection_user_context(Some(arrival));
+        self.app.process_new_http(session, shutdown)
+    }
+
+    async fn refuse(
+        &self,
+        mut conn: Conn,
+        peer: SocketAddr,
+        started: Instant,
+        reason: Reason,
+        time: Duration,
+    ) -> After {
         let request = RefusedRequest {
             reason,
             peer,
@@ -217,33 +234,73 @@ where
             conn.io.write_all(&bytes).await?;
             conn.io.flush().await
         };
-        let sent = matches!(tokio::time::timeout(LINGER_TIME, write).await, Ok(Ok(())));
+        let sent = matches!(tokio::time::timeout(time, write).await, Ok(Ok(())));
         self.observer
             .refused(&request, &reply, if sent { bytes.len() as u64 } else { 0 });
         if sent { After::Close(conn) } else { After::Gone }
     }
 }
 
-/// Waits for the first byte of a request without holding a buffer.
-async fn wait(conn: &mut Conn, patience: Duration, shutdown: &ShutdownWatch) -> Next {
-    let mut shutdown = shutdown.clone();
-    let Conn { io, ahead } = conn;
-    tokio::select! {
-        biased;
-        read = poll_fn(|cx| scratch::poll_read(io, cx, ahead)) => match read {
-            Ok(1..) => Next::Bytes,
-            Ok(0) | Err(_) => Next::Closed,
-        },
-        () = stopped(&mut shutdown) => Next::Closed,
-        () = tokio::time::sleep(patience) => Next::Closed,
+/// What a connection waits for between two requests. Made once for each connection: a timer and a place among those who
+/// wait for the stop that were taken anew for every request would cost more than the request's head.
+struct Rest {
+    stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl Rest {
+    fn new(shutdown: &ShutdownWatch) -> Self {
+        let mut shutdown = shutdown.clone();
+        let stopping = async move {
+            if shutdown.wait_for(|stopping| *stopping).await.is_err() {
+                std::future::pending::<()>().await; // nobody can stop us any more
+            }
+        };
+        Self {
+            stopping: Box::pin(stopping),
+            alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        }
+    }
+
+    /// Waits for the first byte of a request without holding a buffer.
+    async fn until_bytes(&mut self, conn: &mut Conn, patience: Duration) -> Next {
+        let give_up = tokio::time::Instant::now() + patience;
+        poll_fn(|cx| {
+            match scratch::poll_read(&mut conn.io, cx, &mut conn.ahead) {
+                Poll::Ready(Ok(1..)) => return Poll::Ready(Next::Bytes),
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Closed),
+                Poll::Pending => {}
+            }
+            if self.stopping.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Next::Closed);
+            }
+            // An alarm that was set for an earlier wait rings too early: only then is it set again.
+            if self.alarm.deadline() > give_up {
+                self.alarm.as_mut().reset(give_up);
+            }
+            while self.alarm.as_mut().poll(cx).is_ready() {
+                if tokio::time::Instant::now() >= give_up {
+                    return Poll::Ready(Next::Closed);
+                }
+                self.alarm.as_mut().reset(give_up);
+            }
+            Poll::Pending
+        })
+        .await
     }
 }
 
-/// Resolves when the gateway is stopping.
-async fn stopped(shutdown: &mut ShutdownWatch) {
-    if shutdown.wait_for(|stopping| *stopping).await.is_err() {
-        std::future::pending::<()>().await; // nobody can stop us any more
-    }
+/// Takes a complete head out of what was read, and judges it. What is refused stays where it was, for the log.
+fn take_head(conn: &mut Conn, extent: Extent, limits: &model::Server) -> Result<(BytesMut, head::Head), Reason> {
+    let head = head::judge(&conn.ahead[extent.start..extent.end], &limits.head)?;
+    drop(conn.ahead.split_to(extent.start));
+    let bytes = conn.ahead.split_to(extent.end - extent.start);
+    let Some(absolute) = &head.absolute else {
+        return Ok((bytes, head));
+    };
+    let mut origin_form = BytesMut::with_capacity(bytes.len() + absolute.authority.len() + 8);
+    head::to_origin_form(&bytes, absolute, &mut origin_form);
+    Ok((origin_form, head))
 }
 
 /// Reads until a head is complete; `None`: the client hung up.
@@ -253,7 +310,7 @@ async fn read_head(conn: &mut Conn, limits: &model::Server) -> Result<Option<Ext
         return Ok(Some(extent)); // mostly: a head comes in one piece
     }
     let Conn { io, ahead } = conn;
-    let complete = async {
+    let complete = Box::pin(async {
         loop {
             match poll_fn(|cx| scratch::poll_read(io, cx, ahead)).await {
                 Ok(1..) => {}
@@ -263,7 +320,7 @@ async fn read_head(conn: &mut Conn, limits: &model::Server) -> Result<Option<Ext
                 return Ok(Some(extent));
             }
         }
-    };
+    });
     tokio::time::timeout(limits.header_timeout, complete)
         .await
         .unwrap_or(Err(Reason::RequestTimeout))
@@ -298,7 +355,7 @@ where
     A: HttpServerApp + Send + Sync + 'static,
     O: Observer,
 {
-    async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let digest = stream.get_socket_digest()?;
         let peer = *digest.peer_addr()?.as_inet()?;
         let local = *digest.local_addr()?.as_inet()?;
@@ -312,28 +369,33 @@ where
             Ok(place) => place,
             Err(which) => {
                 self.observer.capped(which);
-                // Told in one write that does not wait: a flood must not cost more than this.
-                let started = Instant::now();
-                let request = RefusedRequest {
-                    reason: Reason::Overloaded,
-                    peer,
-                    head: &[],
-                    started,
+                // Told in one write that hardly waits: a flood must not cost more than this.
+                let conn = Conn {
+                    io: stream,
+                    ahead: BytesMut::new(),
                 };
-                let reply = self.observer.phrase(&request);
-                let bytes = reply.to_http1();
-                let sent = tokio::time::timeout(Duration::from_millis(100), async {
-                    stream.write_all(&bytes).await?;
-                    stream.shutdown().await
-                });
-                let sent = matches!(sent.await, Ok(Ok(())));
-                self.observer
-                    .refused(&request, &reply, if sent { bytes.len() as u64 } else { 0 });
+                let told = self.refuse(conn, peer, Instant::now(), Reason::Overloaded, TURN_AWAY_TIME);
+                if let After::Close(conn) = Box::pin(told).await {
+                    close(conn).await;
+                }
                 return None;
             }
         };
         let _open = (self.observer.opened(), place);
-        self.serve(stream, peer, local, shutdown).await;
+        let conn = Conn {
+            io: stream,
+            ahead: BytesMut::new(),
+        };
+        self.serve(
+            conn,
+            Client {
+                peer,
+                local,
+                link: Arc::new(Link::default()),
+            },
+            shutdown,
+        )
+        .await;
         None
     }
 }

@@ -26,7 +26,12 @@ impl Concurrency {
     /// `limit` requests at once; `queue` more wait for at most `wait`.
     #[must_use]
     pub fn new(limit: usize, queue: usize, wait: Duration) -> Self {
-        Self { places: Arc::new(Semaphore::new(limit)), waiting: AtomicUsize::new(0), queue, wait }
+        Self {
+            places: Arc::new(Semaphore::new(limit)),
+            waiting: AtomicUsize::new(0),
+            queue,
+            wait,
+        }
     }
 
     /// Takes a place, at once where one is free.
