@@ -116,7 +116,11 @@ impl Upstream {
             pool: registry.pool(&model),
             host: model.host.clone(),
             timeouts: model.timeouts,
-            attempts: model.attempts,
+            attempts: if model.retry.on.connect {
+                model.retry.attempts
+            } else {
+                1
+            },
             retry_after: model.health_check.as_ref().map(|check| check.interval),
             metrics: metrics.upstream(&model.name),
             servers,

@@ -4,12 +4,12 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::HeaderValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::balance::Endpoint;
-use crate::config::model::HealthCheck;
+use crate::config::model::{HealthCheck, HttpCheck, Probing};
 
 /// Largest head of an answer, interim answers included, bytes.
 const HEAD_MAX: usize = 16 * 1024;
@@ -20,9 +20,8 @@ const AGENT: &str = "deals247-gateway";
 /// What is asked of every server of an upstream.
 #[derive(Debug)]
 pub(super) struct Probe {
-    path: Box<str>,
+    http: Option<HttpCheck>,
     host: Option<HeaderValue>,
-    status: Option<StatusCode>,
     timeout: Duration,
 }
 
@@ -50,10 +49,14 @@ pub(super) enum Failure {
 impl Probe {
     /// The probe of a check; `host` is the upstream's.
     pub(super) fn new(check: &HealthCheck, host: Option<&HeaderValue>) -> Self {
+        let http = match &check.probing {
+            Probing::Http(http) => Some(http.clone()),
+            Probing::Tcp | Probing::Grpc { .. } => None,
+        };
+        let own = http.as_ref().and_then(|http| http.host.as_ref());
         Self {
-            path: check.path.clone(),
-            host: check.host.as_ref().or(host).cloned(),
-            status: check.status,
+            host: own.or(host).cloned(),
+            http,
             timeout: check.timeout,
         }
     }
@@ -63,18 +66,22 @@ impl Probe {
         let status = tokio::time::timeout(self.timeout, self.status(endpoint))
             .await
             .unwrap_or(Err(Failure::TimedOut(self.timeout)))?;
-        let healthy = self
-            .status
-            .map_or((200..400).contains(&status), |wanted| wanted == status);
-        if healthy { Ok(()) } else { Err(Failure::Status(status)) }
+        match (&self.http, status) {
+            (Some(http), Some(status)) if !http.accepts(status) => Err(Failure::Status(status)),
+            _ => Ok(()),
+        }
     }
 
-    async fn status(&self, endpoint: &Endpoint) -> Result<u16, Failure> {
+    /// The status of the answer; `None`: only the connection was asked for.
+    async fn status(&self, endpoint: &Endpoint) -> Result<Option<u16>, Failure> {
         let mut stream = TcpStream::connect(endpoint.address())
             .await
             .map_err(Failure::of_connect)?;
+        let Some(http) = &self.http else {
+            return Ok(None);
+        };
         stream
-            .write_all(&self.request(endpoint))
+            .write_all(&self.request(http, endpoint))
             .await
             .map_err(Failure::Broken)?;
         let mut head = Vec::with_capacity(1024);
@@ -95,21 +102,22 @@ impl Probe {
             while let Some((status, length)) = parse(&head[begin..])? {
                 // RFC 9110 §15.2: interim answers come before the one that counts; 101 is none, nobody asked for it.
                 if !(100..200).contains(&status) || status == 101 {
-                    return Ok(status);
+                    return Ok(Some(status));
                 }
                 begin += length;
             }
         }
     }
 
-    fn request(&self, endpoint: &Endpoint) -> Vec<u8> {
+    fn request(&self, http: &HttpCheck, endpoint: &Endpoint) -> Vec<u8> {
         let host = self
             .host
             .as_ref()
             .map_or(endpoint.server().as_bytes(), HeaderValue::as_bytes);
         [
-            b"GET ",
-            self.path.as_bytes(),
+            http.method.as_str().as_bytes(),
+            b" ",
+            http.path.as_bytes(),
             b" HTTP/1.1\r\nHost: ",
             host,
             b"\r\nUser-Agent: ",
@@ -172,17 +180,13 @@ mod tests {
 
     use super::*;
     use crate::balance::{Member, Pool, Settings};
+    use crate::config::model::Upstream;
 
-    fn check(status: Option<u16>) -> HealthCheck {
-        HealthCheck {
-            path: "/api/health?deep=1".into(),
-            host: None,
-            interval: Duration::from_secs(60),
-            timeout: Duration::from_secs(10),
-            unhealthy_after: 3,
-            healthy_after: 2,
-            status: status.map(|status| StatusCode::from_u16(status).unwrap()),
-        }
+    fn check(keys: &str) -> HealthCheck {
+        let keys = format!(
+            "servers = [\"app:5000\"]\nhealth_check = {{ path = \"/api/health?deep=1\", interval = \"60s\", timeout = \"10s\"{keys} }}"
+        );
+        Upstream::of(&keys).health_check.unwrap()
     }
 
     async fn endpoint(listener: &TcpListener) -> Arc<Endpoint> {
@@ -220,9 +224,9 @@ mod tests {
 
     #[tokio::test]
     async fn verdicts() {
-        let any = Probe::new(&check(None), None);
-        let exact = Probe::new(&check(Some(204)), None);
-        let redirect = Probe::new(&check(Some(500)), None);
+        let any = Probe::new(&check(""), None);
+        let exact = Probe::new(&check(", status = 204"), None);
+        let redirect = Probe::new(&check(", status = 500"), None);
         let table: [(&Probe, &[&str], Result<(), &str>); 15] = [
             (&any, &["HTTP/1.1 200 OK\r\n\r\n"], Ok(())),
             (&any, &["HTTP/1.1 204\r\n\r\n"], Ok(())),
@@ -277,7 +281,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_without_end_is_too_large() {
-        let probe = Probe::new(&check(None), None);
+        let probe = Probe::new(&check(""), None);
         let line = format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(1 << 20));
         let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(10_000);
         let fields = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(FIELDS_MAX + 1));
@@ -291,13 +295,10 @@ mod tests {
     async fn the_request_and_whose_host_it_names() {
         let answer = || vec![b"HTTP/1.1 200 OK\r\n\r\n".to_vec()];
         let of_upstream = HeaderValue::from_static("deals247.online");
-        let of_check = HealthCheck {
-            host: Some(HeaderValue::from_static("probe.internal")),
-            ..check(None)
-        };
+        let of_check = check(", host = \"probe.internal\"");
         let table = [
-            (Probe::new(&check(None), None), "app:5000"),
-            (Probe::new(&check(None), Some(&of_upstream)), "deals247.online"),
+            (Probe::new(&check(""), None), "app:5000"),
+            (Probe::new(&check(""), Some(&of_upstream)), "deals247.online"),
             (Probe::new(&of_check, Some(&of_upstream)), "probe.internal"),
         ];
         for (probe, host) in table {
@@ -316,7 +317,7 @@ mod tests {
         let endpoint = endpoint(&listener).await;
         let hasty = HealthCheck {
             timeout: Duration::from_millis(30),
-            ..check(None)
+            ..check("")
         };
         let failure = Probe::new(&hasty, None).ask(&endpoint).await.unwrap_err();
         assert_eq!(failure.to_string(), "no answer within 30ms");
@@ -343,7 +344,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = endpoint(&listener).await;
         drop(listener);
-        let failure = Probe::new(&check(None), None).ask(&endpoint).await.unwrap_err();
+        let failure = Probe::new(&check(""), None).ask(&endpoint).await.unwrap_err();
         assert_eq!(failure.to_string(), "cannot connect: connection refused");
     }
 }

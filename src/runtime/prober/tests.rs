@@ -10,7 +10,6 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::balance::{Member, Settings, Strategy, Thresholds};
-use crate::config::model::UpstreamTimeouts;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -73,30 +72,12 @@ impl Drop for Origin {
 }
 
 fn upstream(interval: Duration) -> Upstream {
-    Upstream {
-        name: "api".into(),
-        servers: Vec::new(),
-        host: None,
-        health_check: Some(HealthCheck {
-            path: "/health".into(),
-            host: None,
-            interval,
-            timeout: 20 * SECOND,
-            unhealthy_after: 3,
-            healthy_after: 2,
-            status: None,
-        }),
-        timeouts: UpstreamTimeouts {
-            connect: SECOND,
-            first_byte: SECOND,
-            read: SECOND,
-            write: SECOND,
-            idle: SECOND,
-            tunnel: SECOND,
-        },
-        resolve_interval: SECOND,
-        attempts: 2,
-    }
+    let mut upstream = Upstream::of(
+        r#"servers = ["app:80"]
+        health_check = { path = "/health", interval = "20s", timeout = "20s", unhealthy_after = 3, healthy_after = 2 }"#,
+    );
+    upstream.health_check.as_mut().unwrap().interval = interval;
+    upstream
 }
 
 fn pool(upstream: &Upstream, origins: &[&Origin]) -> Arc<Pool> {
