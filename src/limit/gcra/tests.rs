@@ -1,0 +1,1 @@
+//! The bound, nginx, and clocks that jump.
