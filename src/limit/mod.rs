@@ -6,6 +6,7 @@
 //! `docs/limits.md` has the reasons.
 
 pub mod charge;
+pub mod fields;
 pub mod gcra;
 pub mod key;
 pub mod policy;

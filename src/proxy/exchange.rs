@@ -117,6 +117,7 @@ impl Exchange {
             reason,
             retry_after,
             fields: Vec::new(),
+            members: Vec::new(),
         }
     }
 
