@@ -82,11 +82,7 @@ impl Bucket {
     #[must_use]
     pub fn new(count: u64, interval: Duration, capacity: u32) -> Self {
         let interval = u64::try_from(interval.as_nanos()).unwrap_or(HORIZON).clamp(1, HORIZON);
-        Self::with_period(interval.div_ceil(count.max(1)), capacity)
-    }
-
-    fn with_period(period: u64, capacity: u32) -> Self {
-        let period = period.clamp(1, HORIZON);
+        let period = interval.div_ceil(count.max(1));
         let most = u32::try_from(HORIZON / period).unwrap_or(u32::MAX);
         let capacity = capacity.clamp(1, most);
         Self {
@@ -104,17 +100,6 @@ impl Bucket {
             prompt: delay.saturating_add(1).min(self.capacity),
             ..self
         }
-    }
-
-    /// A bucket for `factor` clients together: so many times the rate and the capacity.
-    #[must_use]
-    pub fn times(self, factor: u32) -> Self {
-        let factor = factor.max(1);
-        let whole = Self::with_period(self.period / u64::from(factor), self.capacity.saturating_mul(factor));
-        if self.prompt == self.capacity {
-            return whole;
-        }
-        whole.delaying_beyond(self.prompt.saturating_mul(factor) - 1)
     }
 
     /// Time that one unit takes, nanoseconds; at least 1.
@@ -171,6 +156,14 @@ impl Bucket {
         let now = now.min(HORIZON);
         let charged = self.backlog(tat, now) + self.span(cost.min(self.capacity));
         now + charged.min(self.fill_time())
+    }
+
+    /// The state after a charge that was admitted at the moment `admitted`, but is made only now. Other charges may have
+    /// been made meanwhile.
+    #[must_use]
+    pub fn charge_late(self, tat: u64, admitted: u64, cost: u32) -> u64 {
+        let from = tat.max(admitted.min(HORIZON));
+        from.saturating_add(self.span(cost.min(self.capacity)))
     }
 
     /// What is left at `now` in a bucket of this state.

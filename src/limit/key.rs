@@ -93,6 +93,13 @@ pub enum Keyed {
 #[derive(Clone)]
 pub struct KeyHasher(SipHasher24);
 
+impl std::fmt::Debug for KeyHasher {
+    /// Without its key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyHasher")
+    }
+}
+
 impl KeyHasher {
     /// For counting in this process: its hashes mean nothing elsewhere.
     #[must_use]
@@ -112,6 +119,14 @@ impl KeyHasher {
         }
         let key = SipHasher24::new_with_keys(0, 0).hash(secret).as_u128();
         Self(SipHasher24::new_with_key(&key.to_le_bytes()))
+    }
+
+    /// The identity under which a limit counts everybody of a network together.
+    #[must_use]
+    pub fn network(&self, policy: &str, aggregate: u64) -> u128 {
+        let mut framed = self.begin(policy);
+        framed.part(source::NETWORK, &aggregate.to_le_bytes());
+        framed.0.finish128().as_u128()
     }
 
     /// Begins the key of a limit.

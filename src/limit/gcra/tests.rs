@@ -139,10 +139,6 @@ fn buckets_are_made_to_measure() {
         let bucket = Bucket::new(count, interval, capacity);
         assert_eq!((bucket.period(), bucket.capacity()), expected);
     }
-    let twice = Bucket::new(10, SECOND, 5).delaying_beyond(1).times(2);
-    assert_eq!((twice.period(), twice.capacity(), twice.prompt()), (50 * MILLI, 10, 4));
-    let plain = Bucket::new(10, SECOND, 5).times(0);
-    assert_eq!((plain.period(), plain.capacity(), plain.prompt()), (100 * MILLI, 5, 5));
 }
 
 fn any_bucket() -> impl Strategy<Value = Bucket> {

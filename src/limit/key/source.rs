@@ -7,6 +7,8 @@ use super::Asker;
 
 /// Kind of the part that holds a client's address.
 pub(super) const CLIENT: u8 = 1;
+/// Kind of the part that holds a network of clients.
+pub(super) const NETWORK: u8 = 7;
 
 /// What a part of a key is taken from.
 #[derive(Debug, Clone, PartialEq, Eq)]
