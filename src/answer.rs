@@ -26,6 +26,8 @@ pub enum Answer {
         retry_after: Option<Duration>,
         /// Further fields (`Allow`, …).
         fields: Vec<(HeaderName, HeaderValue)>,
+        /// Further members of the problem, where the answer is JSON (RFC 9457 §3.2).
+        members: Members,
     },
     /// A redirection: an empty body.
     Redirect {
@@ -47,6 +49,9 @@ pub enum Answer {
     },
 }
 
+/// Members that a problem has beyond the standard ones.
+pub type Members = Vec<(&'static str, serde_json::Value)>;
+
 /// An answer as it goes onto the wire, before the delivery policies.
 #[derive(Debug, Clone)]
 pub struct Rendered {
@@ -66,6 +71,7 @@ impl Answer {
             reason,
             retry_after: None,
             fields: Vec::new(),
+            members: Members::new(),
         }
     }
 
@@ -78,7 +84,12 @@ impl Answer {
                 reason,
                 retry_after,
                 fields,
-            } => refusal(*reason, *retry_after, fields, Format::negotiate(accept), request_id),
+                members,
+            } => {
+                let format = Format::negotiate(accept);
+                let body = format.phrase(*reason, members, request_id);
+                refusal(*reason, *retry_after, fields, format, body)
+            }
             Self::Redirect { status, location } => Rendered {
                 status: *status,
                 headers: HeaderMap::from_iter([
@@ -102,9 +113,9 @@ fn refusal(
     retry_after: Option<Duration>,
     fields: &[(HeaderName, HeaderValue)],
     format: Format,
-    request_id: &str,
+    body: String,
 ) -> Rendered {
-    let body = Bytes::from(format.phrase(reason, request_id));
+    let body = Bytes::from(body);
     // What the caller says wins over what we would say, except about the body.
     let mut headers = HeaderMap::with_capacity(8 + fields.len());
     for (name, value) in fields {
@@ -239,6 +250,7 @@ mod tests {
                 (CACHE_CONTROL, HeaderValue::from_static("private")),
                 (CONTENT_LENGTH, HeaderValue::from_static("7")),
             ],
+            members: Members::new(),
         };
         let rendered = answer.render(None, "");
         assert_eq!(header(&rendered, "allow"), Some("GET, HEAD"));

@@ -5,7 +5,8 @@
 //! 1. [`edge`] accepts the connection, caps it, and reads every HTTP/1 head with one strict parser;
 //! 2. [`proxy`] pins the [`runtime::Snapshot`] and drives the phases;
 //! 3. [`client`] tells who is really calling, [`route`] which route takes the request;
-//! 4. [`policy`] admits or answers it; [`answer`] says what an answer looks like;
+//! 4. [`policy`] admits or answers it, [`limit`] counts how often somebody asks; [`answer`] says what an answer looks
+//!    like;
 //! 5. [`files`] serves from disk ([`conditional`] judges preconditions and ranges), [`balance`] chooses a server of an
 //!    upstream;
 //! 6. [`observe`] counts and logs what happened; [`admin`] shows it.
@@ -25,6 +26,7 @@ pub mod demo;
 pub mod edge;
 pub mod files;
 pub mod gateway;
+pub mod limit;
 pub mod observe;
 pub mod policy;
 pub mod proxy;

@@ -40,6 +40,7 @@ fn page(live: &Live, ask: &Ask<'_>) -> Answer {
             reason: Reason::MethodNotAllowed,
             retry_after: None,
             fields: vec![(header::ALLOW, HeaderValue::from_static("GET, HEAD"))],
+            members: Vec::new(),
         };
     }
     match ask.uri.path() {

@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-use super::Reason;
+use super::{Members, Reason};
 use crate::quality;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,14 +41,17 @@ impl Format {
         }
     }
 
-    /// Needs no escaping but for the request id: the texts of a [`Reason`] are plain by test.
-    pub(super) fn phrase(self, reason: Reason, request_id: &str) -> String {
+    /// Needs no escaping but for the request id: the texts of a [`Reason`] are plain by test. `members` go into a problem
+    /// only; pages and text are for people.
+    pub(super) fn phrase(self, reason: Reason, members: &Members, request_id: &str) -> String {
         let status = reason.status();
         let (code, title, detail) = (status.as_str(), reason.title(), reason.detail());
         match self {
             Self::Problem => {
                 let mut out = assemble(&[
-                    r#"{"type":"about:blank","title":""#,
+                    r#"{"type":""#,
+                    reason.problem_type(),
+                    r#"","title":""#,
                     title,
                     r#"","status":"#,
                     code,
@@ -59,7 +62,11 @@ impl Format {
                     r#"","request_id":""#,
                 ]);
                 escape_json(request_id, &mut out);
-                out.push_str("\"}\n");
+                out.push('"');
+                for (name, value) in members {
+                    out.push_str(&assemble(&[",\"", name, "\":", &value.to_string()]));
+                }
+                out.push_str("}\n");
                 out
             }
             Self::Html => {
@@ -200,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_problem_has_the_members_of_rfc_9457() {
-        let body = Format::Problem.phrase(Reason::NoServer, "0123-abc");
+        let body = Format::Problem.phrase(Reason::NoServer, &Members::new(), "0123-abc");
         let problem: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!(
             problem,
@@ -216,8 +223,28 @@ mod tests {
     }
 
     #[test]
+    fn a_problem_carries_what_the_refusing_policy_adds() {
+        let members = vec![("violated-policies", serde_json::json!(["api", "a \"quoted\" one"]))];
+        let body = Format::Problem.phrase(Reason::RateLimited, &members, "id");
+        let problem: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(
+            problem["type"],
+            "https://iana.org/assignments/http-problem-types#quota-exceeded"
+        );
+        assert_eq!(problem["status"], 429);
+        assert_eq!(problem["violated-policies"], members[0].1);
+        assert_eq!(problem["request_id"], "id");
+        for format in [Format::Html, Format::Text] {
+            assert_eq!(
+                format.phrase(Reason::RateLimited, &members, "id"),
+                format.phrase(Reason::RateLimited, &Members::new(), "id")
+            );
+        }
+    }
+
+    #[test]
     fn a_page_loads_nothing() {
-        let page = Format::Html.phrase(Reason::NotFound, "0123-abc");
+        let page = Format::Html.phrase(Reason::NotFound, &Members::new(), "0123-abc");
         assert!(page.contains("<title>404 Not Found</title>"));
         for forbidden in ["http:", "https:", "src=", "href=", "url(", "<script"] {
             assert!(!page.contains(forbidden), "{forbidden}");
@@ -226,7 +253,7 @@ mod tests {
 
     #[test]
     fn text_has_three_lines() {
-        let text = Format::Text.phrase(Reason::NotFound, "a\r\nb\u{85}");
+        let text = Format::Text.phrase(Reason::NotFound, &Members::new(), "a\r\nb\u{85}");
         assert_eq!(
             text,
             "404 Not Found\nThere is nothing at this address.\nRequest id: ab\n"

@@ -27,6 +27,8 @@ pub enum Reason {
     RangeNotSatisfiable,
     /// 417: an expectation other than 100-continue.
     ExpectationFailed,
+    /// 429: somebody asks more often than a limit admits.
+    RateLimited,
     /// 431: the head is too large or has too many fields.
     HeadTooLarge,
     /// 500: a fault of the gateway.
@@ -47,7 +49,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their status codes.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::BadRequest,
         Self::BadPath,
         Self::AddressNotAllowed,
@@ -59,6 +61,7 @@ impl Reason {
         Self::UriTooLong,
         Self::RangeNotSatisfiable,
         Self::ExpectationFailed,
+        Self::RateLimited,
         Self::HeadTooLarge,
         Self::Internal,
         Self::NotImplemented,
@@ -91,6 +94,16 @@ impl Reason {
     #[must_use]
     pub fn detail(self) -> &'static str {
         self.facts().3
+    }
+
+    /// The problem type (RFC 9457 §3.1.1): a registered one where there is one, else the status code says it all.
+    #[must_use]
+    pub fn problem_type(self) -> &'static str {
+        match self {
+            // draft-ietf-httpapi-ratelimit-headers-10, section 6.1.
+            Self::RateLimited => "https://iana.org/assignments/http-problem-types#quota-exceeded",
+            _ => "about:blank",
+        }
     }
 
     fn facts(self) -> (StatusCode, &'static str, &'static str, &'static str) {
@@ -160,6 +173,12 @@ impl Reason {
                 "expectation_failed",
                 "Expectation Failed",
                 "The expectation of the request cannot be met.",
+            ),
+            Self::RateLimited => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "Too Many Requests",
+                "There were too many requests. Please try again later.",
             ),
             Self::HeadTooLarge => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,

@@ -181,6 +181,7 @@ fn refusal(reason: Reason, name: http::HeaderName, value: HeaderValue) -> Answer
         reason,
         retry_after: None,
         fields: vec![(name, value)],
+        members: Vec::new(),
     }
 }
 

@@ -103,6 +103,7 @@ impl Exchange {
                     reason: Reason::MethodNotAllowed,
                     retry_after: None,
                     fields: vec![(header::ALLOW, HeaderValue::from_static("GET, HEAD"))],
+                    members: Vec::new(),
                 })
             }
             Action::Metrics => Decision::Metrics,

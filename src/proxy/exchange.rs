@@ -137,6 +137,7 @@ impl Exchange {
             reason,
             retry_after,
             fields: Vec::new(),
+            members: Vec::new(),
         }
     }
 

@@ -1,0 +1,204 @@
+//! What a request is charged with, and what comes of it: fixed sizes, nothing is allocated.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::gcra::Level;
+use super::key::{Asker, Key, KeyHasher, Keyed};
+use super::policy::{Mode, Policy};
+
+/// Most limits that one request can meet.
+pub const MAX_LIMITS: usize = 8;
+
+/// One limit and who is charged.
+#[derive(Debug, Clone, Copy)]
+pub struct Charge<'a> {
+    /// The limit.
+    pub policy: &'a Policy,
+    /// Who is counted.
+    pub key: Key,
+    /// Units.
+    pub cost: u32,
+}
+
+/// The limits of a route, in the order of the file.
+#[derive(Debug, Clone, Default)]
+pub struct Limits(Box<[Arc<Policy>]>);
+
+impl Limits {
+    /// These limits; `None` if they are more than [`MAX_LIMITS`].
+    #[must_use]
+    pub fn new(policies: Vec<Arc<Policy>>) -> Option<Self> {
+        (policies.len() <= MAX_LIMITS).then(|| Self(policies.into()))
+    }
+
+    /// What this request is charged with: exempt clients and requests without what identifies them are left out.
+    ///
+    /// # Errors
+    /// The limit that does not admit a request without what identifies it.
+    pub fn charges<'a>(&'a self, hasher: &KeyHasher, asker: &Asker<'_>) -> Result<Charges<'a>, &'a Policy> {
+        let mut charges = Charges::default();
+        for policy in &self.0 {
+            if policy.exempts(asker.client) {
+                continue;
+            }
+            match policy.key.key(hasher, &policy.name, asker) {
+                Keyed::Counted(key) => {
+                    charges.push(Charge {
+                        policy,
+                        key,
+                        cost: policy.cost,
+                    });
+                }
+                Keyed::Skipped => {}
+                // A limit that only reports refuses nothing, this neither.
+                Keyed::Refused if policy.mode == Mode::Report => {}
+                Keyed::Refused => return Err(policy),
+            }
+        }
+        Ok(charges)
+    }
+}
+
+impl Deref for Limits {
+    type Target = [Arc<Policy>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+/// What one request is charged with; at most [`MAX_LIMITS`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Charges<'a> {
+    list: [Option<Charge<'a>>; MAX_LIMITS],
+    len: usize,
+}
+
+impl<'a> Charges<'a> {
+    /// Adds a charge; `false`: there is no more room, and it was not added.
+    pub fn push(&mut self, charge: Charge<'a>) -> bool {
+        let Some(slot) = self.list.get_mut(self.len) else {
+            return false;
+        };
+        *slot = Some(charge);
+        self.len += 1;
+        true
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the request costs nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The charges in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Charge<'a>> {
+        self.list.iter().flatten()
+    }
+}
+
+impl<'a> FromIterator<Charge<'a>> for Charges<'a> {
+    /// Takes the first [`MAX_LIMITS`].
+    fn from_iter<I: IntoIterator<Item = Charge<'a>>>(charges: I) -> Self {
+        let mut all = Self::default();
+        for charge in charges.into_iter().take(MAX_LIMITS) {
+            all.push(charge);
+        }
+        all
+    }
+}
+
+/// What is left of each limit, in the order of the charges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Levels {
+    list: [Level; MAX_LIMITS],
+    len: usize,
+}
+
+impl Levels {
+    /// Adds the level of the next charge. There are never more than charges; one too many is left out.
+    pub fn push(&mut self, level: Level) {
+        if let Some(slot) = self.list.get_mut(self.len) {
+            *slot = level;
+            self.len += 1;
+        }
+    }
+}
+
+impl Deref for Levels {
+    type Target = [Level];
+
+    fn deref(&self) -> &Self::Target {
+        &self.list[..self.len]
+    }
+}
+
+/// What becomes of a request, by all its limits together: all are charged, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It passes at once.
+    Allowed {
+        /// What is left. A limit in [`Mode::Report`] that would have refused has a `retry_in`.
+        levels: Levels,
+    },
+    /// It passes after a wait.
+    Delayed {
+        /// The longest of the waits.
+        wait: Duration,
+        /// What is left.
+        levels: Levels,
+    },
+    /// It does not pass, and nothing was charged.
+    Denied {
+        /// The charge, by its place, that must be waited for longest.
+        by: usize,
+        /// When it would pass, if nobody else asks.
+        retry_after: Duration,
+        /// What there is; every limit that refuses has a `retry_in`.
+        levels: Levels,
+    },
+}
+
+impl Verdict {
+    /// What is left of each limit, in the order of the charges.
+    #[must_use]
+    pub fn levels(&self) -> &Levels {
+        match self {
+            Self::Allowed { levels } | Self::Delayed { levels, .. } | Self::Denied { levels, .. } => levels,
+        }
+    }
+
+    /// Puts a verdict together. `levels`: of each charge, in order; `wait`: the longest of those that are enforced,
+    /// nanoseconds.
+    #[must_use]
+    pub fn of(charges: &Charges<'_>, levels: Levels, wait: u64) -> Self {
+        let refusing = charges
+            .iter()
+            .zip(levels.iter())
+            .enumerate()
+            .filter(|(_, (charge, level))| charge.policy.mode == Mode::Enforce && level.retry_in > 0)
+            .map(|(place, (_, level))| (level.retry_in, place))
+            // The first of equals.
+            .reduce(|longest, next| if next.0 > longest.0 { next } else { longest });
+        match refusing {
+            Some((retry_in, by)) => Self::Denied {
+                by,
+                retry_after: Duration::from_nanos(retry_in),
+                levels,
+            },
+            None if wait > 0 => Self::Delayed {
+                wait: Duration::from_nanos(wait),
+                levels,
+            },
+            None => Self::Allowed { levels },
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The buckets of one process: bounded in memory, sharded, one or a few short locks a decision.
+//!
+//! Each shard has a table of fixed size. While a table is flooded with new keys, a client that is not known is counted
+//! with its network (IPv4 /24, IPv6 /48): each shard has one bucket of the limit for it, sixteen in all. Who is known
+//! keeps a bucket of its own.
+
+mod table;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::charge::{Charge, Charges, Levels, MAX_LIMITS, Verdict};
+use super::gcra::{Bucket, Decision};
+use super::key::KeyHasher;
+use super::policy::{Count, Mode};
+use table::{Slot, Table};
+
+const SHARDS: usize = 16;
+
+/// The buckets of one process.
+#[derive(Debug)]
+pub struct Local {
+    shards: [Mutex<Shard>; SHARDS],
+    secret: (u64, u64),
+    networks: KeyHasher,
+}
+
+/// How full a store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Occupancy {
+    /// Keys that are kept.
+    pub keys: usize,
+    /// Places for keys that have memory now.
+    pub places: usize,
+    /// Requests whose outcome decides whether they count.
+    pub open: usize,
+    /// Shards that count unknown clients with their networks at the moment, of 16.
+    pub flooded: usize,
+}
+
+/// What comes of a request, and what must be settled when it is over.
+#[derive(Debug)]
+#[must_use]
+pub struct Checked {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Units of limits on failures that are held until the outcome is known. Keep it as long as the request.
+    pub reservation: Option<Reservation>,
+}
+
+/// Units that are held until the outcome of a request is known. Dropped, the request counts as a failure.
+#[derive(Debug)]
+pub struct Reservation {
+    store: Arc<Local>,
+    held: Vec<Held>,
+}
+
+/// Where a key belongs.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    shard: usize,
+    slot: Slot,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    place: Place,
+    bucket: Bucket,
+    cost: u32,
+    admitted: u64,
+}
+
+#[derive(Debug)]
+struct Shard {
+    table: Table,
+    /// Units that are held, by key: as many keys as there are such requests at a time.
+    open: HashMap<u128, u32>,
+}
+
+impl Local {
+    /// At most about `capacity` keys (rounded up to a power of two, at least 256), 24 bytes each; memory is taken as keys
+    /// come.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        let [a, b] = [0, 1].map(|half: u64| RandomState::new().hash_one(half));
+        Self {
+            shards: std::array::from_fn(|_| {
+                Mutex::new(Shard {
+                    table: Table::new(capacity.min(1 << 32).div_ceil(SHARDS)),
+                    open: HashMap::new(),
+                })
+            }),
+            secret: (a, b),
+            networks: KeyHasher::random(),
+        }
+    }
+
+    /// Decides about a request: it is charged to all its limits, or to none. `now`: nanoseconds of a monotonic clock.
+    ///
+    /// A limit that only reports never stands in the way; where it would have refused, it is not charged.
+    pub fn check(self: &Arc<Self>, charges: &Charges<'_>, now: u64) -> Checked {
+        let mut locked = Locked::of(self, charges);
+        let mut passing = [None; MAX_LIMITS];
+        let (mut levels, mut wait, mut denied) = (Levels::default(), 0, false);
+        for (charge, passing) in charges.iter().zip(&mut passing) {
+            let (place, decision) = locked.decide(charge, now);
+            let enforced = charge.policy.mode == Mode::Enforce;
+            match decision {
+                Decision::Allowed { level, .. } => {
+                    levels.push(level);
+                    *passing = Some(place);
+                }
+                Decision::Delayed { level, wait: turn, .. } => {
+                    levels.push(level);
+                    *passing = Some(place);
+                    if enforced {
+                        wait = wait.max(turn);
+                    }
+                }
+                Decision::Denied { level } => {
+                    levels.push(level);
+                    denied |= enforced;
+                }
+            }
+        }
+        let mut held = Vec::new(); // no allocation before the first element
+        if !denied {
+            for (charge, place) in charges.iter().zip(passing) {
+                if let Some(place) = place {
+                    held.extend(locked.charge(charge, place, now));
+                }
+            }
+        }
+        drop(locked);
+        Checked {
+            verdict: Verdict::of(charges, levels, wait),
+            reservation: (!held.is_empty()).then(|| Reservation {
+                store: Arc::clone(self),
+                held,
+            }),
+        }
+    }
+
+    /// How full the store is at `now`, for metrics.
+    #[must_use]
+    pub fn occupancy(&self, now: u64) -> Occupancy {
+        let mut all = Occupancy::default();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let (keys, places, flooded) = shard.table.occupancy(now);
+            all.keys += keys;
+            all.places += places;
+            all.open += shard.open.len();
+            all.flooded += usize::from(flooded);
+        }
+        all
+    }
+
+    fn place(&self, id: u128) -> Place {
+        let mix = self.mix(id);
+        Place {
+            shard: (mix >> 60) as usize & (SHARDS - 1),
+            slot: Slot { id, mix },
+        }
+    }
+
+    /// Spreads keys over sets in a way that nobody outside can know, whatever made the keys.
+    fn mix(&self, id: u128) -> u64 {
+        let (low, high) = (id as u64 ^ self.secret.0, (id >> 64) as u64 ^ self.secret.1);
+        let product = u128::from(low) * u128::from(high);
+        product as u64 ^ (product >> 64) as u64
+    }
+}
+
+impl Reservation {
+    /// The request succeeded: what was held is given back.
+    pub fn give_back(mut self) {
+        self.settle(|_, _| {});
+    }
+
+    fn settle(&mut self, mut each: impl FnMut(&mut Shard, &Held)) {
+        for held in self.held.drain(..) {
+            let mut shard = self.store.shards[held.place.shard].lock();
+            if let Some(open) = shard.open.get_mut(&held.place.slot.id) {
+                *open = open.saturating_sub(held.cost);
+                if *open == 0 {
+                    shard.open.remove(&held.place.slot.id);
+                }
+            }
+            each(&mut shard, &held);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    /// Nobody said that it succeeded.
+    fn drop(&mut self) {
+        let store = Arc::clone(&self.store);
+        self.settle(|shard, held| {
+            let slot = held.place.slot;
+            let tat = held
+                .bucket
+                .charge_late(shard.table.find(slot), held.admitted, held.cost);
+            shard.table.put(slot, tat, held.admitted, |id| store.mix(id));
+        });
+    }
+}
+
+/// The shards that a request needs, locked: always in the same order, so that no two requests wait for each other.
+struct Locked<'a> {
+    store: &'a Local,
+    shards: [Option<MutexGuard<'a, Shard>>; SHARDS],
+}
+
+impl<'a> Locked<'a> {
+    fn of(store: &'a Local, charges: &Charges<'_>) -> Self {
+        let mut needed = [false; SHARDS];
+        for charge in charges.iter() {
+            needed[store.place(charge.key.id).shard] = true;
+        }
+        let mut shards = [const { None }; SHARDS];
+        for (at, needed) in needed.into_iter().enumerate() {
+            if needed {
+                shards[at] = Some(store.shards[at].lock());
+            }
+        }
+        Self { store, shards }
+    }
+
+    fn shard(&mut self, place: Place) -> &mut Shard {
+        self.shards[place.shard]
+            .as_mut()
+            .expect("the shards of all charges are locked")
+    }
+
+    /// What the limit would say, and which bucket says it: the client's own, or in a flood its network's, which is in the
+    /// same shard.
+    fn decide(&mut self, charge: &Charge<'_>, now: u64) -> (Place, Decision) {
+        let Charge { policy, key, cost } = *charge;
+        let mut place = self.store.place(key.id);
+        let store = self.store;
+        let shard = self.shard(place);
+        let mut tat = shard.table.find(place.slot);
+        if tat == 0 && shard.table.unknown(now) {
+            let id = store.networks.network(&policy.name, key.aggregate);
+            place.slot = Slot { id, mix: store.mix(id) };
+            tat = shard.table.find(place.slot);
+        }
+        if policy.count == Count::Failures
+            && let Some(open) = shard.open.get(&place.slot.id)
+        {
+            tat = policy.bucket.charge(tat, now, *open);
+        }
+        (place, policy.bucket.decide(tat, now, cost))
+    }
+
+    /// Charges what the limit admitted; a limit on failures holds it.
+    fn charge(&mut self, charge: &Charge<'_>, place: Place, now: u64) -> Option<Held> {
+        let Charge { policy, cost, .. } = *charge;
+        let store = self.store;
+        let shard = self.shard(place);
+        let bucket = policy.bucket;
+        let cost = cost.min(bucket.capacity());
+        if policy.count == Count::Failures {
+            let open = shard.open.entry(place.slot.id).or_default();
+            *open = open.saturating_add(cost);
+            return Some(Held {
+                place,
+                bucket,
+                cost,
+                admitted: now,
+            });
+        }
+        // Read again: an earlier charge of this request may have gone to the same key.
+        let tat = bucket.charge(shard.table.find(place.slot), now, cost);
+        shard.table.put(place.slot, tat, now, |id| store.mix(id));
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;
