@@ -2,10 +2,12 @@
 
 mod begin;
 mod conclude;
+mod deadline;
 mod exchange;
 mod failure;
 mod gateside;
 mod hygiene;
+mod peer;
 mod respond;
 mod upstream;
 
@@ -18,7 +20,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, HttpPeer, Result};
@@ -121,6 +123,7 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
+        exchange.ask_for_body(session, request).await?;
         exchange.address_upstream(session, request)
     }
 
@@ -172,6 +175,19 @@ impl ProxyHttp for Proxy {
     ) -> Result<Option<Duration>> {
         exchange.encode(body, end)?;
         Ok(None)
+    }
+
+    /// The end of an answer over HTTP/2 that has trailers. They end here for a client of HTTP/1.1, and what the encoder
+    /// still holds takes their place.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut HeaderMap,
+        exchange: &mut Self::CTX,
+    ) -> Result<Option<Bytes>> {
+        let mut rest = None;
+        exchange.encode(&mut rest, true)?;
+        Ok(rest)
     }
 
     /// Whether the attempt may be repeated.
