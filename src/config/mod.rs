@@ -10,6 +10,7 @@ mod keys;
 mod list;
 pub mod model;
 mod named;
+mod plain_file;
 mod print;
 mod quantity;
 mod reader;
@@ -17,6 +18,7 @@ mod reference;
 mod render;
 mod schema;
 mod secret;
+mod servers_file;
 mod shape;
 mod substitute;
 mod suggest;
@@ -36,6 +38,7 @@ pub use self::diagnostic::Report;
 pub use self::model::Config;
 pub use self::reference::reference;
 pub use self::schema::schema;
+pub use self::servers_file::servers_file;
 
 /// The largest file.
 const MAX_SIZE: usize = 4 * 1024 * 1024;

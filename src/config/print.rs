@@ -12,6 +12,7 @@ pub(super) fn print(file: &File) -> String {
         admin,
         log,
         access_log,
+        dns,
         redis,
         upstream,
         rate_limit,
@@ -26,6 +27,7 @@ pub(super) fn print(file: &File) -> String {
     section("[admin]", admin.value.entries(), &mut text);
     section("[log]", log.value.entries(), &mut text);
     section("[access_log]", access_log.value.entries(), &mut text);
+    section("[dns]", dns.value.entries(), &mut text);
     if let Some(redis) = redis.given() {
         section("[redis]", redis.value.entries(), &mut text);
     }

@@ -1,12 +1,12 @@
 //! Secrets: a text, usually from the environment, or the content of a file; never printed.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::marker::PhantomData;
 
 use toml::de::DeValue;
 
+use super::model;
+use super::plain_file;
 use super::reader::{Node, Reader};
 use super::shape::{Kind, Shape};
 use super::substitute::escape;
@@ -30,9 +30,10 @@ pub(crate) trait SecretText {
     fn mask(text: &str) -> String;
 }
 
-/// A secret, checked. What it is stays here until something uses it.
+/// A secret, checked.
 #[derive(Clone)]
 pub(crate) struct Secret<T> {
+    pub(crate) text: model::Secret,
     /// As it may be printed.
     shown: String,
     kind: PhantomData<T>,
@@ -94,8 +95,8 @@ impl<T: SecretText> Element for Secret<T> {
             _ => {
                 let table = SecretFile::read(node, reader)?;
                 let file = table.file.given()?;
-                let text = match read_file(&reader.dir.join(&file.text)) {
-                    Ok(text) => text,
+                let text = match plain_file::read(&reader.dir.join(&file.text), MAX_LENGTH) {
+                    Ok(text) => text.trim_end().to_owned(),
                     Err(why) => {
                         let message = format!("the secret in `{}` cannot be read: {why}", clip(&file.text));
                         reader.error(
@@ -114,6 +115,7 @@ impl<T: SecretText> Element for Secret<T> {
             return None;
         }
         Some(Self {
+            text: model::Secret::new(text),
             shown,
             kind: PhantomData,
         })
@@ -122,21 +124,4 @@ impl<T: SecretText> Element for Secret<T> {
     fn write(&self) -> String {
         self.shown.clone()
     }
-}
-
-/// Reads a small regular file: a pipe or a device could keep the start waiting.
-fn read_file(path: &std::path::Path) -> Result<String, String> {
-    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    if !metadata.is_file() {
-        return Err("it is not a file".to_owned());
-    }
-    let mut text = String::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(MAX_LENGTH + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| error.to_string())?;
-    if text.len() as u64 > MAX_LENGTH {
-        return Err("it is too large for a secret".to_owned());
-    }
-    Ok(text.trim_end().to_owned())
 }

@@ -166,6 +166,23 @@ impl FromText for Any {
     }
 }
 
+/// Where a file is.
+#[derive(Debug, Clone)]
+pub(crate) struct FilePath;
+
+impl FromText for FilePath {
+    const KIND: Kind = Kind {
+        what: "the path of a file",
+        pattern: None,
+        example: "/etc/gateway/ca.pem",
+        substituted: true,
+    };
+
+    fn from_text(_: &str) -> Result<Self, Fault> {
+        Ok(Self)
+    }
+}
+
 /// Any text in which `${NAME}` has another meaning than the environment's.
 #[derive(Debug, Clone)]
 pub(crate) struct Raw;

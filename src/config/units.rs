@@ -138,6 +138,36 @@ impl FromText for Percent {
     }
 }
 
+/// How much more than the average somebody may have: above 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Load(pub(crate) f64);
+
+impl FromText for Load {
+    const KIND: Kind = Kind {
+        what: "a percentage above 100",
+        pattern: Some("^([1-9][0-9]{2}(\\.[0-9]+)?|1000)%$"),
+        example: "125%",
+        substituted: true,
+    };
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let wrong = || {
+            Fault::new(format!("`{}` is not a percentage above 100", clip(text)))
+                .help("write more than 100 and at most 1000, and `%`: `\"125%\"`")
+        };
+        let number = text.strip_suffix('%').ok_or_else(wrong)?;
+        if !number.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+            return Err(wrong());
+        }
+        let number: f64 = number.parse().map_err(|_| wrong())?;
+        if number > 100.0 && number <= 1000.0 {
+            Ok(Self(number / 100.0))
+        } else {
+            Err(wrong())
+        }
+    }
+}
+
 impl FromText for Rate {
     const KIND: Kind = Kind {
         what: "a rate",
@@ -256,6 +286,18 @@ mod tests {
         assert_eq!(percent("0.5%"), Ok(0.005));
         for text in ["20", "%", "101%", "-1%", "nan%", "1e1%", "inf%", "+5%"] {
             assert!(percent(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn loads() {
+        for (text, load) in [("125%", 1.25), ("100.5%", 1.005), ("1000%", 10.0)] {
+            assert_eq!(Load::from_text(text), Ok(Load(load)), "{text}");
+        }
+        for text in [
+            "", "%", "125", "100%", "99%", "1001%", "inf%", "nan%", "1e3%", "+125%", "1.2.3%",
+        ] {
+            assert!(Load::from_text(text).is_err(), "{text}");
         }
     }
 

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::balance::{Endpoint, Member, Pool};
-use crate::config::model::{Address, Upstream};
+use crate::config::model::{Address, Target, Upstream};
 
 /// Most addresses of one name.
 const ADDRESSES_MAX: usize = 64;
@@ -154,7 +154,7 @@ fn servers(upstream: &Upstream, pool: &Pool) -> Vec<Server> {
     upstream
         .servers
         .iter()
-        .map(|address| Server::new(address, &known))
+        .filter_map(|address| Server::new(address, &known))
         .collect()
 }
 
@@ -172,13 +172,11 @@ fn members(servers: &[Server]) -> Vec<Member> {
 }
 
 impl Server {
-    fn new(address: &Address, known: &[Arc<Endpoint>]) -> Self {
-        let Address { host, port, weight } = address;
-        let bare = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
-        let literal: Option<IpAddr> = bare.parse().ok();
+    fn new(address: &Address, known: &[Arc<Endpoint>]) -> Option<Self> {
+        let Target::Host { host, port } = &address.target else {
+            return None;
+        };
+        let literal: Option<IpAddr> = host.parse().ok();
         let text: Arc<str> = match literal {
             Some(ip) => SocketAddr::new(ip, *port).to_string().into(),
             None => format!("{host}:{port}").into(),
@@ -191,15 +189,15 @@ impl Server {
                 .map(|one| one.address())
                 .collect(),
         };
-        Self {
+        Some(Self {
             text,
             host: host.clone(),
             port: *port,
-            weight: *weight,
+            weight: address.weight,
             literal,
             addresses,
             failures: 0,
-        }
+        })
     }
 
     /// Takes in what a look-up found; whether the addresses changed. Tells the log what changed, and that only: not that

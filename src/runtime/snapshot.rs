@@ -133,7 +133,11 @@ impl Upstream {
             probe_tls,
             prepared: Slot::default(),
             timeouts: model.timeouts,
-            attempts: model.attempts,
+            attempts: if model.retry.on.connect {
+                model.retry.attempts
+            } else {
+                1
+            },
             retry_after: model.health_check.as_ref().map(|check| check.interval),
             metrics: metrics.upstream(&model.name),
             complaints: Throttle::new(COMPLAINT),

@@ -5,7 +5,9 @@ pub(super) mod action;
 pub(super) mod admin;
 pub(super) mod cache;
 pub(super) mod cors;
+pub(super) mod dns;
 pub(super) mod headers;
+pub(super) mod health_check;
 pub(super) mod http;
 pub(super) mod log;
 pub(super) mod matching;
@@ -13,14 +15,19 @@ pub(super) mod net;
 pub(super) mod policies;
 pub(super) mod rate_limit;
 pub(super) mod redis;
+pub(super) mod resilience;
 pub(super) mod route;
 pub(super) mod server;
+pub(super) mod servers;
+pub(super) mod sticky;
 pub(super) mod upstream;
+pub(super) mod upstream_tls;
 
 use self::access_log::AccessLog;
 use self::admin::Admin;
 use self::cache::Cache;
 use self::cors::Cors;
+use self::dns::Dns;
 use self::headers::Headers;
 use self::log::Log;
 use self::policies::Policies;
@@ -44,6 +51,8 @@ table! {
         default log: Log = "{}",
         /// One line for every request.
         default access_log: AccessLog = "{}",
+        /// How names of servers are looked up.
+        default dns: Dns = "{}",
         /// A store that several gateways share; without this table every store is in the process.
         optional redis: Redis,
         /// Applications that requests are sent to.

@@ -108,17 +108,17 @@ impl FromText for Endpoint {
             return Err(match scheme {
                 "http" => fault().help(format!(
                     "leave `http://` and the path away: `\"{}\"`",
-                    clip(&with_port(rest))
+                    clip(&with_port(rest, 80))
                 )),
-                "https" => fault().help("TLS to upstreams comes with a later release"),
+                "https" => fault().help(format!(
+                    "write `\"{}\"`, and `tls = true` beside `servers`",
+                    clip(&with_port(rest, 443))
+                )),
                 _ => fault().help("write a name or an address and a port: `\"127.0.0.1:3000\"`"),
             });
         }
-        if text.starts_with("unix:") || text.starts_with('/') {
-            return Err(fault().help("sockets in the file system come with a later release"));
-        }
         let Some((host, port)) = text.rsplit_once(':') else {
-            return Err(fault().help(format!("the port is missing: `\"{}\"`", clip(&with_port(text)))));
+            return Err(fault().help(format!("the port is missing: `\"{}\"`", clip(&with_port(text, 80)))));
         };
         let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             Some(address) => address.parse::<Ipv6Addr>().map(|address| address.to_string()).ok(),
@@ -141,16 +141,16 @@ impl FromText for Endpoint {
     }
 }
 
-fn with_port(host: &str) -> String {
+fn with_port(host: &str, port: u16) -> String {
     if host.contains(':') {
         host.to_owned()
     } else {
-        format!("{host}:80")
+        format!("{host}:{port}")
     }
 }
 
 /// RFC 1123 §2.1, and the underscore that container networks use. An address that is only digits and dots must be one.
-fn is_host_name(host: &str) -> bool {
+pub(crate) fn is_host_name(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     let numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let label = |label: &str| {
@@ -251,8 +251,8 @@ mod tests {
         }
         for (text, help) in [
             ("http://api:5000/x", "`\"api:5000\"`"),
-            ("https://api", "later release"),
-            ("unix:/run/a.sock", "later release"),
+            ("https://api/x", "`\"api:443\"`, and `tls = true`"),
+            ("https://api:8443", "`\"api:8443\"`"),
             ("api", "`\"api:80\"`"),
             ("::1", "`\"[::1]:3000\"`"),
             ("api:0", "1 to 65535"),

@@ -3,11 +3,12 @@
 use ipnet::IpNet;
 
 use crate::config::list::{List, Several};
+use crate::config::model;
 use crate::config::shape::Kind;
 use crate::config::suggest::clip;
 use crate::config::table::table;
 use crate::config::text::{Fault, FromText, Reference, Written};
-use crate::config::units::Size;
+use crate::config::units::{Size, Timeout};
 use crate::config::value::{Either, Element, False, Field, Integer};
 use crate::config::words::words;
 use crate::policy;
@@ -29,8 +30,12 @@ table! {
         optional cache: Choice => "nothing",
         /// Whether answers are compressed for clients that can read it, or how: `{ types = […], min_length = "1KB" }`.
         optional compress: Either<bool, Compress> => "`false`",
-        /// How many requests the route works on at a time; the others wait or are refused.
-        @planned optional concurrency: Integer<1, 1_000_000> => "any number",
+        /// How many requests the route works on at a time, or also how many wait: `{ limit = 4, queue = 100, wait = "500ms" }`;
+        /// `false` for any number. In `[defaults]` it is a limit for each route, not for all of them together. Beyond it the
+        /// answer is 503.
+        optional concurrency: Either<False, Either<Integer<1, MAX_CONCURRENCY>, Concurrency>> => "any number",
+        /// Which requests are refused first where there are more than can be served.
+        optional priority: Priority => "`normal`",
         /// The only networks or addresses that may use the route. Answered with 403.
         optional allow: List<Written<IpNet>> => "everybody",
         /// Whether requests are written to the access log.
@@ -51,6 +56,7 @@ impl Policies {
             cache,
             compress,
             concurrency,
+            priority,
             allow,
             access_log,
             max_body,
@@ -62,6 +68,7 @@ impl Policies {
             cache: either(cache, &defaults.cache),
             compress: either(compress, &defaults.compress),
             concurrency: either(concurrency, &defaults.concurrency),
+            priority: either(priority, &defaults.priority),
             allow: either(allow, &defaults.allow),
             access_log: either(access_log, &defaults.access_log),
             max_body: either(max_body, &defaults.max_body),
@@ -77,6 +84,43 @@ fn either<T: Element + Clone>(own: &Field<T>, default: &Field<T>) -> Field<T> {
         }),
         (Field::Absent, default) => default.clone(),
         (own, _) => own.clone(),
+    }
+}
+
+/// More requests at a time than a process has memory for.
+const MAX_CONCURRENCY: u64 = 1_000_000;
+
+table! {
+    /// How many requests a route works on at a time.
+    pub struct Concurrency {
+        /// How many requests at a time.
+        required limit: Integer<1, MAX_CONCURRENCY>,
+        /// How many more may wait; `0`: none.
+        default queue: Integer<0, 100_000> = "100",
+        /// The longest that a request waits.
+        default wait: Written<Timeout> = "\"500ms\"",
+    }
+}
+
+words! {
+    /// Which requests are refused first.
+    pub enum Priority {
+        /// Before all others.
+        Low = "low",
+        /// In between.
+        Normal = "normal",
+        /// After all others.
+        High = "high",
+    }
+}
+
+impl From<Priority> for model::Priority {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Low => Self::Low,
+            Priority::Normal => Self::Normal,
+            Priority::High => Self::High,
+        }
     }
 }
 

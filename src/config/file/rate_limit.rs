@@ -1,31 +1,130 @@
 //! `[rate_limit.NAME]`
 
 use ::http::HeaderName;
+use ipnet::IpNet;
 
-use crate::config::list::OneOrMore;
+use super::matching::{CookieName, ParameterName};
+use crate::config::list::{List, OneOrMore};
+use crate::config::model::{self, LimitKey};
 use crate::config::shape::Kind;
 use crate::config::suggest::{clip, did_you_mean};
 use crate::config::table::table;
 use crate::config::text::{Fault, FromText, Written};
-use crate::config::units::Rate;
+use crate::config::units::{Rate, Timeout};
 use crate::config::value::Integer;
 use crate::config::words::words;
 
 table! {
     /// How often somebody may ask. Beyond it the answer is 429 with `Retry-After`.
-    @planned pub struct RateLimit {
+    pub struct RateLimit {
         /// How many requests in which time: `10/s`, `5/min`, `100/h`, `1000/d`.
         required rate: Written<Rate>,
-        /// How many requests may come at once beyond the first.
-        optional burst: Integer<0, 1_000_000_000> => "the number in `rate`",
-        /// Who is counted: `client-ip` (IPv6: by /64), `header:NAME`, `jwt:CLAIM`, `cookie:NAME`, or a list of these.
+        /// How many requests may come at once beyond the first. Without it, as many as `rate` says may come at once: `5/min` is
+        /// five at once, then one every 12 s.
+        optional burst: Integer<0, 1_000_000_000> => "one less than the number in `rate`",
+        /// How many of `burst` are admitted without waiting; the others wait for their turn, as with `delay` of nginx. `0`: all
+        /// of them wait.
+        optional delay: Integer<0, 1_000_000_000> => "nobody waits",
+        /// The longest wait: who would wait longer is refused. With `delay` only.
+        optional max_delay: Written<Timeout> => "`5s`",
+        /// How many of `rate` and `burst` one request counts for.
+        default cost: Integer<1, 1_000_000> = "1",
+        /// What is counted.
+        default count: Counted = "\"requests\"",
+        /// Who is counted: `client-ip`, `route`, `host`, `header:NAME`, `cookie:NAME`, `query:NAME`, or a list of these, which
+        /// are counted by together. `jwt:CLAIM` is not enforced yet: no token has been verified, so it counts as missing.
         default key: OneOrMore<Written<LimitKey>> = "\"client-ip\"",
+        /// What is done with a request that has no such header field, cookie, parameter or claim.
+        default missing: MissingKey = "\"client-ip\"",
+        /// IPv6 clients of one network are one client: its prefix length.
+        default ipv6_prefix: Integer<32, 128> = "64",
+        /// Networks or addresses that are never counted.
+        optional allow: List<Written<IpNet>> => "nobody",
+        /// Which fields tell clients where they stand.
+        default headers: LimitHeaders = "\"ietf\"",
+        /// How many clients are kept in the process at a time; beyond it the ones that asked least are forgotten first.
+        default capacity: Integer<1000, 100_000_000> = "1000000",
         /// What is decided while the shared store cannot be asked.
         default on_store_error: OnStoreError = "\"local\"",
         /// Every decision is made in the shared store: no gateway admits one too many, and each one costs a round trip.
         default exact: bool = "false",
+        /// Gateways that share a store take from it ahead of time, and so together admit a few more than the limit for a
+        /// moment. With `true` they never do; `burst` is a little smaller instead.
+        default strict: bool = "false",
         /// Whether the limit refuses, or only tells what it would refuse.
         default mode: LimitMode = "\"enforce\"",
+    }
+}
+
+words! {
+    /// What is counted.
+    pub enum Counted {
+        /// Every request.
+        Requests = "requests",
+        /// Every request that is answered with 4xx or 5xx, such as a wrong password.
+        Failures = "failures",
+    }
+}
+
+impl From<Counted> for model::Counted {
+    fn from(counted: Counted) -> Self {
+        match counted {
+            Counted::Requests => Self::Requests,
+            Counted::Failures => Self::Failures,
+        }
+    }
+}
+
+words! {
+    /// What is done with a request without a part of the key.
+    pub enum MissingKey {
+        /// The client's address stands in.
+        ClientIp = "client-ip",
+        /// It is not counted.
+        Skip = "skip",
+        /// It is refused.
+        Deny = "deny",
+    }
+}
+
+impl From<MissingKey> for model::MissingKey {
+    fn from(missing: MissingKey) -> Self {
+        match missing {
+            MissingKey::ClientIp => Self::ClientIp,
+            MissingKey::Skip => Self::Skip,
+            MissingKey::Deny => Self::Deny,
+        }
+    }
+}
+
+words! {
+    /// Which fields tell clients where they stand. `Retry-After` is on every refusal.
+    pub enum LimitHeaders {
+        /// `RateLimit` and `RateLimit-Policy`, as the IETF has them now (draft 10).
+        Ietf = "ietf",
+        /// `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset`, as express-rate-limit writes them.
+        ExpressLegacy = "express-legacy",
+        /// `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-Reset` and `RateLimit-Policy` of draft 6.
+        Draft6 = "draft-6",
+        /// `RateLimit` and `RateLimit-Policy` of draft 7.
+        Draft7 = "draft-7",
+        /// `RateLimit` and `RateLimit-Policy` of draft 8.
+        Draft8 = "draft-8",
+        /// None.
+        None = "none",
+    }
+}
+
+impl From<LimitHeaders> for model::LimitHeaders {
+    fn from(headers: LimitHeaders) -> Self {
+        match headers {
+            LimitHeaders::Ietf => Self::Ietf,
+            LimitHeaders::ExpressLegacy => Self::ExpressLegacy,
+            LimitHeaders::Draft6 => Self::Draft6,
+            LimitHeaders::Draft7 => Self::Draft7,
+            LimitHeaders::Draft8 => Self::Draft8,
+            LimitHeaders::None => Self::None,
+        }
     }
 }
 
@@ -41,6 +140,16 @@ words! {
     }
 }
 
+impl From<OnStoreError> for model::OnStoreError {
+    fn from(decision: OnStoreError) -> Self {
+        match decision {
+            OnStoreError::Local => Self::Local,
+            OnStoreError::Allow => Self::Allow,
+            OnStoreError::Deny => Self::Deny,
+        }
+    }
+}
+
 words! {
     /// Whether a limit refuses.
     pub enum LimitMode {
@@ -51,35 +160,42 @@ words! {
     }
 }
 
-/// Who is counted.
-#[derive(Debug, Clone)]
-pub(crate) struct LimitKey;
+impl From<LimitMode> for model::LimitMode {
+    fn from(mode: LimitMode) -> Self {
+        match mode {
+            LimitMode::Enforce => Self::Enforce,
+            LimitMode::Report => Self::Report,
+        }
+    }
+}
 
 impl FromText for LimitKey {
     const KIND: Kind = Kind {
         what: "who is counted",
-        pattern: Some("^(client-ip|(header|jwt|cookie):.+)$"),
+        pattern: Some("^(client-ip|route|host|(header|cookie|query|jwt):.+)$"),
         example: "client-ip",
         substituted: true,
     };
 
     fn from_text(text: &str) -> Result<Self, Fault> {
-        const FORMS: &[&str] = &["client-ip", "header:NAME", "jwt:CLAIM", "cookie:NAME"];
-        if text == "client-ip" {
-            return Ok(Self);
-        }
-        let Some((kind, name)) = text.split_once(':') else {
-            return Err(Fault {
-                message: format!("`{}` cannot be counted by", clip(text)),
-                help: did_you_mean(text, FORMS, "there are"),
-            });
-        };
+        const FORMS: &[&str] = &[
+            "client-ip",
+            "route",
+            "host",
+            "header:NAME",
+            "cookie:NAME",
+            "query:NAME",
+            "jwt:CLAIM",
+        ];
+        let (kind, name) = text.split_once(':').unwrap_or((text, ""));
         match kind {
-            "header" => HeaderName::from_text(name).map(|_| Self),
-            "cookie" => HeaderName::from_bytes(name.as_bytes())
-                .map(|_| Self)
-                .map_err(|_| Fault::new(format!("`{}` is not the name of a cookie", clip(name)))),
-            "jwt" if !name.is_empty() => Ok(Self),
+            "client-ip" if kind == text => Ok(Self::ClientIp),
+            "route" if kind == text => Ok(Self::Route),
+            "host" if kind == text => Ok(Self::Host),
+            "header" => HeaderName::from_text(name).map(Self::Header),
+            "cookie" => CookieName::from_text(name).map(|_| Self::Cookie(name.into())),
+            "query" => ParameterName::from_text(name).map(|_| Self::Query(name.into())),
+            "jwt" if !name.is_empty() => Ok(Self::Jwt(name.into())),
             "jwt" => Err(Fault::new("`jwt:` names no claim").help("write for example `\"jwt:sub\"`")),
             _ => Err(Fault {
                 message: format!("`{}` cannot be counted by", clip(text)),
@@ -95,18 +211,27 @@ mod tests {
 
     #[test]
     fn keys() {
-        for text in ["client-ip", "header:X-Api-Key", "jwt:sub", "cookie:session"] {
+        for text in [
+            "client-ip",
+            "route",
+            "host",
+            "header:X-Api-Key",
+            "jwt:sub",
+            "cookie:session",
+            "query:a:b",
+        ] {
             assert!(LimitKey::from_text(text).is_ok(), "{text}");
         }
         for text in [
             "",
             "ip",
+            "client-ip:x",
             "header:",
             "header:a b",
             "jwt:",
             "cookie:",
             "cookie:a=b",
-            "query:x",
+            "query:",
         ] {
             assert!(LimitKey::from_text(text).is_err(), "{text}");
         }

@@ -2,14 +2,20 @@
 //! several values are seen together is judged.
 
 mod action;
+mod health_check;
 mod names;
 mod policies;
+mod rate_limit;
+mod redis;
+mod resilience;
 mod route;
 mod server;
+mod servers;
 mod tables;
 mod upstream;
+mod upstream_tls;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use self::names::Names;
 use super::diagnostic::{Diagnostic, Report, Span};
@@ -37,6 +43,21 @@ impl Checker<'_> {
     fn warning(&mut self, span: Span, message: impl Into<String>, help: impl Into<Option<String>>) {
         self.report.push(Diagnostic::warning(span, message).help(help));
     }
+
+    /// A path of the file, absolute: what the process does with its directory changes nothing.
+    fn path(&self, written: &str) -> PathBuf {
+        let path = self.dir.join(written);
+        std::path::absolute(&path).unwrap_or(path)
+    }
+}
+
+/// The bounds of these numbers are far below.
+fn small(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// The names that routes can use.
@@ -59,6 +80,14 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         .0
         .iter()
         .map(|(name, upstream)| upstream::upstream(name, upstream, checker))
+        .collect();
+    let dns = tables::dns(&file.dns, checker);
+    let redis = file.redis.given().and_then(|redis| redis::redis(redis, checker));
+    let rate_limits: Vec<_> = file
+        .rate_limit
+        .0
+        .iter()
+        .map(|(name, limit)| rate_limit::rate_limit(name, limit, checker))
         .collect();
     let headers: Vec<_> = file
         .headers
@@ -124,7 +153,10 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         admin,
         log: tables::log(&file.log),
         access_log,
+        dns,
+        redis,
         upstreams: upstreams.into_iter().collect::<Option<_>>()?,
+        rate_limits: rate_limits.into_iter().collect::<Option<_>>()?,
         routes: routes.into_iter().collect::<Option<_>>()?,
         default_headers: defaults.headers.flatten(),
     })

@@ -1,12 +1,18 @@
 //! The policy keys, of `[defaults]` and of a route.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Checker, Known};
+use super::{Checker, Known, count};
 use crate::config::file;
 use crate::config::file::policies::Choice;
+use crate::config::model::{Concurrency, Priority};
 use crate::config::value::{Either, Field};
 use crate::policy::{AllowList, Compression, HeaderPolicy};
+
+/// What waits where only the limit is written; a test compares these with the defaults of the table.
+const QUEUE: usize = 100;
+const WAIT: Duration = Duration::from_millis(500);
 
 /// What a table says about policies; `None`: nothing.
 pub(super) struct Compiled {
@@ -15,6 +21,9 @@ pub(super) struct Compiled {
     pub(super) allow: Option<AllowList>,
     pub(super) access_log: Option<bool>,
     pub(super) max_body: Option<u64>,
+    pub(super) rate_limits: Option<Vec<usize>>,
+    pub(super) concurrency: Option<Option<Concurrency>>,
+    pub(super) priority: Option<Priority>,
 }
 
 pub(super) fn compile(
@@ -29,29 +38,30 @@ pub(super) fn compile(
         cors,
         cache,
         compress,
-        concurrency: _,
+        concurrency,
+        priority,
         allow,
         access_log,
         max_body,
     } = policies;
 
-    for (index, name) in rate_limit
-        .given()
-        .into_iter()
-        .flat_map(|names| names.0.iter().enumerate())
-    {
-        known.rate_limits.find_at(name, checker);
-        let twice = rate_limit
-            .given()
-            .is_some_and(|names| names.0[..index].iter().any(|other| other.text == name.text));
-        if twice {
-            checker.error(
-                name.span,
-                format!("`{}` is there twice", name.text),
-                "each request counts once: remove it".to_owned(),
-            );
+    let rate_limits = rate_limit.given().map(|names| {
+        let mut counted = Vec::new();
+        for name in &names.value.0 {
+            let Some(index) = known.rate_limits.find_at(name, checker) else {
+                continue;
+            };
+            if counted.contains(&index) {
+                checker.error(
+                    name.span,
+                    format!("`{}` is there twice", name.text),
+                    "each request counts once: remove it".to_owned(),
+                );
+            }
+            counted.push(index);
         }
-    }
+        counted
+    });
     if let Some(name) = chosen(cors).flatten() {
         known.cors.find_at(&name, checker);
     }
@@ -80,6 +90,17 @@ pub(super) fn compile(
             .map(|allow| AllowList::new(allow.0.iter().map(|network| network.value.value).collect())),
         access_log: access_log.given().map(|access_log| access_log.value),
         max_body: max_body.given().map(|max_body| max_body.value.value.0),
+        rate_limits,
+        concurrency: concurrency.given().map(|concurrency| match &concurrency.value {
+            Either::First(_) => None,
+            Either::Second(Either::First(limit)) => Some(Concurrency {
+                limit: count(limit.0),
+                queue: QUEUE,
+                wait: WAIT,
+            }),
+            Either::Second(Either::Second(concurrency)) => self::concurrency(concurrency),
+        }),
+        priority: priority.given().map(|priority| priority.value.into()),
     }
 }
 
@@ -94,6 +115,15 @@ fn chosen(field: &Field<Choice>) -> Option<Option<NameAt>> {
             span: choice.span,
             given: choice.given,
         }),
+    })
+}
+
+fn concurrency(concurrency: &file::policies::Concurrency) -> Option<Concurrency> {
+    let file::policies::Concurrency { limit, queue, wait } = concurrency;
+    Some(Concurrency {
+        limit: count(limit.given()?.0),
+        queue: count(queue.0),
+        wait: wait.value.value.0,
     })
 }
 

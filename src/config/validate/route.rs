@@ -37,6 +37,12 @@ pub(super) fn route(
         compress: own.compress.or_else(|| defaults.compress.clone()).flatten(),
         access_log: own.access_log.or(defaults.access_log).unwrap_or(true),
         max_body: own.max_body.or(defaults.max_body).unwrap_or(max_body),
+        rate_limits: own
+            .rate_limits
+            .or_else(|| defaults.rate_limits.clone())
+            .unwrap_or_default(),
+        concurrency: own.concurrency.or(defaults.concurrency).flatten(),
+        priority: own.priority.or(defaults.priority).unwrap_or_default(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::Checker;
+use super::{Checker, count};
 use crate::client::TrustedProxies;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::file;
@@ -140,10 +140,6 @@ fn shown(bytes: u64) -> String {
         bytes if bytes >= 1 << 10 => format!("{}KB", bytes >> 10),
         bytes => format!("{bytes}B"),
     }
-}
-
-fn count(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 fn cores() -> usize {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use ::http::{HeaderName, HeaderValue};
 
-use super::Checker;
+use super::{Checker, small};
 use crate::config::file;
 use crate::config::file::cors::Origin;
 use crate::config::file::http::FieldName;
 use crate::config::file::log::LogFormat;
-use crate::config::model::{AccessLog, Log, LogTarget};
+use crate::config::model::{AccessLog, Dns, Log, LogTarget};
 use crate::config::named::Pairs;
 use crate::config::text::Written;
 use crate::observe::access_log::Redaction;
@@ -52,6 +52,39 @@ pub(super) fn access_log(log: &file::access_log::AccessLog, checker: &mut Checke
         format: format.value.value.clone(),
         redact: redaction,
     })
+}
+
+pub(super) fn dns(dns: &file::dns::Dns, checker: &mut Checker<'_>) -> Dns {
+    let file::dns::Dns {
+        servers,
+        timeout,
+        attempts,
+        min_ttl,
+        max_ttl,
+    } = dns;
+    let mut asked = Vec::new();
+    for server in servers.given().into_iter().flat_map(|servers| &servers.value.0) {
+        if asked.contains(&server.value.value.0) {
+            let help = "`attempts` says how often each of them is asked: remove one".to_owned();
+            checker.error(server.span, format!("`{}` is there twice", server.text), help);
+        }
+        asked.push(server.value.value.0);
+    }
+    if min_ttl.value.value.0 > max_ttl.value.value.0 {
+        let span = if min_ttl.given { min_ttl.span } else { max_ttl.span };
+        checker.error(
+            span,
+            format!("`min_ttl` ({}) is above `max_ttl` ({})", min_ttl.text, max_ttl.text),
+            "an answer is kept for a time between the two: lower the one or raise the other".to_owned(),
+        );
+    }
+    Dns {
+        servers: asked,
+        timeout: timeout.value.value.0,
+        attempts: small(attempts.0),
+        min_ttl: min_ttl.value.value.0,
+        max_ttl: max_ttl.value.value.0,
+    }
 }
 
 pub(super) fn headers(headers: &file::headers::Headers, checker: &mut Checker<'_>) -> Arc<HeaderPolicy> {

@@ -1,13 +1,11 @@
 //! `[upstream.NAME]`
 
-use std::collections::HashSet;
-use std::time::Duration;
-
-use super::Checker;
+use super::{Checker, health_check, resilience, servers, upstream_tls};
 use crate::config::file;
-use crate::config::file::upstream::RetryOn;
-use crate::config::model::{Address, HealthCheck, Upstream, UpstreamTimeouts};
-use crate::config::value::{Either, Spanned};
+use crate::config::model::{Balance, HashKey, Sticky, Upstream, UpstreamTimeouts};
+use crate::config::text::Written;
+use crate::config::units::Load;
+use crate::config::value::{Either, False, Field, Spanned};
 
 pub(super) fn upstream(
     name: &Spanned<String>,
@@ -15,11 +13,24 @@ pub(super) fn upstream(
     checker: &mut Checker<'_>,
 ) -> Option<Upstream> {
     let file::upstream::Upstream {
-        servers,
+        servers: _,
+        servers_file: _,
         host,
-        balance: _,
+        protocol,
+        tls,
+        balance,
+        hash,
+        bounded_load,
+        sticky,
+        queue,
+        slow_start,
+        panic_threshold,
         health_check,
+        outlier,
         retry,
+        hedge,
+        breaker,
+        adaptive_limit,
         keepalive,
         connect_timeout,
         first_byte_timeout,
@@ -29,35 +40,39 @@ pub(super) fn upstream(
         resolve_interval,
     } = upstream;
 
-    let mut seen = HashSet::new();
-    let mut addresses = Vec::new();
-    for server in &servers.given()?.0 {
-        let (endpoint, weight) = match &server.value {
-            Either::First(endpoint) => (&endpoint.value, 1),
-            Either::Second(server) => (&server.address.given()?.value.value, server.weight.0),
-        };
-        if !seen.insert((endpoint.host.clone(), endpoint.port)) {
-            checker.error(
-                server.span,
-                format!("`{}:{}` is there twice", endpoint.host, endpoint.port),
-                "a server that shall get more requests has a weight: `{ address = \"…\", weight = 2 }`".to_owned(),
-            );
-        }
-        addresses.push(Address {
-            host: endpoint.host.clone(),
-            port: endpoint.port,
-            weight: small(weight),
-        });
-    }
-    // Other occasions are not enforced yet: without this one there is one attempt.
-    let again = retry.on.0.iter().any(|on| on.value == RetryOn::Connect);
+    let balance = self::balance(balance.value, hash, bounded_load, checker);
+    let outlier = resilience::outlier(&outlier.value, checker);
+    let retry = resilience::retry(&retry.value, first_byte_timeout, checker);
+    let breaker = breaker
+        .given()
+        .map(|breaker| resilience::breaker(&breaker.value, checker));
+    let servers = servers::servers(name, upstream, checker)?;
+    let host = host.given().map(|host| host.value.value.0.clone());
+    let tls = upstream_tls::tls(tls, host.as_ref(), &servers, checker);
+    let health_check = health_check
+        .given()
+        .map(|check| health_check::health_check(&check.value, host.as_ref(), tls.as_ref(), &servers, checker));
+    let hedge = hedge
+        .given()
+        .and_then(|hedge| resilience::hedge(hedge, first_byte_timeout, &servers, checker));
     Some(Upstream {
         name: name.value.as_str().into(),
-        servers: addresses,
-        host: host.given().map(|host| host.value.value.0.clone()),
-        health_check: health_check
-            .given()
-            .map(|check| self::health_check(&check.value, checker)),
+        servers: servers.addresses,
+        servers_file: servers.file,
+        host,
+        protocol: protocol.value.into(),
+        tls,
+        balance,
+        sticky: sticky.given().and_then(|sticky| self::sticky(&sticky.value)),
+        queue: resilience::queue(&queue.value),
+        slow_start: slow_start.value.value,
+        panic_threshold: panic_threshold.value.value.0,
+        health_check,
+        outlier,
+        retry,
+        hedge,
+        breaker,
+        adaptive_limit: adaptive_limit.value,
         timeouts: UpstreamTimeouts {
             connect: connect_timeout.value.value.0,
             first_byte: first_byte_timeout.value.value.0,
@@ -67,47 +82,57 @@ pub(super) fn upstream(
             tunnel: tunnel_timeout.value.value.0,
         },
         resolve_interval: resolve_interval.value.value.0,
-        attempts: if again { small(retry.attempts.0) } else { 1 },
     })
 }
 
-fn health_check(check: &file::upstream::HealthCheck, checker: &mut Checker<'_>) -> HealthCheck {
-    /// More often is an attack on the application.
-    const SHORTEST: Duration = Duration::from_millis(100);
+fn balance(
+    balance: file::upstream::Balance,
+    hash: &Field<Written<HashKey>>,
+    bounded_load: &Field<Either<False, Written<Load>>>,
+    checker: &mut Checker<'_>,
+) -> Balance {
+    /// How far above the average a server is filled: as in the paper on it (Mirrokni et al. 2018).
+    const LOAD: f64 = 1.25;
 
-    let file::upstream::HealthCheck {
-        path,
-        host,
-        interval,
-        timeout,
-        unhealthy_after,
-        healthy_after,
-        status,
-    } = check;
-    if interval.value.value.0 < SHORTEST {
-        checker.error(interval.span, "`interval` must be at least `100ms`", None);
-    } else if timeout.value.value.0 > interval.value.value.0 {
-        checker.warning(
-            if timeout.given { timeout.span } else { interval.span },
-            format!(
-                "`timeout` ({}) is longer than `interval` ({})",
-                timeout.text, interval.text
-            ),
-            "a probe would still be waiting when the next one is due: lower `timeout` or raise `interval`".to_owned(),
+    let plain = match balance {
+        file::upstream::Balance::PeakEwma => Balance::PeakEwma,
+        file::upstream::Balance::LeastRequests => Balance::LeastRequests,
+        file::upstream::Balance::RoundRobin => Balance::RoundRobin,
+        file::upstream::Balance::Random => Balance::Random,
+        file::upstream::Balance::ConsistentHash => {
+            return Balance::ConsistentHash {
+                key: hash.given().map_or(HashKey::ClientIp, |hash| hash.value.value.clone()),
+                bounded_load: match bounded_load.given().map(|load| &load.value) {
+                    Some(Either::First(_)) => None,
+                    Some(Either::Second(load)) => Some(load.value.0),
+                    None => Some(LOAD),
+                },
+            };
+        }
+    };
+    let hash = hash.given().map(|hash| ("hash", hash.span));
+    let load = bounded_load.given().map(|load| ("bounded_load", load.span));
+    for (key, span) in [hash, load].into_iter().flatten() {
+        checker.error(
+            span,
+            format!("`{key}` says nothing to this way of choosing a server"),
+            "remove it, or write `balance = \"consistent-hash\"`".to_owned(),
         );
     }
-    HealthCheck {
-        path: path.text.as_str().into(),
-        host: host.given().map(|host| host.value.value.0.clone()),
-        interval: interval.value.value.0,
-        timeout: timeout.value.value.0,
-        unhealthy_after: small(unhealthy_after.0),
-        healthy_after: small(healthy_after.0),
-        status: status.given().map(|status| status.value.0),
-    }
+    plain
 }
 
-/// The bounds of these numbers are far below.
-fn small(number: u64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
+fn sticky(sticky: &file::sticky::Sticky) -> Option<Sticky> {
+    let file::sticky::Sticky {
+        cookie,
+        ttl,
+        secret,
+        same_site,
+    } = sticky;
+    Some(Sticky {
+        cookie: cookie.text.as_str().into(),
+        ttl: ttl.value.value.0,
+        secret: secret.given()?.text.clone(),
+        same_site: same_site.value.into(),
+    })
 }

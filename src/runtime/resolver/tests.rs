@@ -9,34 +9,15 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::balance::{Settings, Thresholds};
-use crate::config::model::UpstreamTimeouts;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn upstream(servers: &[(&str, u32)]) -> Upstream {
-    let address = |&(text, weight): &(&str, u32)| {
-        let (host, port) = text.rsplit_once(':').unwrap();
-        Address {
-            host: host.into(),
-            port: port.parse().unwrap(),
-            weight,
-        }
-    };
+    let address = |&(text, weight): &(&str, u32)| format!("{{ address = \"{text}\", weight = {weight} }}");
+    let servers: Vec<String> = servers.iter().map(address).collect();
     Upstream {
-        name: "api".into(),
-        servers: servers.iter().map(address).collect(),
-        host: None,
-        health_check: None,
-        timeouts: UpstreamTimeouts {
-            connect: SECOND,
-            first_byte: SECOND,
-            read: SECOND,
-            write: SECOND,
-            idle: SECOND,
-            tunnel: SECOND,
-        },
         resolve_interval: SHORTEST,
-        attempts: 2,
+        ..Upstream::of(&format!("servers = [{}]", servers.join(", ")))
     }
 }
 
@@ -106,7 +87,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn addresses_are_not_looked_up() {
-    let upstream = upstream(&[("127.0.0.1:5000", 2), ("::1:5001", 1), ("[::1]:5002", 1)]);
+    let upstream = upstream(&[("127.0.0.1:5000", 2), ("[::1]:5001", 1), ("[0::1]:5002", 1)]);
     let pool = pool();
     resolve_once_by(&upstream, &pool, |host, _| unreachable!("{host} was looked up")).await;
     let endpoints = pool.endpoints();

@@ -81,25 +81,16 @@ fn the_contract_loads_and_what_is_not_enforced_is_named() {
     assert_eq!(
         messages,
         [
-            "`[redis]` is not enforced yet",
-            "`peak-ewma` of `balance` in `[upstream.api]` is not enforced yet",
-            "`502`, `503`, `504` of `on` in `retry` of `[upstream.api]` are not enforced yet",
-            "`budget` in `retry` of `[upstream.api]` is not enforced yet",
-            "`[rate_limit.general]` is not enforced yet",
-            "`[rate_limit.api]` is not enforced yet",
-            "`[rate_limit.auth]` is not enforced yet",
-            "`[rate_limit.search]` is not enforced yet",
             "`[cors.api]` is not enforced yet",
             "`[cache.hashed]` is not enforced yet",
             "`[cache.api]` is not enforced yet",
-            "`concurrency` in route `analytics` is not enforced yet",
         ]
     );
     let config = &loaded.config;
     assert_eq!(config.routes.len(), 10);
     assert_eq!(config.upstreams[1].servers.len(), 2);
     assert_eq!(config.upstreams[1].timeouts.idle.as_secs(), 4);
-    assert_eq!(config.upstreams[1].attempts, 2);
+    assert_eq!(config.upstreams[1].retry.attempts, 2);
     assert!(
         config
             .routes

@@ -1,0 +1,164 @@
+//! `[rate_limit.NAME]` and `[redis]`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::Secret;
+use crate::config::units::Rate;
+use crate::policy::AllowList;
+
+/// `[rate_limit.NAME]`: a bucket for each key. It holds `capacity_units`, is full at first, and gets one unit back every
+/// `period`; a request takes `cost` of them.
+#[derive(Debug, Clone)]
+pub struct RateLimit {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The rate as written: what the client is told.
+    pub rate: Rate,
+    /// The time in which one unit comes back: `rate.per / rate.count`, rounded down; never zero.
+    pub period: Duration,
+    /// How many units may be taken at once: `burst + 1`, or the count of the rate where there is no burst. At least
+    /// `cost`; `period * capacity_units` is a year at most.
+    pub capacity_units: u64,
+    /// How many units of `burst` are admitted without waiting; those above wait for their turn. Never above `burst`.
+    /// `None`: nothing waits.
+    pub delay_after: Option<u64>,
+    /// The longest wait: who would wait longer is refused.
+    pub max_delay: Duration,
+    /// Units that one request takes, at least 1.
+    pub cost: u64,
+    /// What takes units.
+    pub count: Counted,
+    /// Who is counted: the parts of the key, at least one, none of them twice.
+    pub key: Vec<LimitKey>,
+    /// What is done with a request without a part of the key.
+    pub missing: MissingKey,
+    /// IPv6 clients of one network of this prefix length are one client; 32 to 128.
+    pub ipv6_prefix: u8,
+    /// Who is never charged.
+    pub exempt: Option<AllowList>,
+    /// Which fields tell the client where it stands.
+    pub headers: LimitHeaders,
+    /// Most keys in the process at a time.
+    pub capacity: usize,
+    /// What is decided while the shared store cannot be asked.
+    pub on_store_error: OnStoreError,
+    /// Every decision is made in the shared store.
+    pub exact: bool,
+    /// Units taken ahead from the shared store lower the capacity, so that all gateways together never admit too many.
+    pub strict: bool,
+    /// Whether it refuses.
+    pub mode: LimitMode,
+}
+
+/// What takes units from a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// Every request.
+    Requests,
+    /// Every request whose answer is a 4xx or 5xx: taken when the answer is known. A request is refused while the bucket is
+    /// empty.
+    Failures,
+}
+
+/// A part of the key of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LimitKey {
+    /// The client's address; IPv6 by [`RateLimit::ipv6_prefix`].
+    ClientIp,
+    /// The route's name.
+    Route,
+    /// The host that was asked for.
+    Host,
+    /// The value of a header field.
+    Header(HeaderName),
+    /// The value of a cookie.
+    Cookie(Box<str>),
+    /// The value of a query parameter.
+    Query(Box<str>),
+    /// A claim of a verified token. Tokens are not verified yet: it is always missing.
+    Jwt(Box<str>),
+}
+
+/// What is done with a request without a part of the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissingKey {
+    /// The client's address stands in for the part.
+    ClientIp,
+    /// It is not counted.
+    Skip,
+    /// It is refused.
+    Deny,
+}
+
+/// Which fields tell the client where it stands. `Retry-After` is on every refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitHeaders {
+    /// `RateLimit` and `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers-10.
+    Ietf,
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset` of express-rate-limit.
+    ExpressLegacy,
+    /// `RateLimit-Limit`, `-Remaining`, `-Reset` and `-Policy` of draft 6.
+    Draft6,
+    /// One `RateLimit` field of draft 7.
+    Draft7,
+    /// `RateLimit` and `RateLimit-Policy` of draft 8.
+    Draft8,
+    /// None of them.
+    None,
+}
+
+/// What is decided while the shared store cannot be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnStoreError {
+    /// This process counts by itself.
+    Local,
+    /// Everything is admitted.
+    Allow,
+    /// Everything is refused.
+    Deny,
+}
+
+/// Whether a limit refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitMode {
+    /// It refuses.
+    Enforce,
+    /// It counts and tells what it would refuse.
+    Report,
+}
+
+/// `[redis]`
+#[derive(Debug, Clone)]
+pub struct Redis {
+    /// Where it is.
+    pub servers: RedisServers,
+    /// What one decision may wait for it.
+    pub timeout: Duration,
+    /// Connections that are held open, at least 1.
+    pub connections: usize,
+    /// What every key begins with.
+    pub prefix: Box<str>,
+    /// The user, where the file has it beside the URL; then no URL has one.
+    pub username: Option<Secret>,
+    /// The password, where the file has it beside the URL; then no URL has one.
+    pub password: Option<Secret>,
+}
+
+/// Where a Redis is: URLs of the schemes `redis` and `rediss`, of one scheme only, which may hold user and password.
+#[derive(Debug, Clone)]
+pub enum RedisServers {
+    /// One server.
+    Single(Secret),
+    /// Some nodes of a Cluster, from which the others are learnt; at least two.
+    Cluster(Vec<Secret>),
+    /// Whichever server the sentinels call the master.
+    Sentinel {
+        /// What they call it.
+        master: Box<str>,
+        /// The sentinels, at least one.
+        urls: Vec<Secret>,
+    },
+}

@@ -1,0 +1,110 @@
+//! `[[route]]`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use crate::policy::{AllowList, Compression, HeaderPolicy, Redirect, Rewrite};
+use crate::route::Matcher;
+
+/// `[[route]]`, with the defaults filled in.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Its name: in logs and metrics.
+    pub name: Arc<str>,
+    /// What it asks of a request.
+    pub matcher: Matcher,
+    /// What it does.
+    pub action: Action,
+    /// Who may use it; `None`: everyone.
+    pub allow: Option<AllowList>,
+    /// Response header fields.
+    pub headers: Option<Arc<HeaderPolicy>>,
+    /// Content coding of answers.
+    pub compress: Option<Arc<Compression>>,
+    /// Whether requests are written to the access log.
+    pub access_log: bool,
+    /// Largest request body, bytes.
+    pub max_body: u64,
+    /// The limits that a request is counted by: indices into [`Config::rate_limits`](super::Config::rate_limits),
+    /// none of them twice.
+    pub rate_limits: Vec<usize>,
+    /// How many requests it works on at a time; `None`: any number.
+    pub concurrency: Option<Concurrency>,
+    /// Who goes first where the gateway cannot serve everybody.
+    pub priority: Priority,
+}
+
+/// `concurrency = { … }`: of one route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Concurrency {
+    /// Requests at a time, at least 1.
+    pub limit: usize,
+    /// Requests that may wait for one of these; 0: none.
+    pub queue: usize,
+    /// The longest that a request waits.
+    pub wait: Duration,
+}
+
+/// Who goes first: a later one wins (`High > Low`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// Refused first.
+    Low,
+    /// Neither.
+    #[default]
+    Normal,
+    /// Refused last.
+    High,
+}
+
+/// What a route does with a request.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Sends it to an upstream.
+    Proxy {
+        /// Index into [`Config::upstreams`](super::Config::upstreams).
+        upstream: usize,
+        /// The path that the upstream sees.
+        rewrite: Option<Rewrite>,
+    },
+    /// Answers with a fixed body.
+    Respond(Respond),
+    /// Sends the client elsewhere.
+    Redirect(Redirect),
+    /// Serves files.
+    Files(Files),
+    /// Serves the metrics.
+    Metrics,
+    /// Serves the health endpoints.
+    Health,
+}
+
+/// `respond = { … }`
+#[derive(Debug, Clone)]
+pub struct Respond {
+    /// The status.
+    pub status: StatusCode,
+    /// The media type.
+    pub content_type: HeaderValue,
+    /// The body.
+    pub body: Bytes,
+    /// Further fields.
+    pub fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// `files = { … }`
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// The directory, absolute.
+    pub root: PathBuf,
+    /// What a directory answers with.
+    pub index: Box<str>,
+    /// What a path without an extension answers with where there is no such file, relative to the root.
+    pub spa_fallback: Option<Box<str>>,
+    /// The path that is looked for below the root.
+    pub rewrite: Option<Rewrite>,
+}

@@ -1,0 +1,102 @@
+//! `[server]`, `[admin]`, and the logs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::client::TrustedProxies;
+use crate::observe::access_log;
+
+/// `[server]`
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Where clients connect, in clear text.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads.
+    pub threads: usize,
+    /// Whose forwarding fields are believed.
+    pub trusted_proxies: TrustedProxies,
+    /// Largest request body, bytes, where a route says nothing.
+    pub max_body: u64,
+    /// Limits of a request head.
+    pub head: HeadLimits,
+    /// Most connections at a time, all listeners together.
+    pub max_connections: usize,
+    /// Most connections of one client address (IPv6: /64) at a time; trusted proxies are not counted.
+    pub max_connections_per_client: usize,
+    /// A head must be complete within this time.
+    pub header_timeout: Duration,
+    /// A request body must make progress within this time.
+    pub body_timeout: Duration,
+    /// A client must take a part of an answer within this time.
+    pub write_timeout: Duration,
+    /// An idle connection is closed after this time.
+    pub keepalive_timeout: Duration,
+    /// Requests on one connection before it is closed.
+    pub keepalive_requests: u32,
+    /// How long a graceful stop waits for requests in flight.
+    pub shutdown_timeout: Duration,
+}
+
+/// Limits of a request head.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadLimits {
+    /// The whole head, bytes.
+    pub size: usize,
+    /// Field lines.
+    pub fields: usize,
+    /// The request target, bytes.
+    pub uri: usize,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Where the admin listener is; `None`: switched off.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[dns]`: how names of servers are looked up.
+#[derive(Debug, Clone)]
+pub struct Dns {
+    /// Whom to ask, in this order; empty: as the system does (`/etc/resolv.conf`).
+    pub servers: Vec<SocketAddr>,
+    /// One attempt at one server must be answered within this time.
+    pub timeout: Duration,
+    /// Attempts at each server, at least 1.
+    pub attempts: u32,
+    /// An answer that may be kept for a shorter time is kept for this long.
+    pub min_ttl: Duration,
+    /// An answer that may be kept for a longer time is kept for this long; not below `min_ttl`. `resolve_interval` of an
+    /// upstream, where it is shorter, wins over both.
+    pub max_ttl: Duration,
+}
+
+/// `[log]`: the gateway's own log, on standard error.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// A filter in the syntax of `tracing_subscriber::EnvFilter`, e.g. `info`.
+    pub level: String,
+    /// One JSON object a line, or text for people.
+    pub json: bool,
+}
+
+/// `[access_log]`
+#[derive(Debug, Clone)]
+pub struct AccessLog {
+    /// Where lines go.
+    pub target: LogTarget,
+    /// What a line looks like.
+    pub format: access_log::Format,
+    /// What is masked in every line.
+    pub redact: access_log::Redaction,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard output.
+    Stdout,
+    /// Appended to this file.
+    File(PathBuf),
+}

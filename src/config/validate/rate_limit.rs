@@ -1,0 +1,187 @@
+//! `[rate_limit.NAME]`
+
+use std::time::Duration;
+
+use super::{Checker, count};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::file;
+use crate::config::file::rate_limit::Counted;
+use crate::config::keys::not_enforced;
+use crate::config::model::{LimitKey, RateLimit};
+use crate::config::suggest::clip;
+use crate::config::units::Rate;
+use crate::config::value::Spanned;
+use crate::policy::AllowList;
+
+/// Makes the limit; `None`: something of it is wrong and has been reported.
+pub(super) fn rate_limit(
+    name: &Spanned<String>,
+    limit: &file::rate_limit::RateLimit,
+    checker: &mut Checker<'_>,
+) -> Option<RateLimit> {
+    /// How long a request waits at most where the file says nothing.
+    const MAX_DELAY: Duration = Duration::from_secs(5);
+
+    let file::rate_limit::RateLimit {
+        rate,
+        burst: _,
+        delay: _,
+        max_delay,
+        cost,
+        count: counted,
+        key: _,
+        missing,
+        ipv6_prefix,
+        allow,
+        headers,
+        capacity,
+        on_store_error,
+        exact,
+        strict,
+        mode,
+    } = limit;
+    delay(limit, checker);
+    if strict.value && exact.value {
+        checker.error(
+            strict.span,
+            "`strict` says nothing where `exact = true`",
+            "every decision is made in the shared store then: remove one of them".to_owned(),
+        );
+    }
+    let key = key(name, limit, checker);
+    let rate = rate.given()?;
+    let (period, capacity_units) = bucket(limit, rate, checker)?;
+    if cost.0 > capacity_units {
+        let message = format!(
+            "a request costs {}, and at most {capacity_units} may come at once: every request is refused",
+            cost.0
+        );
+        checker.error(cost.span, message, "lower `cost` or raise `burst`".to_owned());
+    }
+    Some(RateLimit {
+        name: name.value.as_str().into(),
+        rate: rate.value.value,
+        period,
+        capacity_units,
+        delay_after: limit.delay.given().map(|delay| delay.0),
+        max_delay: max_delay.given().map_or(MAX_DELAY, |delay| delay.value.value.0),
+        cost: cost.0,
+        count: counted.value.into(),
+        key,
+        missing: missing.value.into(),
+        ipv6_prefix: u8::try_from(ipv6_prefix.0).unwrap_or(u8::MAX),
+        exempt: allow
+            .given()
+            .map(|allow| AllowList::new(allow.0.iter().map(|network| network.value.value).collect())),
+        headers: headers.value.into(),
+        capacity: count(capacity.0),
+        on_store_error: on_store_error.value.into(),
+        exact: exact.value,
+        strict: strict.value,
+        mode: mode.value.into(),
+    })
+}
+
+/// The time in which one unit comes back, and how many may be taken at once.
+fn bucket(
+    limit: &file::rate_limit::RateLimit,
+    rate: &Spanned<crate::config::text::Written<Rate>>,
+    checker: &mut Checker<'_>,
+) -> Option<(Duration, u64)> {
+    /// A key is kept until its bucket is full again.
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+    let Rate { count, per } = rate.value.value;
+    let nanos = u64::try_from(per.as_nanos() / u128::from(count)).unwrap_or(u64::MAX);
+    if nanos == 0 {
+        checker.error(
+            rate.span,
+            format!("`{}` is more than one in a nanosecond", clip(&rate.text)),
+            "to limit nothing, leave the limit out".to_owned(),
+        );
+        return None;
+    }
+    let period = Duration::from_nanos(nanos);
+    let units = match &limit.burst {
+        burst if burst.is_faulty() => return None,
+        burst => burst.given().map_or(count, |burst| burst.0 + 1),
+    };
+    if u128::from(nanos) * u128::from(units) > LONGEST.as_nanos() {
+        // Without a burst it is the time of the rate, a day at most.
+        let span = limit.burst.given().map_or(rate.span, |burst| burst.span);
+        checker.report.push(
+            Diagnostic::error(span, "at this rate, the burst takes more than a year to come back")
+                .also(rate.span, "the rate")
+                .help("lower `burst` or raise `rate`".to_owned()),
+        );
+        return None;
+    }
+    Some((period, units))
+}
+
+/// Which of those beyond the first wait.
+fn delay(limit: &file::rate_limit::RateLimit, checker: &mut Checker<'_>) {
+    let file::rate_limit::RateLimit {
+        burst,
+        delay,
+        max_delay,
+        count,
+        ..
+    } = limit;
+    if let (Some(max_delay), true) = (max_delay.given(), delay.is_absent()) {
+        checker.error(
+            max_delay.span,
+            "nobody waits: there is no `delay`",
+            "add `delay = 0` for all of `burst` to wait for their turn, or remove this".to_owned(),
+        );
+    }
+    let Some(delay) = delay.given() else { return };
+    if burst.is_absent() {
+        checker.error(
+            delay.span,
+            "`delay` needs `burst`",
+            "add for example `burst = 20`: how many may come at once, of which `delay` do not wait".to_owned(),
+        );
+    }
+    if let Some(burst) = burst.given().filter(|burst| burst.0 < delay.0) {
+        checker.report.push(
+            Diagnostic::error(
+                delay.span,
+                format!("`delay` ({}) is more than `burst` ({})", delay.0, burst.0),
+            )
+            .also(burst.span, "how many may come at once beyond the first")
+            .help("`delay` says how many of `burst` do not wait: lower it".to_owned()),
+        );
+    }
+    if count.value == Counted::Failures {
+        checker.error(
+            delay.span,
+            "`delay` does not go with `count = \"failures\"`",
+            "whether a request fails is known only when it is over: remove one of them".to_owned(),
+        );
+    }
+}
+
+/// Who is counted.
+fn key(name: &Spanned<String>, limit: &file::rate_limit::RateLimit, checker: &mut Checker<'_>) -> Vec<LimitKey> {
+    let mut parts: Vec<LimitKey> = Vec::new();
+    for part in &limit.key.0 {
+        if parts.contains(&part.value.value) {
+            checker.error(
+                part.span,
+                format!("`{}` is there twice", clip(&part.text)),
+                "remove one of them".to_owned(),
+            );
+        }
+        if let LimitKey::Jwt(_) = part.value.value {
+            let what = format!(
+                "`{}` of `key` in `[rate_limit.{}]` is",
+                clip(&part.text),
+                clip(&name.value)
+            );
+            checker.report.push(not_enforced(part.span, &what));
+        }
+        parts.push(part.value.value.clone());
+    }
+    parts
+}

@@ -1,0 +1,106 @@
+//! `[redis]`
+
+use super::{Checker, count};
+use crate::config::diagnostic::{Diagnostic, Span};
+use crate::config::file;
+use crate::config::file::redis::{Parts, RedisUrl};
+use crate::config::list::OneOrMore;
+use crate::config::model::{self, Redis, RedisServers};
+use crate::config::secret::Secret;
+use crate::config::value::{Field, Spanned};
+
+/// Makes the store; `None`: something of it is wrong and has been reported.
+pub(super) fn redis(redis: &Spanned<file::redis::Redis>, checker: &mut Checker<'_>) -> Option<Redis> {
+    let file::redis::Redis {
+        url,
+        sentinel,
+        username,
+        password,
+        timeout,
+        connections,
+        prefix,
+    } = &redis.value;
+    if let (Some(username), true) = (username.given(), password.is_absent()) {
+        let help = "add `password = \"${REDIS_PASSWORD}\"`: without one, nobody is asked for a name".to_owned();
+        checker.error(username.span, "`username` needs `password`", help);
+    }
+    let beside = password.given().map(|password| password.span);
+    let servers = match (url, sentinel) {
+        (Field::Absent, Field::Absent) => {
+            let help = "add for example `url = \"redis://127.0.0.1:6379\"`".to_owned();
+            checker.error(redis.span, "`[redis]` has no `url`", help);
+            return None;
+        }
+        (Field::Given(url), Field::Given(sentinel)) => {
+            checker.report.push(
+                Diagnostic::error(sentinel.span, "`[redis]` has both `url` and `sentinel`")
+                    .also(url.span, "the other one")
+                    .help("sentinels say where it is: remove one of them".to_owned()),
+            );
+            return None;
+        }
+        (url, Field::Absent) => {
+            let url = url.given()?;
+            let mut urls = urls(&url.value, beside, url.value.0.len() > 1, checker);
+            match urls.len() {
+                0 | 1 => RedisServers::Single(urls.pop()?),
+                _ => RedisServers::Cluster(urls),
+            }
+        }
+        (_, sentinel) => {
+            let file::redis::Sentinel { master, urls } = &sentinel.given()?.value;
+            let (master, urls) = (master.given()?, urls.given()?);
+            if master.text.is_empty() {
+                let help = "write what the sentinels call it: `\"mymaster\"`".to_owned();
+                checker.error(master.span, "`master` names nobody", help);
+            }
+            RedisServers::Sentinel {
+                master: master.text.as_str().into(),
+                urls: self::urls(&urls.value, beside, false, checker),
+            }
+        }
+    };
+    let secret = |field: &Field<Secret<file::redis::Credential>>| field.given().map(|secret| secret.value.text.clone());
+    Some(Redis {
+        servers,
+        timeout: timeout.value.value.0,
+        connections: count(connections.0),
+        prefix: prefix.text.as_str().into(),
+        username: secret(username),
+        password: secret(password),
+    })
+}
+
+/// The URLs; `beside`: where the password stands that is none of theirs.
+fn urls(
+    urls: &OneOrMore<Secret<RedisUrl>>,
+    beside: Option<Span>,
+    is_cluster: bool,
+    checker: &mut Checker<'_>,
+) -> Vec<model::Secret> {
+    let mut first: Option<(bool, Span)> = None;
+    for url in &urls.0 {
+        let parts = Parts::of(url.text.expose());
+        if let (Some(beside), true) = (beside, parts.credentials) {
+            checker.report.push(
+                Diagnostic::error(url.span, "there are two passwords: in the URL and beside it")
+                    .also(beside, "the other one")
+                    .help("remove one of them".to_owned()),
+            );
+        }
+        if is_cluster && !matches!(parts.database, "" | "0") {
+            let help = "leave the number behind the `/` away; `prefix` keeps applications apart".to_owned();
+            checker.error(url.span, "a Cluster has one database only", help);
+        }
+        match first {
+            None => first = Some((parts.tls, url.span)),
+            Some((tls, span)) if tls != parts.tls => checker.report.push(
+                Diagnostic::error(url.span, "some of these are over TLS and some are not")
+                    .also(span, "the first one")
+                    .help("write `rediss://` for all of them, or for none".to_owned()),
+            ),
+            Some(_) => {}
+        }
+    }
+    urls.0.iter().map(|url| url.text.clone()).collect()
+}
