@@ -138,11 +138,7 @@ fn refusal(
 }
 
 /// The fields of a refusal that do not depend on its form. What the caller says wins over what we would say.
-fn refusal_fields(
-    reason: Reason,
-    retry_after: Option<Duration>,
-    fields: &[(HeaderName, HeaderValue)],
-) -> HeaderMap {
+fn refusal_fields(reason: Reason, retry_after: Option<Duration>, fields: &[(HeaderName, HeaderValue)]) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8 + fields.len());
     for (name, value) in fields {
         headers.append(name, value.clone());

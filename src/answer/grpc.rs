@@ -126,7 +126,10 @@ mod tests {
             assert_eq!(Grpc::of(Some(&value)), expected, "{content_type}");
         }
         assert_eq!(Grpc::of(None), None);
-        assert_eq!(Grpc::of(Some(&HeaderValue::from_bytes(b"application/grpc\xff").unwrap())), None);
+        assert_eq!(
+            Grpc::of(Some(&HeaderValue::from_bytes(b"application/grpc\xff").unwrap())),
+            None
+        );
     }
 
     #[test]

@@ -47,7 +47,14 @@ mod tests {
         let throttle = Throttle::new(Duration::from_secs(10));
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        let table = [(0, Some(0)), (0, None), (9, None), (10, Some(2)), (19, None), (100, Some(1))];
+        let table = [
+            (0, Some(0)),
+            (0, None),
+            (9, None),
+            (10, Some(2)),
+            (19, None),
+            (100, Some(1)),
+        ];
         for (seconds, passes) in table {
             assert_eq!(throttle.admit(after(seconds)), passes, "{seconds}");
         }

@@ -49,10 +49,6 @@ impl Exchange {
         if *error.esource() != ErrorSource::Upstream || self.fault().is_some() {
             return error;
         }
-        if !reused {
-            // A pooled connection that turns out to be closed is nothing to tell.
-            self.complain(&error);
-        }
         let timed_out = is_timeout(&error);
         self.count_failure(match error.etype() {
             _ if timed_out => FailureKind::Timeout,
@@ -63,6 +59,10 @@ impl Exchange {
             error.etype(),
             ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectError
         );
+        if !(reused && broke) {
+            // A pooled connection that turns out to be closed is nothing to tell.
+            self.complain(&error);
+        }
         let retry = (untouched || broke && session.req_header().method.is_idempotent())
             && !self.attempt.repeated
             && session.response_written().is_none()

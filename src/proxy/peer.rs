@@ -75,9 +75,10 @@ impl Template {
     pub(super) fn peer(&self, endpoint: &Endpoint, upgrade: bool) -> Result<Box<HttpPeer>> {
         let mut peer = Box::new(self.peer.clone());
         peer._address = match endpoint.server().strip_prefix(UNIX) {
-            Some(path) => SocketAddr::Unix(UnixAddress::from_pathname(path).map_err(|error| {
-                Error::because(ErrorType::InternalError, "the path of a socket", error)
-            })?),
+            Some(path) => SocketAddr::Unix(
+                UnixAddress::from_pathname(path)
+                    .map_err(|error| Error::because(ErrorType::InternalError, "the path of a socket", error))?,
+            ),
             None => SocketAddr::Inet(endpoint.address()),
         };
         if let Some(tls) = &self.tls {

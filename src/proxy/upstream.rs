@@ -24,7 +24,10 @@ impl Exchange {
         let left = self.time_left();
         if left.is_some_and(|left| left.is_zero()) {
             self.refusal = Some(Reason::GatewayTimeout);
-            return Err(Error::explain(ErrorType::ConnectTimedout, "the caller's deadline has passed"));
+            return Err(Error::explain(
+                ErrorType::ConnectTimedout,
+                "the caller's deadline has passed",
+            ));
         }
         let Some(lease) = upstream.pool.pick(&self.attempt.tried) else {
             upstream.metrics.no_server();
@@ -38,12 +41,18 @@ impl Exchange {
         }
         let template = upstream.prepared.filled(|| Template::new(&upstream));
         let Some(template) = template else {
-            return Err(Error::explain(ErrorType::InternalError, "an upstream prepared by another"));
+            return Err(Error::explain(
+                ErrorType::InternalError,
+                "an upstream prepared by another",
+            ));
         };
         let upgrade = self.arrival.as_ref().is_some_and(|arrival| arrival.upgrade);
         let mut peer = template.peer(endpoint, upgrade)?;
         if let Some(left) = left {
-            let limit = peer.options.total_connection_timeout.map_or(left, |limit| limit.min(left));
+            let limit = peer
+                .options
+                .total_connection_timeout
+                .map_or(left, |limit| limit.min(left));
             peer.options.connection_timeout = Some(limit);
             peer.options.total_connection_timeout = Some(limit);
         }

@@ -4,8 +4,6 @@ pub mod prober;
 pub mod resolver;
 mod slot;
 mod snapshot;
-#[cfg(test)]
-mod testing;
 mod tls;
 mod unix;
 

@@ -62,7 +62,9 @@ pub async fn run<F>(
 ) where
     F: Fn(&Endpoint, bool) + Send + Sync + 'static,
 {
-    let Some(check) = upstream.health_check.clone() else { return };
+    let Some(check) = upstream.health_check.clone() else {
+        return;
+    };
     let joined = Arc::new(Notify::new());
     let hook = Arc::clone(&joined);
     pool.on_update(move || hook.notify_one());

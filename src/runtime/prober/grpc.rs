@@ -105,16 +105,46 @@ mod tests {
         let table: [(u16, Option<&str>, &[u8], &str); 12] = [
             (200, Some("0"), serving, ""),
             (200, Some("0"), &[0, 0, 0, 0, 7, 0x12, 1, b'x', 0x18, 1, 8, 1], ""),
-            (200, Some("0"), &[0, 0, 0, 0, 2, 8, 2], "the health service says NOT_SERVING"),
-            (200, Some("0"), &[0, 0, 0, 0, 2, 8, 3], "the health service says SERVICE_UNKNOWN"),
+            (
+                200,
+                Some("0"),
+                &[0, 0, 0, 0, 2, 8, 2],
+                "the health service says NOT_SERVING",
+            ),
+            (
+                200,
+                Some("0"),
+                &[0, 0, 0, 0, 2, 8, 3],
+                "the health service says SERVICE_UNKNOWN",
+            ),
             (200, Some("0"), &[0, 0, 0, 0, 0], "the health service says UNKNOWN"),
             (200, Some("5"), &[], "grpc-status 5"),
             (200, None, serving, "the health service answered without a status"),
             (503, Some("0"), serving, "status 503"),
-            (200, Some("0"), &[1, 0, 0, 0, 2, 8, 1], "no valid answer: not a message of the health service"),
-            (200, Some("0"), &[0, 0, 0, 0, 3, 8, 1], "no valid answer: not a message of the health service"),
-            (200, Some("0"), &[0, 0, 0, 0, 2, 0x12, 9], "no valid answer: not a message of the health service"),
-            (200, Some("0"), &[], "no valid answer: not a message of the health service"),
+            (
+                200,
+                Some("0"),
+                &[1, 0, 0, 0, 2, 8, 1],
+                "no valid answer: not a message of the health service",
+            ),
+            (
+                200,
+                Some("0"),
+                &[0, 0, 0, 0, 3, 8, 1],
+                "no valid answer: not a message of the health service",
+            ),
+            (
+                200,
+                Some("0"),
+                &[0, 0, 0, 0, 2, 0x12, 9],
+                "no valid answer: not a message of the health service",
+            ),
+            (
+                200,
+                Some("0"),
+                &[],
+                "no valid answer: not a message of the health service",
+            ),
         ];
         for (status, grpc_status, body, expected) in table {
             let reply = Reply {

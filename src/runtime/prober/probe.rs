@@ -135,9 +135,16 @@ impl Probe {
             .header(USER_AGENT, AGENT)
             .header(ACCEPT, "*/*");
         if self.http2 {
-            let scheme = if self.dialer.is_tls() { Scheme::HTTPS } else { Scheme::HTTP };
+            let scheme = if self.dialer.is_tls() {
+                Scheme::HTTPS
+            } else {
+                Scheme::HTTP
+            };
             let authority = Authority::try_from(host).map_err(|error| Failure::Request(error.into()))?;
-            let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(target);
+            let uri = Uri::builder()
+                .scheme(scheme)
+                .authority(authority)
+                .path_and_query(target);
             request = request
                 .uri(uri.build().map_err(Failure::Request)?)
                 .version(Version::HTTP_2);

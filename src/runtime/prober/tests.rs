@@ -10,7 +10,6 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::balance::{Member, Settings, Strategy, Thresholds};
-use crate::runtime::testing;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -73,7 +72,8 @@ impl Drop for Origin {
 }
 
 fn upstream(interval: Duration) -> Upstream {
-    let mut upstream = testing::upstream("health_check = { path = \"/health\", interval = \"1h\" }");
+    let mut upstream =
+        Upstream::of("servers = [\"127.0.0.1:9\"]\nhealth_check = { path = \"/health\", interval = \"1h\" }");
     let check = upstream.health_check.as_mut().unwrap();
     check.interval = interval;
     check.unhealthy_interval = interval;

@@ -7,13 +7,14 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::*;
 use crate::balance::{Member, Pool, Settings};
-use crate::runtime::testing;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A check by its keys, beside the upstream's.
 fn probe(check: &str, upstream: &str) -> Probe {
-    let upstream = testing::upstream(&format!("health_check = {{ {check} }}\n{upstream}"));
+    let upstream = Upstream::of(&format!(
+        "servers = [\"127.0.0.1:9\"]\nhealth_check = {{ {check} }}\n{upstream}"
+    ));
     let mut check = upstream.health_check.clone().unwrap();
     check.timeout = 20 * SECOND;
     Probe::new(&upstream, &check, None)
@@ -82,8 +83,16 @@ async fn verdicts() {
         (&any, &["HTTP/1.1 204\r\n\r\n"], ""),
         (&any, &["HTTP/1.0 302 Found\r\nLocation: /\r\n\r\n"], ""),
         (&any, &["HTT", "P/1.1 20", "0 OK\r\nA: b\r\n", "\r\nbody"], ""),
-        (&any, &["HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"], ""),
-        (&any, &["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 503 No\r\n\r\n"], "status 503"),
+        (
+            &any,
+            &["HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"],
+            "",
+        ),
+        (
+            &any,
+            &["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 503 No\r\n\r\n"],
+            "status 503",
+        ),
         (&any, &["HTTP/1.1 101 Upgrade\r\n\r\n"], "status 101"),
         (&any, &["HTTP/1.1 404 Not Found\r\n\r\n"], "status 404"),
         (&exact, &["HTTP/1.1 204 No Content\r\n\r\n"], ""),
@@ -92,20 +101,39 @@ async fn verdicts() {
         (&any, &["SSH-2.0-OpenSSH_9.2\r\n"], broken),
         (&any, &["HTTP/1.1 2000 OK\r\n\r\n"], broken),
         (&any, &["HTTP/1.1 200 OK\r\nA: b\r\n"], broken),
-        (&text, &["HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{\"a\"", ":\"ok\"", "}\r\n"], ""),
         (
             &text,
-            &["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n.\"o\r\n", "2\r\nk\"\r\n0\r\n\r\n"],
+            &[
+                "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{\"a\"",
+                ":\"ok\"",
+                "}\r\n",
+            ],
             "",
         ),
-        (&text, &["HTTP/1.1 200 OK\r\n\r\nnot ok"], "the body does not contain what it must"),
+        (
+            &text,
+            &[
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n.\"o\r\n",
+                "2\r\nk\"\r\n0\r\n\r\n",
+            ],
+            "",
+        ),
+        (
+            &text,
+            &["HTTP/1.1 200 OK\r\n\r\nnot ok"],
+            "the body does not contain what it must",
+        ),
         (&text, &["HTTP/1.1 500 OK\r\n\r\n\"ok\""], "status 500"),
     ];
     for (probe, answer, verdict) in table {
         let pieces = answer.iter().map(|piece| piece.as_bytes().to_vec()).collect();
         let (result, _) = ask(probe, pieces).await;
         let said = result.err().unwrap_or_default();
-        let as_expected = if verdict == broken { said.starts_with(broken) } else { said == verdict };
+        let as_expected = if verdict == broken {
+            said.starts_with(broken)
+        } else {
+            said == verdict
+        };
         assert!(as_expected, "{answer:?}: {said:?}");
     }
 }
@@ -139,7 +167,10 @@ async fn the_request_and_whose_host_it_names() {
     let table = [
         (probe("path = \"/up?deep=1\"", ""), "app:5000"),
         (probe("path = \"/up?deep=1\"", of_upstream), "deals247.online"),
-        (probe("path = \"/up?deep=1\", host = \"probe.internal\"", of_upstream), "probe.internal"),
+        (
+            probe("path = \"/up?deep=1\", host = \"probe.internal\"", of_upstream),
+            "probe.internal",
+        ),
     ];
     for (probe, host) in table {
         let (result, request) = ask(&probe, answer()).await;
@@ -148,7 +179,15 @@ async fn the_request_and_whose_host_it_names() {
         assert_eq!(lines.remove(0), "GET /up?deep=1 HTTP/1.1");
         lines.sort_unstable();
         let host = format!("host: {host}");
-        assert_eq!(lines, ["accept: */*", "connection: close", &host, "user-agent: deals247-gateway"]);
+        assert_eq!(
+            lines,
+            [
+                "accept: */*",
+                "connection: close",
+                &host,
+                "user-agent: deals247-gateway"
+            ]
+        );
     }
 }
 
@@ -168,7 +207,7 @@ async fn another_method() {
 async fn another_port() {
     let (listener, _) = listen().await;
     let elsewhere = endpoint("app:9", "127.0.0.1:9".parse().unwrap());
-    let upstream = testing::upstream("health_check = {}");
+    let upstream = Upstream::of("servers = [\"127.0.0.1:9\"]\nhealth_check = {}");
     let mut check = upstream.health_check.clone().unwrap();
     check.probing = Probing::Tcp;
     check.port = Some(listener.local_addr().unwrap().port());
