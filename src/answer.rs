@@ -10,9 +10,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use phrase::Format;
 
+mod grpc;
 mod phrase;
 mod reason;
 
+pub use grpc::Grpc;
 pub use reason::Reason;
 
 /// An answer of the gateway's own.
@@ -106,6 +108,21 @@ impl Answer {
             } => content(*status, content_type, body, fields),
         }
     }
+
+    /// Phrases the answer for a request of the gRPC family: a refusal becomes `grpc-status` and `grpc-message` in the head
+    /// of a 200 (trailers-only); everything else is as [`Answer::render`] has it.
+    #[must_use]
+    pub fn render_grpc(&self, grpc: Grpc, request_id: &str) -> Rendered {
+        match self {
+            Self::Refusal {
+                reason,
+                retry_after,
+                fields,
+                ..
+            } => grpc.refusal(*reason, refusal_fields(*reason, *retry_after, fields)),
+            Self::Redirect { .. } | Self::Content { .. } => self.render(None, request_id),
+        }
+    }
 }
 
 fn refusal(
@@ -116,24 +133,8 @@ fn refusal(
     body: String,
 ) -> Rendered {
     let body = Bytes::from(body);
-    // What the caller says wins over what we would say, except about the body.
-    let mut headers = HeaderMap::with_capacity(8 + fields.len());
-    for (name, value) in fields {
-        headers.append(name, value.clone());
-    }
+    let mut headers = refusal_fields(reason, retry_after, fields);
     headers.insert(CONTENT_TYPE, format.content_type());
-    headers
-        .entry(CACHE_CONTROL)
-        .or_insert(const { HeaderValue::from_static("no-store") });
-    if reason == Reason::MethodNotAllowed {
-        // RFC 9110 §15.5.6 demands the field; what the gateway refuses whatever the route are TRACE and CONNECT.
-        headers
-            .entry(ALLOW)
-            .or_insert(const { HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") });
-    }
-    if let Some(delay) = retry_after {
-        headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
-    }
     if format == Format::Html {
         // Nothing on the page can run or load, should anything ever slip through the escaping.
         headers
@@ -146,6 +147,27 @@ fn refusal(
         headers,
         body,
     }
+}
+
+/// The fields of a refusal that do not depend on its form. What the caller says wins over what we would say.
+fn refusal_fields(reason: Reason, retry_after: Option<Duration>, fields: &[(HeaderName, HeaderValue)]) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8 + fields.len());
+    for (name, value) in fields {
+        headers.append(name, value.clone());
+    }
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(const { HeaderValue::from_static("no-store") });
+    if reason == Reason::MethodNotAllowed {
+        // RFC 9110 §15.5.6 demands the field; what the gateway refuses whatever the route are TRACE and CONNECT.
+        headers
+            .entry(ALLOW)
+            .or_insert(const { HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") });
+    }
+    if let Some(delay) = retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
+    }
+    headers
 }
 
 fn content(

@@ -1,7 +1,6 @@
 //! A running gateway, assembled: listeners before anything else, then what feeds the pools, then traffic.
 
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use crate::balance::Endpoint;
 use crate::config::Config;
 use crate::edge::{self, BindError, Caps, Edge, Gate, Responder};
 use crate::proxy::{GateSide, Proxy};
-use crate::runtime::{Live, Registry, Upstream, prober, resolver};
+use crate::runtime::{Live, LoadError, Registry, Upstream, prober, resolver};
 
 /// How long the start waits for names and first health checks before it serves without them.
 const PREPARATION: Duration = Duration::from_secs(3);
@@ -25,8 +24,8 @@ const PREPARATION: Duration = Duration::from_secs(3);
 pub enum StartError {
     /// Sockets that could not be bound.
     Bind(Vec<BindError>),
-    /// The access log could not be opened.
-    AccessLog(io::Error),
+    /// The configuration could not be put into force.
+    Load(LoadError),
 }
 
 impl fmt::Display for StartError {
@@ -38,11 +37,7 @@ impl fmt::Display for StartError {
                 }
                 Ok(())
             }
-            Self::AccessLog(error) => write!(
-                f,
-                "cannot open the access log: {error}\nhelp: [access_log] path must be a file that this user may write; \
-                 \"-\" is standard output"
-            ),
+            Self::Load(error) => error.fmt(f),
         }
     }
 }
@@ -79,7 +74,7 @@ impl Gateway {
     pub async fn start(config: Config, registry: Arc<Registry>) -> Result<Self, StartError> {
         let admin = config.admin.listen;
         let bound = bind_all(&config.server.listen, admin)?;
-        let live = Live::new(config, registry).map_err(StartError::AccessLog)?;
+        let live = Live::new(config, registry).map_err(StartError::Load)?;
 
         let mut background = JoinSet::new();
         let (stop_background, stopping) = watch::channel(false);
@@ -91,8 +86,13 @@ impl Gateway {
                 stopping.clone(),
             ));
             if upstream.model.health_check.is_some() {
-                let (model, pool) = (upstream.model.clone(), Arc::clone(&upstream.pool));
-                background.spawn(prober::run(model, pool, health_hook(upstream), stopping.clone()));
+                background.spawn(prober::run(
+                    upstream.model.clone(),
+                    upstream.probe_tls.clone(),
+                    Arc::clone(&upstream.pool),
+                    health_hook(upstream),
+                    stopping.clone(),
+                ));
             }
         }
 
@@ -179,7 +179,8 @@ async fn prepare(live: &Live) {
         work.spawn(async move {
             resolver::resolve_once(&upstream.model, &upstream.pool).await;
             if upstream.model.health_check.is_some() {
-                prober::first_round(&upstream.model, &upstream.pool, health_hook(&upstream)).await;
+                let tls = upstream.probe_tls.clone();
+                prober::first_round(&upstream.model, tls, &upstream.pool, health_hook(&upstream)).await;
             }
         });
     }

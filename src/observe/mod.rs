@@ -5,3 +5,6 @@ pub mod identity;
 pub mod log;
 pub mod metrics;
 pub mod process;
+mod throttle;
+
+pub use throttle::Throttle;

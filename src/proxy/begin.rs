@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use http::{HeaderValue, Method, header};
 use pingora::proxy::Session;
 
-use super::Exchange;
-use crate::answer::{Answer, Reason};
+use super::{Exchange, deadline};
+use crate::answer::{Answer, Grpc, Reason};
 use crate::client::Scheme;
 use crate::edge::Framing;
 use crate::observe::identity::Identity;
@@ -47,6 +47,12 @@ impl Exchange {
             .trusted_proxies
             .identify(arrival.peer.ip(), Scheme::Http, &request.headers);
         self.identity = Some(Identity::new(&request.headers, self.client.peer_trusted));
+
+        self.grpc = Grpc::of(request.headers.get(header::CONTENT_TYPE));
+        if self.grpc.is_some() {
+            let given = deadline::parse(request.headers.get(deadline::FIELD));
+            self.deadline = given.and_then(|given| arrival.started.checked_add(given));
+        }
 
         self.host = match request.headers.get(header::HOST).map(HeaderValue::to_str) {
             Some(Ok(host)) => match route::normalise_host(host) {

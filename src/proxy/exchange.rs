@@ -10,7 +10,7 @@ use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, ErrorType, Result};
 use pingora::proxy::Session;
 
-use crate::answer::{Answer, Reason};
+use crate::answer::{Answer, Grpc, Reason};
 use crate::balance::Lease;
 use crate::client::{Client, Scheme};
 use crate::edge::Arrival;
@@ -32,10 +32,16 @@ pub struct Exchange {
     /// The normalised path, where it differs from the raw one.
     pub(super) path: Option<Box<str>>,
     pub(super) route: Option<Arc<Route>>,
+    /// Which kind of gRPC the request speaks, if any.
+    pub(super) grpc: Option<Grpc>,
+    /// Until when the caller wants its answer.
+    pub(super) deadline: Option<Instant>,
     pub(super) in_flight: Option<InFlight>,
     pub(super) attempt: Attempt,
     pub(super) encoder: Option<Encoder>,
     pub(super) refusal: Option<Reason>,
+    /// The client was told to send its body.
+    pub(super) continued: bool,
     pub(super) concluded: bool,
 }
 
@@ -55,8 +61,10 @@ pub(super) struct Attempt {
     pub(super) first_byte: Option<Duration>,
     /// A request that may be sent twice has been sent once.
     pub(super) repeated: bool,
-    /// The alarm of this phase, set again with each part of the answer.
-    pub(super) alarm: Option<Duration>,
+    /// What Pingora allows each read from the server.
+    pub(super) read_limit: Duration,
+    /// The limit of this phase, where it is shorter than that: watched by the lane, anew with each part of the answer.
+    pub(super) phase: Option<Duration>,
 }
 
 impl Exchange {
@@ -75,10 +83,13 @@ impl Exchange {
             host: Box::default(),
             path: None,
             route: None,
+            grpc: None,
+            deadline: None,
             in_flight: None,
             attempt: Attempt::default(),
             encoder: None,
             refusal: None,
+            continued: false,
             concluded: false,
         }
     }

@@ -15,6 +15,7 @@ use crate::runtime::prober;
 impl Exchange {
     /// No connection: nothing was sent, so any request may try another server.
     pub(super) fn connect_failed(&mut self, mut error: Box<Error>) -> Box<Error> {
+        self.complain(&error);
         let timed_out = is_timeout(&error);
         self.count_failure(if timed_out {
             FailureKind::Timeout
@@ -44,7 +45,10 @@ impl Exchange {
 
     /// The connection broke during the exchange. Once, a request that may be repeated (RFC 9110 §9.2.2) is sent again:
     /// the server may have closed an idle connection at the very moment it was used, or may have died.
-    pub(super) fn attempt_failed(&mut self, session: &Session, mut error: Box<Error>) -> Box<Error> {
+    /// What an HTTP/2 server says it has not begun with (RFC 9113 §8.7) is sent again whatever the method.
+    pub(super) fn attempt_failed(&mut self, session: &Session, mut error: Box<Error>, reused: bool) -> Box<Error> {
+        error.retry.decide_reuse(reused);
+        let untouched = *error.etype() == ErrorType::H2Error && error.retry();
         error.set_retry(false);
         if *error.esource() != ErrorSource::Upstream || self.fault().is_some() {
             return error;
@@ -59,9 +63,12 @@ impl Exchange {
             error.etype(),
             ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectError
         );
-        let retry = broke
+        if !(reused && broke) {
+            // A pooled connection that turns out to be closed is nothing to tell.
+            self.complain(&error);
+        }
+        let retry = (untouched || broke && session.req_header().method.is_idempotent())
             && !self.attempt.repeated
-            && session.req_header().method.is_idempotent()
             && session.response_written().is_none()
             && !session.as_ref().retry_buffer_truncated()
             && !self.arrival.as_ref().is_some_and(|arrival| arrival.upgrade);
@@ -75,6 +82,16 @@ impl Exchange {
             error.set_retry(true);
         }
         error
+    }
+
+    /// Tells the log why a server could not be spoken with. Not of each request: under attack that would be the attack.
+    fn complain(&self, error: &Error) {
+        if let (Some(upstream), Some(lease)) = (self.upstream(), &self.attempt.lease)
+            && let Some(left_out) = upstream.complaints.admit(Instant::now())
+        {
+            let (server, error) = (lease.endpoint().server(), legible(error));
+            tracing::warn!(upstream = %upstream.name, %server, %error, left_out, "an attempt at a server failed");
+        }
     }
 
     fn count_failure(&self, kind: FailureKind) {
@@ -126,6 +143,13 @@ impl Exchange {
         }
         reason
     }
+}
+
+/// One line of bounded length, whatever the server sent.
+fn legible(error: &Error) -> String {
+    const MOST: usize = 400;
+    let visible = |c: char| if c.is_control() { ' ' } else { c };
+    error.to_string().chars().take(MOST).map(visible).collect()
 }
 
 /// The gateway itself is out of descriptors, ports or memory: no server is to blame.

@@ -2,10 +2,12 @@
 
 mod begin;
 mod conclude;
+mod deadline;
 mod exchange;
 mod failure;
 mod gateside;
 mod hygiene;
+mod peer;
 mod respond;
 mod upgrade;
 mod upstream;
@@ -19,7 +21,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{Error, HttpPeer, Result};
@@ -122,6 +124,7 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
+        exchange.ask_for_body(session, request).await?;
         exchange.address_upstream(session, request)
     }
 
@@ -178,6 +181,19 @@ impl ProxyHttp for Proxy {
         Ok(None)
     }
 
+    /// The end of an answer over HTTP/2 that has trailers. They end here for a client of HTTP/1.1, and what the encoder
+    /// still holds takes their place.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut HeaderMap,
+        exchange: &mut Self::CTX,
+    ) -> Result<Option<Bytes>> {
+        let mut rest = None;
+        exchange.encode(&mut rest, true)?;
+        Ok(rest)
+    }
+
     /// Whether the attempt may be repeated.
     fn error_while_proxy(
         &self,
@@ -185,9 +201,9 @@ impl ProxyHttp for Proxy {
         session: &mut Session,
         error: Box<Error>,
         exchange: &mut Self::CTX,
-        _reused: bool,
+        reused: bool,
     ) -> Box<Error> {
-        exchange.attempt_failed(session, error)
+        exchange.attempt_failed(session, error, reused)
     }
 
     /// No further attempt: tells the client, if there is one and it has not been told anything yet.

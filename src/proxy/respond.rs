@@ -23,7 +23,10 @@ pub(super) async fn answer(session: &mut Session, exchange: &mut Exchange, answe
         .headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok());
-    let Rendered { status, headers, body } = answer.render(accept, exchange.request_id());
+    let Rendered { status, headers, body } = match exchange.grpc {
+        Some(grpc) => answer.render_grpc(grpc, exchange.request_id()),
+        None => answer.render(accept, exchange.request_id()),
+    };
     let mut response = ResponseHeader::from({
         let (mut parts, ()) = http::Response::new(()).into_parts();
         parts.status = status;

@@ -1,17 +1,19 @@
 //! Towards the upstream and back: the server, the request it gets, the answer it gives.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora::proxy::Session;
 
-use super::{Exchange, hygiene, upgrade};
+use super::peer::Template;
+use super::{Exchange, deadline, hygiene, upgrade};
 use crate::answer::Reason;
 use crate::client::{self, Forwarding};
+use crate::config::model::Protocol;
 use crate::policy::{Encoder, Recipient};
-use crate::runtime::Action;
+use crate::runtime::{Action, UNIX};
 
 impl Exchange {
     /// Chooses a server among those that were not tried.
@@ -19,6 +21,14 @@ impl Exchange {
         let Some(upstream) = self.upstream().cloned() else {
             return Err(Error::explain(ErrorType::InternalError, "a route without an upstream"));
         };
+        let left = self.time_left();
+        if left.is_some_and(|left| left.is_zero()) {
+            self.refusal = Some(Reason::GatewayTimeout);
+            return Err(Error::explain(
+                ErrorType::ConnectTimedout,
+                "the caller's deadline has passed",
+            ));
+        }
         let Some(lease) = upstream.pool.pick(&self.attempt.tried) else {
             upstream.metrics.no_server();
             self.refusal = Some(Reason::NoServer);
@@ -29,29 +39,28 @@ impl Exchange {
             metrics.picked();
             self.attempt.in_flight = Some(metrics.in_flight());
         }
-        let mut peer = Box::new(HttpPeer::new(endpoint.address(), false, String::new()));
-        let timeouts = &upstream.timeouts;
-        let upgrading = self.arrival.as_ref().is_some_and(|arrival| arrival.upgrade);
-        // Pingora knows one limit for every read. The longest phase gets it, the lane's alarm watches the shorter ones.
-        let read = if upgrading {
-            timeouts.tunnel
-        } else {
-            timeouts.first_byte.max(timeouts.read)
+        let template = upstream.prepared.filled(|| Template::new(&upstream));
+        let Some(template) = template else {
+            return Err(Error::explain(
+                ErrorType::InternalError,
+                "an upstream prepared by another",
+            ));
         };
-        let options = &mut peer.options;
-        options.connection_timeout = Some(timeouts.connect);
-        options.total_connection_timeout = Some(timeouts.connect);
-        options.read_timeout = Some(read);
-        options.write_timeout = Some(timeouts.write);
-        options.idle_timeout = Some(timeouts.idle);
+        let upgrading = self.arrival.as_ref().is_some_and(|arrival| arrival.upgrade);
+        let mut peer = template.peer(endpoint, upgrading)?;
         if upgrading {
             upgrade::prepare(&mut peer);
         }
-        if let Some(arrival) = &self.arrival {
-            arrival
-                .link
-                .set_alarm((timeouts.first_byte < read).then_some(timeouts.first_byte));
+        if let Some(left) = left {
+            let limit = peer
+                .options
+                .total_connection_timeout
+                .map_or(left, |limit| limit.min(left));
+            peer.options.connection_timeout = Some(limit);
+            peer.options.total_connection_timeout = Some(limit);
         }
+        self.attempt.read_limit = peer.options.read_timeout.unwrap_or(Duration::MAX);
+        self.enter_phase(upstream.timeouts.first_byte);
         self.attempt.count += 1;
         self.attempt.started = Some(Instant::now());
         self.attempt.lease = Some(lease);
@@ -83,7 +92,13 @@ impl Exchange {
             }
             request.set_raw_path(target.as_bytes())?;
         }
+        let h2 = request.version == Version::HTTP_2;
+        if upstream.protocol == Protocol::H2 && !h2 && !arrival.upgrade {
+            // The server chose HTTP/1.1 in the TLS handshake, or nothing.
+            return Err(Error::explain(ErrorType::H2Error, "the server does not speak HTTP/2").into_up());
+        }
         let host = request.headers.get(header::HOST).cloned();
+        let left = self.time_left();
         hygiene::edit_request(request, |fields| {
             client::write_forwarding(
                 fields,
@@ -102,18 +117,40 @@ impl Exchange {
             if let Some(identity) = &self.identity {
                 identity.write(fields);
             }
+            if let Some(left) = left {
+                fields.insert(deadline::FIELD, deadline::format(left));
+            }
+            if h2 {
+                fields.remove(header::EXPECT); // answered here: interim answers of HTTP/2 do not reach us
+                if self.grpc.is_some() {
+                    // Pingora removed it as a matter of the client's connection; servers of gRPC insist on it.
+                    fields.insert(header::TE, HeaderValue::from_static("trailers"));
+                }
+            }
             match &upstream.host {
                 Some(host) => drop(fields.insert(header::HOST, host.clone())),
                 // HTTP/1.0 may leave it out, the upstream's HTTP/1.1 may not.
                 None if host.is_none() => {
-                    let server = self.attempt.lease.as_ref().map(|lease| lease.endpoint().server());
-                    if let Some(Ok(value)) = server.map(|server| HeaderValue::from_str(server)) {
+                    let server = self.attempt.lease.as_ref().map(|lease| &**lease.endpoint().server());
+                    let server = server.map(|server| if server.starts_with(UNIX) { "localhost" } else { server });
+                    if let Some(Ok(value)) = server.map(HeaderValue::from_str) {
                         fields.insert(header::HOST, value);
                     }
                 }
                 None => {}
             }
         })
+    }
+
+    /// Asks the client for the body that it holds back (RFC 9110 §10.1.1), where the server cannot.
+    pub(super) async fn ask_for_body(&mut self, session: &mut Session, request: &RequestHeader) -> Result<()> {
+        let asks = request.version == Version::HTTP_2
+            && session.req_header().version == Version::HTTP_11
+            && request.headers.contains_key(header::EXPECT);
+        if asks && !std::mem::replace(&mut self.continued, true) {
+            session.as_mut().write_continue_response().await?;
+        }
+        Ok(())
     }
 
     /// The head of an answer has arrived, an interim one perhaps.
@@ -137,22 +174,20 @@ impl Exchange {
             if tunnel && !arrival.upgrade {
                 return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a 101 that nobody asked for").into_up());
             }
-            let watch = !tunnel && timeouts.read < timeouts.first_byte;
-            self.attempt.alarm = watch.then_some(timeouts.read);
-            arrival.link.set_alarm(self.attempt.alarm);
             if tunnel {
                 arrival.link.open_tunnel();
                 session.set_read_timeout(Some(timeouts.tunnel));
             }
         }
+        self.enter_phase(if tunnel { timeouts.tunnel } else { timeouts.read });
         hygiene::clean_response(response, tunnel);
         Ok(())
     }
 
     /// A part of the body has arrived: the alarm of this phase is for the next one.
     pub(super) fn upstream_progressed(&self) {
-        if let (Some(alarm), Some(arrival)) = (self.attempt.alarm, &self.arrival) {
-            arrival.link.set_alarm(Some(alarm));
+        if self.attempt.phase.is_some() || self.deadline.is_some() {
+            self.watch();
         }
     }
 
@@ -163,6 +198,26 @@ impl Exchange {
             && request.method != http::Method::HEAD
             && !hygiene::never_has_body(response.status)
             && !response.headers.contains_key(header::CONTENT_LENGTH)
+    }
+
+    /// From now on a read may take this long.
+    fn enter_phase(&mut self, limit: Duration) {
+        self.attempt.phase = (limit < self.attempt.read_limit).then_some(limit);
+        self.watch();
+    }
+
+    /// Sets the lane's alarm for what comes first: the end of this phase or the caller's deadline.
+    fn watch(&self) {
+        if let Some(arrival) = &self.arrival {
+            let left = self.time_left();
+            let limits = self.attempt.phase.into_iter().chain(left);
+            arrival.link.set_alarm(limits.min());
+        }
+    }
+
+    /// What is left until the caller's deadline.
+    fn time_left(&self) -> Option<Duration> {
+        Some(self.deadline?.saturating_duration_since(Instant::now()))
     }
 
     /// Applies the delivery policies to the head of the answer.

@@ -3,12 +3,19 @@
 mod concurrency;
 pub mod prober;
 pub mod resolver;
+mod slot;
 mod snapshot;
+mod tls;
+mod unix;
 
 pub use concurrency::{Concurrency, Full, Place};
+pub use slot::Slot;
 pub use snapshot::{Action, Route, Snapshot, Upstream};
+pub use tls::{ClientTls, Identity, TlsFault};
+pub use unix::UNIX;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -106,6 +113,45 @@ impl Registry {
     }
 }
 
+/// Why a configuration that is valid cannot be put into force.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The access log cannot be opened.
+    AccessLog(io::Error),
+    /// The files of an upstream's `tls` cannot be used.
+    Tls {
+        /// Its name.
+        upstream: Arc<str>,
+        /// Why.
+        fault: TlsFault,
+    },
+}
+
+impl LoadError {
+    fn tls(upstream: &Arc<str>, fault: TlsFault) -> Self {
+        let upstream = Arc::clone(upstream);
+        Self::Tls { upstream, fault }
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AccessLog(error) => write!(
+                f,
+                "cannot open the access log: {error}\nhelp: [access_log] path must be a file that this user may write; \
+                 \"-\" is standard output"
+            ),
+            Self::Tls { upstream, fault } => write!(
+                f,
+                "upstream `{upstream}`: {fault}\nhelp: `ca`, `cert` and `key` are PEM files that this user may read"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
 /// The snapshot in force, and the registry.
 pub struct Live {
     snapshot: ArcSwap<Snapshot>,
@@ -117,8 +163,8 @@ impl Live {
     /// Compiles the first configuration.
     ///
     /// # Errors
-    /// The access log cannot be opened.
-    pub fn new(config: Config, registry: Arc<Registry>) -> io::Result<Arc<Self>> {
+    /// [`LoadError`].
+    pub fn new(config: Config, registry: Arc<Registry>) -> Result<Arc<Self>, LoadError> {
         let generation = registry.generation.fetch_add(1, Relaxed) + 1;
         let snapshot = Snapshot::compile(config, generation, &registry)?;
         registry.metrics.config_loaded(generation, SystemTime::now());

@@ -1,9 +1,12 @@
 //! Active health checks: every server of a pool is asked again and again, its pool told what it answered.
 //!
-//! A server in health is asked once an interval. One that is out is asked `healthy_after + 1` times as often, so that it
-//! takes requests again within one interval of being back, however many passes that needs. Every period is jittered by a
-//! tenth, so that gateways do not ask in step.
+//! A server in health is asked once an interval, one that is out once an interval of its own. Every period is jittered by
+//! a tenth, so that gateways do not ask in step.
 
+mod connect;
+mod grpc;
+mod http1;
+mod http2;
 mod probe;
 
 use std::sync::Arc;
@@ -17,12 +20,11 @@ use tracing::{error, info, warn};
 
 use crate::balance::{Endpoint, Outcome, Pool, State, Transition};
 use crate::config::model::{HealthCheck, Upstream};
+use crate::runtime::ClientTls;
 use probe::{Failure, Probe};
 
 /// Most probes of one pool at a time.
 const PARALLEL: usize = 32;
-/// A server that is out is not asked more often than this, unless its interval is shorter.
-const SHORTEST_STEP: Duration = Duration::from_millis(100);
 /// Bounds of any period, so that no number in the file makes this loop spin or overflow.
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -30,10 +32,15 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 const ROUND_GRACE: Duration = Duration::from_millis(250);
 
 /// Probes every server once, so that the gateway starts knowing who is well. Takes the probe's time-out and a quarter of a
-/// second at most; a server it did not come to stays unknown and is asked first by [`run`]. `on_change` as there.
-pub async fn first_round(upstream: &Upstream, pool: &Pool, on_change: impl Fn(&Endpoint, bool)) {
+/// second at most; a server it did not come to stays unknown and is asked first by [`run`]. `tls` and `on_change` as there.
+pub async fn first_round(
+    upstream: &Upstream,
+    tls: Option<Arc<ClientTls>>,
+    pool: &Pool,
+    on_change: impl Fn(&Endpoint, bool),
+) {
     let Some(check) = &upstream.health_check else { return };
-    let probe = Probe::new(check, upstream.host.as_ref());
+    let probe = Probe::new(upstream, check, tls);
     let endpoints = pool.endpoints();
     let round = stream::iter(endpoints.iter())
         .for_each_concurrent(PARALLEL, |endpoint| examine(&probe, pool, endpoint, &on_change));
@@ -44,18 +51,25 @@ pub async fn first_round(upstream: &Upstream, pool: &Pool, on_change: impl Fn(&E
 /// Probes the servers of a pool until `shutdown` is true or its sender gone. Servers that join are probed at once. Returns
 /// at once where the upstream has no health check.
 ///
-/// `on_change(server, healthy)` is called when a probe changed a server's state. To be run once a pool: it takes the
+/// `tls` is the check's, loaded. `on_change(server, healthy)` is called when a probe changed a server's state. To be run once a pool: it takes the
 /// pool's [`Pool::on_update`] hook.
-pub async fn run<F>(upstream: Upstream, pool: Arc<Pool>, on_change: F, mut shutdown: watch::Receiver<bool>)
-where
+pub async fn run<F>(
+    upstream: Upstream,
+    tls: Option<Arc<ClientTls>>,
+    pool: Arc<Pool>,
+    on_change: F,
+    mut shutdown: watch::Receiver<bool>,
+) where
     F: Fn(&Endpoint, bool) + Send + Sync + 'static,
 {
-    let Some(check) = upstream.health_check else { return };
+    let Some(check) = upstream.health_check.clone() else {
+        return;
+    };
     let joined = Arc::new(Notify::new());
     let hook = Arc::clone(&joined);
     pool.on_update(move || hook.notify_one());
     let prober = Arc::new(Prober {
-        probe: Probe::new(&check, upstream.host.as_ref()),
+        probe: Probe::new(&upstream, &check, tls),
         check,
         pool,
         permits: Semaphore::new(PARALLEL),
@@ -161,11 +175,11 @@ impl<F: Fn(&Endpoint, bool) + Send + Sync + 'static> Prober<F> {
     async fn rest(&self, endpoint: &Endpoint, started: Instant, part: f64) {
         loop {
             let slept = started.elapsed();
-            let period = period(&self.check, endpoint.state()).mul_f64(part);
-            let Some(left) = period.checked_sub(slept).filter(|left| !left.is_zero()) else {
+            let whole = period(&self.check, endpoint.state()).mul_f64(part);
+            let Some(left) = whole.checked_sub(slept).filter(|left| !left.is_zero()) else {
                 return;
             };
-            tokio::time::sleep(left.min(period_when_out(&self.check))).await;
+            tokio::time::sleep(left.min(period(&self.check, State::Unhealthy))).await;
         }
     }
 }
@@ -173,14 +187,10 @@ impl<F: Fn(&Endpoint, bool) + Send + Sync + 'static> Prober<F> {
 /// The time from probe to probe.
 fn period(check: &HealthCheck, state: State) -> Duration {
     match state {
-        State::Unknown | State::Healthy => check.interval.clamp(SHORTEST, LONGEST),
-        State::Unhealthy => period_when_out(check),
+        State::Unknown | State::Healthy => check.interval,
+        State::Unhealthy => check.unhealthy_interval,
     }
-}
-
-fn period_when_out(check: &HealthCheck) -> Duration {
-    let share = check.interval / check.healthy_after.saturating_add(1);
-    share.max(SHORTEST_STEP.min(check.interval)).clamp(SHORTEST, LONGEST)
+    .clamp(SHORTEST, LONGEST)
 }
 
 #[cfg(test)]

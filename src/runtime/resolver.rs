@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use super::unix;
 use crate::balance::{Endpoint, Member, Pool};
 use crate::config::model::{Address, Target, Upstream};
 
@@ -173,8 +174,10 @@ fn members(servers: &[Server]) -> Vec<Member> {
 
 impl Server {
     fn new(address: &Address, known: &[Arc<Endpoint>]) -> Option<Self> {
-        let Target::Host { host, port } = &address.target else {
-            return None;
+        let (host, port) = match &address.target {
+            Target::Host { host, port } => (host, port),
+            Target::Unix(_) => return Some(Self::socket(address)),
+            Target::Srv(_) => return None,
         };
         let literal: Option<IpAddr> = host.parse().ok();
         let text: Arc<str> = match literal {
@@ -198,6 +201,21 @@ impl Server {
             addresses,
             failures: 0,
         })
+    }
+
+    /// A socket in the file system: there is nothing to look up.
+    fn socket(server: &Address) -> Self {
+        let text: Arc<str> = server.to_string().into();
+        let address = unix::address(&text);
+        Self {
+            host: text.as_ref().into(),
+            text,
+            port: address.port(),
+            weight: server.weight,
+            literal: Some(address.ip()),
+            addresses: vec![address],
+            failures: 0,
+        }
     }
 
     /// Takes in what a look-up found; whether the addresses changed. Tells the log what changed, and that only: not that

@@ -1,19 +1,22 @@
 //! The model, compiled: every name resolved to what it names, every metric to its counter.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::Registry;
+use super::{ClientTls, LoadError, Registry, Slot};
 use crate::answer::Answer;
 use crate::balance::{Endpoint, Pool};
 use crate::config::model::{self, Config};
+use crate::observe::Throttle;
 use crate::observe::access_log::{AccessLog, Format, Redaction};
 use crate::observe::metrics::{RouteMetrics, ServerMetrics, UNROUTED, UpstreamMetrics};
 use crate::policy::{Admission, Delivery, Redirect, Rewrite};
 use crate::route::{self, PathPattern, Router};
+
+/// Of the failures of one upstream, the log tells one in this time.
+const COMPLAINT: Duration = Duration::from_secs(10);
 
 /// Everything that one request reads; immutable.
 pub struct Snapshot {
@@ -88,6 +91,14 @@ pub struct Upstream {
     pub pool: Arc<Pool>,
     /// The `Host` it is sent; `None`: the client's.
     pub host: Option<HeaderValue>,
+    /// What is spoken with the servers.
+    pub protocol: model::Protocol,
+    /// TLS to the servers; `None`: clear text.
+    pub tls: Option<Arc<ClientTls>>,
+    /// TLS of the probes of its health check.
+    pub probe_tls: Option<Arc<ClientTls>>,
+    /// What the proxy prepared for connections to the servers.
+    pub prepared: Slot,
     /// Limits of one attempt.
     pub timeouts: model::UpstreamTimeouts,
     /// Most attempts of one request.
@@ -96,13 +107,15 @@ pub struct Upstream {
     pub retry_after: Option<Duration>,
     /// Its counters.
     pub metrics: UpstreamMetrics,
+    /// Failures that were told to the log.
+    pub complaints: Throttle,
     /// The model, for the loops that feed the pool.
     pub model: model::Upstream,
     servers: Vec<(Arc<str>, ServerMetrics)>,
 }
 
 impl Upstream {
-    fn compile(model: model::Upstream, registry: &Registry) -> Self {
+    fn compile(model: model::Upstream, (tls, probe_tls): Profiles, registry: &Registry) -> Self {
         let metrics = &registry.metrics;
         let mut servers: Vec<(Arc<str>, ServerMetrics)> = Vec::new();
         for server in &model.servers {
@@ -115,6 +128,10 @@ impl Upstream {
             name: Arc::clone(&model.name),
             pool: registry.pool(&model),
             host: model.host.clone(),
+            protocol: model.protocol,
+            tls,
+            probe_tls,
+            prepared: Slot::default(),
             timeouts: model.timeouts,
             attempts: if model.retry.on.connect {
                 model.retry.attempts
@@ -123,6 +140,7 @@ impl Upstream {
             },
             retry_after: model.health_check.as_ref().map(|check| check.interval),
             metrics: metrics.upstream(&model.name),
+            complaints: Throttle::new(COMPLAINT),
             servers,
             model,
         }
@@ -161,11 +179,13 @@ impl Snapshot {
     /// Compiles a configuration; takes over from the registry what exists already.
     ///
     /// # Errors
-    /// The access log cannot be opened.
-    pub fn compile(config: Config, generation: u64, registry: &Registry) -> io::Result<Self> {
+    /// [`LoadError`]; what the registry holds is as before then.
+    pub fn compile(config: Config, generation: u64, registry: &Registry) -> Result<Self, LoadError> {
+        // First what can fail: from the first pool on, there is no way back.
+        let profiles = config.upstreams.iter().map(load_tls).collect::<Result<Vec<_>, _>>()?;
         let access_log = match config.access_log {
             Some(log) => Some(LogSink {
-                log: registry.access_log(&log.target)?,
+                log: registry.access_log(&log.target).map_err(LoadError::AccessLog)?,
                 format: log.format,
                 redact: log.redact,
             }),
@@ -174,7 +194,8 @@ impl Snapshot {
         let upstreams: Vec<Arc<Upstream>> = config
             .upstreams
             .into_iter()
-            .map(|model| Arc::new(Upstream::compile(model, registry)))
+            .zip(profiles)
+            .map(|(model, profiles)| Arc::new(Upstream::compile(model, profiles, registry)))
             .collect();
         let router = Router::new(config.routes.iter().map(|route| route.matcher.clone()).collect());
         let routes = config
@@ -201,6 +222,25 @@ impl Snapshot {
     pub fn route(&self, request: &route::Request<'_>) -> Option<&Arc<Route>> {
         self.routes.get(self.router.find(request)?)
     }
+}
+
+/// TLS of an upstream, and of its probes.
+type Profiles = (Option<Arc<ClientTls>>, Option<Arc<ClientTls>>);
+
+fn load_tls(upstream: &model::Upstream) -> Result<Profiles, LoadError> {
+    let load = |tls: &Option<model::UpstreamTls>| {
+        let loaded = tls.as_ref().map(ClientTls::load).transpose();
+        loaded
+            .map(|tls| tls.map(Arc::new))
+            .map_err(|fault| LoadError::tls(&upstream.name, fault))
+    };
+    let tls = load(&upstream.tls)?;
+    let probe_tls = match &upstream.health_check {
+        Some(check) if check.tls == upstream.tls => tls.clone(),
+        Some(check) => load(&check.tls)?,
+        None => None,
+    };
+    Ok((tls, probe_tls))
 }
 
 fn compile_route(route: model::Route, upstreams: &[Arc<Upstream>], registry: &Registry) -> Route {

@@ -1,150 +1,169 @@
-//! One probe: a plain HTTP/1.1 GET on a connection of its own, judged by the head of the answer.
+//! One probe: what is asked of a server, on a connection of its own, and what its answer is taken for.
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, TE, USER_AGENT};
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Method, Request, Uri, Version};
 
+use super::connect::Dialer;
+use super::{grpc, http1, http2};
 use crate::balance::Endpoint;
-use crate::config::model::{HealthCheck, HttpCheck, Probing};
+use crate::config::model::{HealthCheck, HttpCheck, Probing, Protocol, Upstream};
+use crate::runtime::{ClientTls, UNIX};
 
-/// Largest head of an answer, interim answers included, bytes.
-const HEAD_MAX: usize = 16 * 1024;
-/// Most fields of it.
-const FIELDS_MAX: usize = 100;
+/// Most bytes of a body that are looked at.
+pub(super) const BODY_MAX: usize = 64 * 1024;
 const AGENT: &str = "deals247-gateway";
 
 /// What is asked of every server of an upstream.
-#[derive(Debug)]
 pub(super) struct Probe {
-    http: Option<HttpCheck>,
+    dialer: Dialer,
+    asks: Probing,
     host: Option<HeaderValue>,
+    http2: bool,
     timeout: Duration,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+    /// `grpc-status`, from the head or the trailers.
+    pub(super) grpc_status: Option<HeaderValue>,
 }
 
 /// Why a server did not pass.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// No head of an answer in time.
+    /// No answer in time.
     TimedOut(Duration),
     /// The gateway lacks what a connection takes: says nothing about the server.
     Starved(io::Error),
     /// Not connected.
     Connect(io::Error),
-    /// The connection broke.
-    Broken(io::Error),
-    /// The connection ended before the head of an answer was complete.
-    Closed,
-    /// The head is too large.
-    TooLarge,
-    /// Not HTTP/1.
-    Malformed(httparse::Error),
-    /// Another status than the one that means healthy.
+    /// No TLS.
+    Tls(io::Error),
+    /// HTTP/2 was not agreed upon.
+    NotHttp2,
+    /// The connection broke, or what came is not the protocol.
+    Broken(String),
+    /// Another status than one that means healthy.
     Status(u16),
+    /// The body lacks what it must contain.
+    Body,
+    /// The call of the health service failed with this status.
+    Call(Option<HeaderValue>),
+    /// What the health service said in place of SERVING.
+    NotServing(&'static str),
+    /// The request cannot be written.
+    Request(http::Error),
 }
 
 impl Probe {
-    /// The probe of a check; `host` is the upstream's.
-    pub(super) fn new(check: &HealthCheck, host: Option<&HeaderValue>) -> Self {
-        let http = match &check.probing {
-            Probing::Http(http) => Some(http.clone()),
-            Probing::Tcp | Probing::Grpc { .. } => None,
+    /// The probe of an upstream's check; `tls` is the check's, loaded.
+    pub(super) fn new(upstream: &Upstream, check: &HealthCheck, tls: Option<Arc<ClientTls>>) -> Self {
+        let (host, grpc) = match &check.probing {
+            Probing::Http(http) => (&http.host, false),
+            Probing::Tcp => (&None, false),
+            Probing::Grpc { host, .. } => (host, true),
         };
-        let own = http.as_ref().and_then(|http| http.host.as_ref());
+        // Another port is another service: a small health server next to the application, which speaks HTTP/1.1.
+        let http2 = grpc || upstream.protocol == Protocol::H2 && check.port.is_none();
         Self {
-            host: own.or(host).cloned(),
-            http,
+            dialer: Dialer::new(check.port, tls, http2),
+            asks: check.probing.clone(),
+            host: host.as_ref().or(upstream.host.as_ref()).cloned(),
+            http2,
             timeout: check.timeout,
         }
     }
 
     /// Asks a server.
     pub(super) async fn ask(&self, endpoint: &Endpoint) -> Result<(), Failure> {
-        let status = tokio::time::timeout(self.timeout, self.status(endpoint))
+        let judged = async {
+            match &self.asks {
+                Probing::Tcp => self.dialer.connect(endpoint).await.map(drop),
+                Probing::Http(check) => self.ask_http(check, endpoint).await,
+                Probing::Grpc { service, .. } => self.ask_grpc(service, endpoint).await,
+            }
+        };
+        tokio::time::timeout(self.timeout, judged)
             .await
-            .unwrap_or(Err(Failure::TimedOut(self.timeout)))?;
-        match (&self.http, status) {
-            (Some(http), Some(status)) if !http.accepts(status) => Err(Failure::Status(status)),
+            .unwrap_or(Err(Failure::TimedOut(self.timeout)))
+    }
+
+    async fn ask_http(&self, check: &HttpCheck, endpoint: &Endpoint) -> Result<(), Failure> {
+        let request = self.request(&check.method, &check.path, endpoint)?;
+        let wanted = check.body.as_deref().map(str::as_bytes);
+        let body_max = if wanted.is_some() { BODY_MAX } else { 0 };
+        let io = self.dialer.connect(endpoint).await?;
+        let reply = if self.http2 {
+            http2::exchange(io, request, Vec::new(), body_max).await?
+        } else {
+            http1::exchange(io, request, body_max).await?
+        };
+        if !check.accepts(reply.status) {
+            return Err(Failure::Status(reply.status));
+        }
+        match wanted {
+            Some(wanted) if !contains(&reply.body, wanted) => Err(Failure::Body),
             _ => Ok(()),
         }
     }
 
-    /// The status of the answer; `None`: only the connection was asked for.
-    async fn status(&self, endpoint: &Endpoint) -> Result<Option<u16>, Failure> {
-        let mut stream = TcpStream::connect(endpoint.address())
-            .await
-            .map_err(Failure::of_connect)?;
-        let Some(http) = &self.http else {
-            return Ok(None);
-        };
-        stream
-            .write_all(&self.request(http, endpoint))
-            .await
-            .map_err(Failure::Broken)?;
-        let mut head = Vec::with_capacity(1024);
-        let mut begin = 0;
-        loop {
-            let read = (&mut stream)
-                .take((HEAD_MAX - head.len()) as u64)
-                .read_buf(&mut head)
-                .await
-                .map_err(Failure::Broken)?;
-            if read == 0 {
-                return Err(if head.len() == HEAD_MAX {
-                    Failure::TooLarge
-                } else {
-                    Failure::Closed
-                });
-            }
-            while let Some((status, length)) = parse(&head[begin..])? {
-                // RFC 9110 §15.2: interim answers come before the one that counts; 101 is none, nobody asked for it.
-                if !(100..200).contains(&status) || status == 101 {
-                    return Ok(Some(status));
-                }
-                begin += length;
-            }
-        }
+    async fn ask_grpc(&self, service: &str, endpoint: &Endpoint) -> Result<(), Failure> {
+        let mut request = self.request(&Method::POST, grpc::PATH, endpoint)?;
+        let fields = request.headers_mut();
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+        let io = self.dialer.connect(endpoint).await?;
+        let reply = http2::exchange(io, request, grpc::check(service), BODY_MAX).await?;
+        grpc::judge(&reply)
     }
 
-    fn request(&self, http: &HttpCheck, endpoint: &Endpoint) -> Vec<u8> {
-        let host = self
-            .host
-            .as_ref()
-            .map_or(endpoint.server().as_bytes(), HeaderValue::as_bytes);
-        [
-            http.method.as_str().as_bytes(),
-            b" ",
-            http.path.as_bytes(),
-            b" HTTP/1.1\r\nHost: ",
-            host,
-            b"\r\nUser-Agent: ",
-            AGENT.as_bytes(),
-            b"\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-        ]
-        .concat()
+    fn request(&self, method: &Method, target: &str, endpoint: &Endpoint) -> Result<Request<()>, Failure> {
+        let server = &**endpoint.server();
+        let server = if server.starts_with(UNIX) { "localhost" } else { server };
+        let host = self.host.as_ref().map_or(server.as_bytes(), HeaderValue::as_bytes);
+        let mut request = Request::builder()
+            .method(method.clone())
+            .header(USER_AGENT, AGENT)
+            .header(ACCEPT, "*/*");
+        if self.http2 {
+            let scheme = if self.dialer.is_tls() {
+                Scheme::HTTPS
+            } else {
+                Scheme::HTTP
+            };
+            let authority = Authority::try_from(host).map_err(|error| Failure::Request(error.into()))?;
+            let uri = Uri::builder()
+                .scheme(scheme)
+                .authority(authority)
+                .path_and_query(target);
+            request = request
+                .uri(uri.build().map_err(Failure::Request)?)
+                .version(Version::HTTP_2);
+        } else {
+            request = request.uri(target).header(HOST, host).header("connection", "close");
+        }
+        request.body(()).map_err(Failure::Request)
     }
 }
 
-/// Status and length of the head that these bytes begin with; `None`: not complete.
-fn parse(bytes: &[u8]) -> Result<Option<(u16, usize)>, Failure> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut response = httparse::Response::new(&mut fields);
-    match response.parse(bytes) {
-        Ok(httparse::Status::Complete(length)) => Ok(response.code.map(|status| (status, length))),
-        Ok(httparse::Status::Partial) => Ok(None),
-        Err(httparse::Error::TooManyHeaders) => Err(Failure::TooLarge),
-        Err(error) => Err(Failure::Malformed(error)),
-    }
+fn contains(text: &[u8], wanted: &[u8]) -> bool {
+    wanted.is_empty() || text.windows(wanted.len()).any(|window| window == wanted)
 }
 
 impl Failure {
     /// Why there is no connection. A gateway out of descriptors or memory, as under a flood of clients, must not judge all
     /// its servers dead. (No local address or port is no such case: it is also how a machine without IPv6 says that it
     /// will never reach an address.)
-    fn of_connect(error: io::Error) -> Self {
+    pub(super) fn of_connect(error: io::Error) -> Self {
         const ENFILE: i32 = 23; // the same on every Unix
         const EMFILE: i32 = 24;
         let starved =
@@ -155,6 +174,17 @@ impl Failure {
             Self::Connect(error)
         }
     }
+
+    /// What a library says, with its causes.
+    pub(super) fn broken(error: &dyn std::error::Error) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        Self::Broken(text)
+    }
 }
 
 impl fmt::Display for Failure {
@@ -163,188 +193,18 @@ impl fmt::Display for Failure {
             Self::TimedOut(limit) => write!(f, "no answer within {limit:?}"),
             Self::Starved(error) => write!(f, "the gateway cannot open a connection: {error}"),
             Self::Connect(error) => write!(f, "cannot connect: {}", error.kind()),
-            Self::Broken(error) => write!(f, "connection broke: {}", error.kind()),
-            Self::Closed => f.write_str("connection closed before the head of an answer was complete"),
-            Self::TooLarge => f.write_str("the head of the answer is too large"),
-            Self::Malformed(error) => write!(f, "not an HTTP/1 answer: {error}"),
+            Self::Tls(error) => write!(f, "no TLS: {error}"),
+            Self::NotHttp2 => f.write_str("the server does not speak HTTP/2"),
+            Self::Broken(error) => write!(f, "no valid answer: {error}"),
             Self::Status(status) => write!(f, "status {status}"),
+            Self::Body => f.write_str("the body does not contain what it must"),
+            Self::Call(Some(status)) => write!(f, "grpc-status {}", String::from_utf8_lossy(status.as_bytes())),
+            Self::Call(None) => f.write_str("the health service answered without a status"),
+            Self::NotServing(word) => write!(f, "the health service says {word}"),
+            Self::Request(error) => write!(f, "the probe cannot be sent: {error}"),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use tokio::net::TcpListener;
-
-    use super::*;
-    use crate::balance::{Member, Pool, Settings};
-    use crate::config::model::Upstream;
-
-    fn check(keys: &str) -> HealthCheck {
-        let keys = format!(
-            "servers = [\"app:5000\"]\nhealth_check = {{ path = \"/api/health?deep=1\", interval = \"60s\", timeout = \"10s\"{keys} }}"
-        );
-        Upstream::of(&keys).health_check.unwrap()
-    }
-
-    async fn endpoint(listener: &TcpListener) -> Arc<Endpoint> {
-        let pool = Pool::new("api".into(), Settings::default());
-        let change = pool.update(vec![Member {
-            server: "app:5000".into(),
-            address: listener.local_addr().unwrap(),
-            weight: 1,
-        }]);
-        Arc::clone(&change.joined[0])
-    }
-
-    /// Asks a server that answers with these pieces, each in a packet of its own, and closes.
-    async fn ask(probe: &Probe, answer: Vec<Vec<u8>>) -> (Result<(), String>, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = endpoint(&listener).await;
-        let server = tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            stream.set_nodelay(true).unwrap();
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                assert!(stream.read_buf(&mut request).await.unwrap() > 0);
-            }
-            for piece in answer {
-                if stream.write_all(&piece).await.is_err() {
-                    break; // the prober has seen enough
-                }
-                tokio::task::yield_now().await;
-            }
-            String::from_utf8(request).unwrap()
-        });
-        let result = probe.ask(&endpoint).await.map_err(|failure| failure.to_string());
-        (result, server.await.unwrap())
-    }
-
-    #[tokio::test]
-    async fn verdicts() {
-        let any = Probe::new(&check(""), None);
-        let exact = Probe::new(&check(", status = 204"), None);
-        let redirect = Probe::new(&check(", status = 500"), None);
-        let table: [(&Probe, &[&str], Result<(), &str>); 15] = [
-            (&any, &["HTTP/1.1 200 OK\r\n\r\n"], Ok(())),
-            (&any, &["HTTP/1.1 204\r\n\r\n"], Ok(())),
-            (&any, &["HTTP/1.0 302 Found\r\nLocation: /\r\n\r\n"], Ok(())),
-            (&any, &["HTT", "P/1.1 20", "0 OK\r\nA: b\r\n", "\r\nbody"], Ok(())),
-            (
-                &any,
-                &["HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"],
-                Ok(()),
-            ),
-            (
-                &any,
-                &["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 503 No\r\n\r\n"],
-                Err("status 503"),
-            ),
-            (&any, &["HTTP/1.1 101 Upgrade\r\n\r\n"], Err("status 101")),
-            (&any, &["HTTP/1.1 404 Not Found\r\n\r\n"], Err("status 404")),
-            (&exact, &["HTTP/1.1 204 No Content\r\n\r\n"], Ok(())),
-            (&exact, &["HTTP/1.1 200 OK\r\n\r\n"], Err("status 200")),
-            (&redirect, &["HTTP/1.1 500 On purpose\r\n\r\n"], Ok(())),
-            (
-                &any,
-                &["SSH-2.0-OpenSSH_9.2\r\n"],
-                Err("not an HTTP/1 answer: invalid HTTP version"),
-            ),
-            (
-                &any,
-                &["HTTP/1.1 2000 OK\r\n\r\n"],
-                Err("not an HTTP/1 answer: invalid response status"),
-            ),
-            (
-                &any,
-                &["HTTP/1.1 200 OK\r\nA: b\r\n"],
-                Err("connection closed before the head of an answer was complete"),
-            ),
-            (
-                &any,
-                &["HTTP/1.1 100 Continue\r\n\r\n"],
-                Err("connection closed before the head of an answer was complete"),
-            ),
-        ];
-        for (probe, answer, verdict) in table {
-            let pieces = answer.iter().map(|piece| piece.as_bytes().to_vec()).collect();
-            let (result, _) = ask(probe, pieces).await;
-            assert_eq!(
-                result.as_ref().map(|&()| ()).map_err(String::as_str),
-                verdict,
-                "{answer:?}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn a_head_without_end_is_too_large() {
-        let probe = Probe::new(&check(""), None);
-        let line = format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(1 << 20));
-        let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(10_000);
-        let fields = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(FIELDS_MAX + 1));
-        for answer in [line, interim, fields] {
-            let (result, _) = ask(&probe, vec![answer.into_bytes()]).await;
-            assert_eq!(result, Err("the head of the answer is too large".to_owned()));
-        }
-    }
-
-    #[tokio::test]
-    async fn the_request_and_whose_host_it_names() {
-        let answer = || vec![b"HTTP/1.1 200 OK\r\n\r\n".to_vec()];
-        let of_upstream = HeaderValue::from_static("deals247.online");
-        let of_check = check(", host = \"probe.internal\"");
-        let table = [
-            (Probe::new(&check(""), None), "app:5000"),
-            (Probe::new(&check(""), Some(&of_upstream)), "deals247.online"),
-            (Probe::new(&of_check, Some(&of_upstream)), "probe.internal"),
-        ];
-        for (probe, host) in table {
-            let (result, request) = ask(&probe, answer()).await;
-            assert_eq!(result, Ok(()));
-            let expected = format!(
-                "GET /api/health?deep=1 HTTP/1.1\r\nHost: {host}\r\nUser-Agent: deals247-gateway\r\nAccept: */*\r\nConnection: close\r\n\r\n"
-            );
-            assert_eq!(request, expected);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_server_that_never_answers_fails_by_timeout() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = endpoint(&listener).await;
-        let hasty = HealthCheck {
-            timeout: Duration::from_millis(30),
-            ..check("")
-        };
-        let failure = Probe::new(&hasty, None).ask(&endpoint).await.unwrap_err();
-        assert_eq!(failure.to_string(), "no answer within 30ms");
-    }
-
-    #[test]
-    fn a_starved_gateway_blames_no_server() {
-        let table = [
-            (23, true),
-            (24, true),
-            (12, true),
-            (111, false),
-            (99, false),
-            (113, false),
-        ];
-        for (code, starved) in table {
-            let failure = Failure::of_connect(io::Error::from_raw_os_error(code));
-            assert_eq!(matches!(failure, Failure::Starved(_)), starved, "{failure}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_closed_port_says_so() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = endpoint(&listener).await;
-        drop(listener);
-        let failure = Probe::new(&check(""), None).ask(&endpoint).await.unwrap_err();
-        assert_eq!(failure.to_string(), "cannot connect: connection refused");
-    }
-}
+mod tests;

@@ -72,11 +72,12 @@ impl Drop for Origin {
 }
 
 fn upstream(interval: Duration) -> Upstream {
-    let mut upstream = Upstream::of(
-        r#"servers = ["app:80"]
-        health_check = { path = "/health", interval = "20s", timeout = "20s", unhealthy_after = 3, healthy_after = 2 }"#,
-    );
-    upstream.health_check.as_mut().unwrap().interval = interval;
+    let mut upstream =
+        Upstream::of("servers = [\"127.0.0.1:9\"]\nhealth_check = { path = \"/health\", interval = \"1h\" }");
+    let check = upstream.health_check.as_mut().unwrap();
+    check.interval = interval;
+    check.unhealthy_interval = interval;
+    check.timeout = 20 * SECOND;
     upstream
 }
 
@@ -121,7 +122,7 @@ async fn a_server_goes_out_and_comes_back() {
     let pool = pool(&upstream, &[&steady, &origin]);
     let changes = Changes::default();
     let (stop, shutdown) = watch::channel(false);
-    let task = tokio::spawn(run(upstream, Arc::clone(&pool), changes.hook(), shutdown));
+    let task = tokio::spawn(run(upstream, None, Arc::clone(&pool), changes.hook(), shutdown));
     let endpoint = Arc::clone(&pool.endpoints()[1]);
 
     until("healthy", || endpoint.state() == State::Healthy).await;
@@ -167,7 +168,7 @@ async fn the_first_round_knows_everybody() {
     check.timeout = SECOND;
     let pool = pool(&upstream, &[&good, &bad, &mute, &closed]);
     let changes = Changes::default();
-    first_round(&upstream, &pool, changes.hook()).await;
+    first_round(&upstream, None, &pool, changes.hook()).await;
 
     let health: Vec<_> = pool.endpoints().iter().map(|endpoint| endpoint.health()).collect();
     let found: Vec<_> = health.iter().map(|health| (health.state(), health.reason())).collect();
@@ -188,7 +189,7 @@ async fn servers_that_join_are_probed_at_once_and_those_that_left_no_more() {
     let upstream = upstream(3600 * SECOND);
     let pool = pool(&upstream, &[&old]);
     let (stop, shutdown) = watch::channel(false);
-    let task = tokio::spawn(run(upstream, Arc::clone(&pool), |_, _| {}, shutdown));
+    let task = tokio::spawn(run(upstream, None, Arc::clone(&pool), |_, _| {}, shutdown));
     until("the first probe", || pool.endpoints()[0].state() == State::Healthy).await;
 
     pool.update(vec![new.member()]);
@@ -216,7 +217,7 @@ async fn a_panic_of_the_hook_does_not_end_the_checks() {
     let pool = pool(&upstream, &[&origin]);
     let (_stop, shutdown) = watch::channel(false);
     let hook = |_: &Endpoint, healthy: bool| assert!(!healthy, "the panic that this test is about");
-    let task = tokio::spawn(run(upstream, Arc::clone(&pool), hook, shutdown));
+    let task = tokio::spawn(run(upstream, None, Arc::clone(&pool), hook, shutdown));
     until("healthy", || pool.endpoints()[0].state() == State::Healthy).await;
     origin.turn(500);
     until("unhealthy", || pool.endpoints()[0].state() == State::Unhealthy).await;
@@ -231,35 +232,27 @@ async fn without_a_check_there_is_nothing_to_do() {
     upstream.health_check = None;
     let pool = pool(&upstream, &[&origin]);
     let (_stop, shutdown) = watch::channel(false);
-    first_round(&upstream, &pool, |_, _| {}).await;
-    run(upstream, Arc::clone(&pool), |_, _| {}, shutdown).await;
+    first_round(&upstream, None, &pool, |_, _| {}).await;
+    run(upstream, None, Arc::clone(&pool), |_, _| {}, shutdown).await;
     assert_eq!(origin.probes.load(SeqCst), 0);
     assert_eq!(pool.usable(), 1);
 }
 
 #[test]
 fn periods() {
-    let milliseconds = Duration::from_millis;
-    // interval, healthy_after, period when out
-    let table = [
-        (milliseconds(5000), 1, milliseconds(2500)),
-        (milliseconds(6000), 2, milliseconds(2000)),
-        (milliseconds(1000), 99, SHORTEST_STEP),
-        (milliseconds(50), 2, milliseconds(50)),
-        (milliseconds(5000), u32::MAX, SHORTEST_STEP),
-        (milliseconds(0), 2, SHORTEST),
-        (Duration::MAX, 2, LONGEST),
-    ];
-    for (interval, healthy_after, out) in table {
-        let check = HealthCheck {
-            healthy_after,
-            ..upstream(interval).health_check.unwrap()
-        };
-        assert_eq!(period(&check, State::Unhealthy), out);
-        assert_eq!(period(&check, State::Healthy), interval.clamp(SHORTEST, LONGEST));
-        // Back within one interval, jitter at its worst; as far as the shortest step lets it.
-        if out > SHORTEST_STEP && healthy_after < 10 {
-            assert!(out.mul_f64(1.1) * healthy_after <= interval);
-        }
-    }
+    let check = HealthCheck {
+        interval: 5 * SECOND,
+        unhealthy_interval: SECOND,
+        ..upstream(SECOND).health_check.unwrap()
+    };
+    assert_eq!(period(&check, State::Unknown), 5 * SECOND);
+    assert_eq!(period(&check, State::Healthy), 5 * SECOND);
+    assert_eq!(period(&check, State::Unhealthy), SECOND);
+    let wild = HealthCheck {
+        interval: Duration::ZERO,
+        unhealthy_interval: Duration::MAX,
+        ..check
+    };
+    assert_eq!(period(&wild, State::Healthy), SHORTEST);
+    assert_eq!(period(&wild, State::Unhealthy), LONGEST);
 }

@@ -3,8 +3,11 @@
 
 pub(crate) mod client;
 pub(crate) mod gateway;
+pub(crate) mod log;
 pub(crate) mod origin;
 pub(crate) mod process;
+pub(crate) mod service;
+pub(crate) mod tls;
 
 use std::time::Duration;
 

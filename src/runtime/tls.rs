@@ -1,0 +1,288 @@
+//! TLS towards servers: the files that the configuration names, read and checked once a snapshot.
+
+use std::fmt;
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::config::model;
+
+/// Largest PEM file, bytes.
+const FILE_MAX: u64 = 4 << 20;
+
+/// The name that a server is asked for whose entry has none: a socket in the file system.
+const LOCAL_NAME: &str = "localhost";
+
+/// What one `tls = { … }` table stands for.
+pub struct ClientTls {
+    /// The authorities that are believed, in DER; `None`: those of the system.
+    pub authorities: Option<Vec<CertificateDer<'static>>>,
+    /// The gateway's own certificate.
+    pub identity: Option<Identity>,
+    /// Whether the server's certificate is verified.
+    pub verify: bool,
+    /// Two profiles with the same value are the same, contents of the files included: connections of one may serve the
+    /// other.
+    pub fingerprint: u64,
+    sni: Option<Box<str>>,
+    config: ClientConfig,
+}
+
+/// A certificate with its chain, and its key.
+pub struct Identity {
+    /// The certificate first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// Why a profile cannot be used.
+#[derive(Debug)]
+pub struct TlsFault {
+    path: PathBuf,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Unreadable(io::Error),
+    TooLarge,
+    Pem(rustls::pki_types::pem::Error),
+    NoCertificate,
+    BadCertificate(String),
+    BadKey(String),
+    Unusable(String),
+}
+
+impl ClientTls {
+    /// Reads and checks the files of a profile.
+    ///
+    /// # Errors
+    /// A file cannot be read, or holds no certificate or key that can be used, or certificate and key are no pair.
+    pub fn load(settings: &model::UpstreamTls) -> Result<Self, TlsFault> {
+        let authorities = match &settings.ca {
+            Some(path) => Some(certificates(path)?),
+            None => None,
+        };
+        let identity = match &settings.certificate {
+            Some(files) => Some(Identity {
+                chain: certificates(&files.cert)?,
+                key: key(&files.key)?,
+            }),
+            None => None,
+        };
+        let mut hasher = DefaultHasher::new();
+        (settings.verify, &settings.sni, &authorities).hash(&mut hasher);
+        if let Some(identity) = &identity {
+            (&identity.chain, identity.key.secret_der()).hash(&mut hasher);
+        }
+        Ok(Self {
+            config: client_config(settings, authorities.as_deref(), identity.as_ref())?,
+            fingerprint: hasher.finish(),
+            verify: settings.verify,
+            sni: settings.sni.clone(),
+            authorities,
+            identity,
+        })
+    }
+
+    /// The name that is sent to a server and that its certificate must have; never empty, for without a name nothing
+    /// would be verified. `server` is as the file names it: `host:port`, `[::1]:port`, `unix:/path`.
+    #[must_use]
+    pub fn name<'a>(&'a self, server: &'a str) -> &'a str {
+        if let Some(sni) = self.sni.as_deref().filter(|sni| !sni.is_empty()) {
+            return sni;
+        }
+        let host = match server.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => "",
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        match bare.unwrap_or(host) {
+            "" => LOCAL_NAME,
+            host => host,
+        }
+    }
+
+    /// For connections of our own that offer these protocols (ALPN).
+    #[must_use]
+    pub fn config(&self, protocols: &[&[u8]]) -> Arc<ClientConfig> {
+        let mut config = self.config.clone();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Arc::new(config)
+    }
+}
+
+fn client_config(
+    settings: &model::UpstreamTls,
+    authorities: Option<&[CertificateDer<'static>]>,
+    identity: Option<&Identity>,
+) -> Result<ClientConfig, TlsFault> {
+    let place = |path: &Option<PathBuf>| path.clone().unwrap_or_default();
+    let provider = Arc::new(ring::default_provider());
+    let roots = match authorities {
+        Some(authorities) => {
+            let mut roots = RootCertStore::empty();
+            for authority in authorities {
+                roots.add(authority.clone()).map_err(|error| TlsFault {
+                    path: place(&settings.ca),
+                    kind: Kind::BadCertificate(error.to_string()),
+                })?;
+            }
+            Arc::new(roots)
+        }
+        None => Arc::clone(&SYSTEM_ROOTS),
+    };
+    let unusable = |path: PathBuf| {
+        move |error: rustls::Error| TlsFault {
+            path,
+            kind: Kind::Unusable(error.to_string()),
+        }
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(unusable(PathBuf::new()))?;
+    let builder = if settings.verify {
+        builder.with_root_certificates(roots)
+    } else {
+        let verifier = Arc::new(Unverified(provider));
+        builder.dangerous().with_custom_certificate_verifier(verifier)
+    };
+    match (identity, &settings.certificate) {
+        (Some(identity), Some(files)) => builder
+            .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
+            .map_err(unusable(files.key.clone())),
+        _ => Ok(builder.with_no_client_auth()),
+    }
+}
+
+/// The authorities of the system, read when they are first needed. Without any, servers fail verification, and say so.
+static SYSTEM_ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
+    let mut roots = RootCertStore::empty();
+    match rustls_native_certs::load_native_certs() {
+        Ok(certificates) => {
+            // Old stores hold certificates that nothing modern can parse.
+            let (_, unusable) = roots.add_parsable_certificates(certificates);
+            tracing::debug!(usable = roots.len(), unusable, "certificate authorities of the system");
+        }
+        Err(error) => tracing::warn!(%error, "the system's certificate authorities cannot be read"),
+    }
+    Arc::new(roots)
+});
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsFault> {
+    let fault = |kind| TlsFault {
+        path: path.to_owned(),
+        kind,
+    };
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| fault(Kind::Unreadable(error)))?;
+    if bytes.len() as u64 > FILE_MAX {
+        return Err(fault(Kind::TooLarge));
+    }
+    Ok(bytes)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
+    let fault = |kind| TlsFault {
+        path: path.to_owned(),
+        kind,
+    };
+    let pem = read(path)?;
+    let certificates = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| fault(Kind::Pem(error)))?;
+    if certificates.is_empty() {
+        return Err(fault(Kind::NoCertificate));
+    }
+    for certificate in &certificates {
+        // By the same parser as Pingora's, which does not expect to fail later.
+        let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
+            .map_err(|error| fault(Kind::BadCertificate(error.to_string())))?;
+        if !parsed.validity().is_valid() {
+            let (path, until) = (path.display(), parsed.validity().not_after);
+            tracing::warn!(%path, %until, "a certificate is not valid at this time");
+        }
+    }
+    Ok(certificates)
+}
+
+fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
+    let fault = |kind| TlsFault {
+        path: path.to_owned(),
+        kind,
+    };
+    let key = PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| fault(Kind::Pem(error)))?;
+    // Pingora gets the bytes and guesses the format again: it must arrive at a key.
+    PrivateKeyDer::try_from(key.secret_der()).map_err(|error| fault(Kind::BadKey(error.to_owned())))?;
+    Ok(key)
+}
+
+/// `verify = false`: any certificate will do, but who shows it must have its key.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl fmt::Display for TlsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.kind {
+            Kind::Unreadable(error) => write!(f, "cannot read {path}: {error}"),
+            Kind::TooLarge => write!(f, "{path} is larger than {} MiB", FILE_MAX >> 20),
+            Kind::Pem(error) => write!(f, "{path} is not as PEM files are: {error}"),
+            Kind::NoCertificate => write!(f, "{path} holds no certificate"),
+            Kind::BadCertificate(error) => write!(f, "{path} holds a certificate that cannot be used: {error}"),
+            Kind::BadKey(error) => write!(f, "{path} holds a key that cannot be used: {error}"),
+            Kind::Unusable(error) => write!(f, "certificate and key ({path}) cannot be used: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for TlsFault {}
+
+#[cfg(test)]
+mod tests;
