@@ -27,18 +27,34 @@ pub(super) const MAX_SERVERS: usize = 4096;
 /// # Errors
 /// Why the file cannot be read, or the first line that is no server, with its number and the cure.
 pub fn servers_file(path: &Path) -> Result<Vec<Address>, String> {
-    parse(&plain_file::read(path, MAX_SIZE)?)
+    read(path).map_err(|unusable| match unusable {
+        Unusable::File(why) => why,
+        Unusable::Line(number, fault) => match fault.help {
+            Some(help) => format!("line {number}: {}: {help}", fault.message),
+            None => format!("line {number}: {}", fault.message),
+        },
+    })
 }
 
-fn parse(text: &str) -> Result<Vec<Address>, String> {
+/// Why there are no servers.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    /// The file cannot be read.
+    File(String),
+    /// The line of this number is no server.
+    Line(usize, Fault),
+}
+
+pub(super) fn read(path: &Path) -> Result<Vec<Address>, Unusable> {
+    parse(&plain_file::read(path, MAX_SIZE).map_err(Unusable::File)?)
+}
+
+fn parse(text: &str) -> Result<Vec<Address>, Unusable> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut servers: Vec<Address> = Vec::new();
     let mut seen: HashSet<Target> = HashSet::new();
     for (index, line) in text.lines().enumerate() {
-        let at = |fault: Fault| match fault.help {
-            Some(help) => format!("line {}: {}: {help}", index + 1, fault.message),
-            None => format!("line {}: {}", index + 1, fault.message),
-        };
+        let at = |fault: Fault| Unusable::Line(index + 1, fault);
         let Some(server) = server(line).map_err(at)? else {
             continue;
         };
@@ -46,7 +62,8 @@ fn parse(text: &str) -> Result<Vec<Address>, String> {
             return Err(at(Fault::new(format!(
                 "`{}` is there twice",
                 clip(&server.to_string())
-            ))));
+            ))
+            .help("a server that shall get more requests has a weight: `weight=2`")));
         }
         if servers.len() == MAX_SERVERS {
             return Err(at(Fault::new(format!(
@@ -126,11 +143,13 @@ mod tests {
                 ("srv:_http._tcp.api".to_owned(), 1, false, None),
             ]
         );
-        assert_eq!(parse("\n# nobody\n"), Ok(Vec::new()));
+        assert!(parse("\n# nobody\n").is_ok_and(|servers| servers.is_empty()));
     }
 
     #[test]
     fn what_is_wrong_is_named_with_its_line() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("servers.txt");
         let many: String = (0..=MAX_SERVERS).map(|index| format!("s{index}:80\n")).collect();
         for (text, says) in [
             (
@@ -146,7 +165,8 @@ mod tests {
             ("srv:_http._tcp.api weight=2", "has no weight of its own"),
             (many.as_str(), "line 4097: more than 4096 servers"),
         ] {
-            let error = parse(text).expect_err(says);
+            std::fs::write(&path, text).expect("file");
+            let error = servers_file(&path).expect_err(says);
             assert!(error.contains(says), "{error}");
         }
     }

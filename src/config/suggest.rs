@@ -23,8 +23,15 @@ pub(crate) fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c s
         })
         .filter(|(distance, candidate)| *distance <= (candidate.len().max(folded.len()) / 3).max(1))
         .filter(|(distance, candidate)| *distance < candidate.len())
+        .filter(|(_, candidate)| !is_another_number(&folded, candidate))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// Whether only digits differ: `http2` is no misspelt `http1`, and `505` no `500`.
+fn is_another_number(word: &str, candidate: &str) -> bool {
+    let letters = |text: &str| -> String { text.chars().filter(|c| !c.is_ascii_digit()).collect() };
+    word != candidate && letters(word) == letters(candidate)
 }
 
 /// "did you mean `x`?", or what there is to choose from.
@@ -95,6 +102,8 @@ mod tests {
         ] {
             assert_eq!(closest(typed, keys), meant, "{typed}");
         }
+        assert_eq!(closest("http2", ["http1", "h2"]), None);
+        assert_eq!(closest("draft6", ["draft-6", "draft-7"]), Some("draft-6"));
         assert_eq!(closest(&"x".repeat(1_000_000), keys), None);
     }
 

@@ -28,7 +28,7 @@ table! {
         default success_rate: bool = "true",
         /// For how long, the first time; longer each time that it is not better afterwards.
         default base_time: Written<Timeout> = "\"30s\"",
-        /// The share of servers that may be left out at a time; one server may be, unless it is the only one.
+        /// The share of servers that may be left out at a time.
         default max_ejected: Written<Percent> = "\"50%\"",
     }
 }
@@ -60,15 +60,15 @@ words! {
         Reset = "reset",
         /// The server did not answer in time.
         Timeout = "timeout",
-        /// The answer's status.
+        /// Too many requests.
         TooManyRequests = "429",
-        /// The answer's status.
+        /// Internal server error.
         InternalServerError = "500",
-        /// The answer's status.
+        /// Bad gateway.
         BadGateway = "502",
-        /// The answer's status.
+        /// Service unavailable.
         ServiceUnavailable = "503",
-        /// The answer's status.
+        /// Gateway timeout.
         GatewayTimeout = "504",
     }
 }

@@ -9,13 +9,15 @@ use super::{Checker, small, upstream_tls};
 use crate::config::diagnostic::Span;
 use crate::config::file;
 use crate::config::file::health_check::HealthProtocol;
+use crate::config::file::upstream::Protocol;
 use crate::config::model::{HealthCheck, HttpCheck, Probing, Target, UpstreamTls};
-use crate::config::text::Written;
+use crate::config::text::{Any, Written};
 use crate::config::units::Timeout;
 use crate::config::value::{Either, Field, Spanned};
 
 pub(super) fn health_check(
-    check: &file::health_check::HealthCheck,
+    check: &Spanned<file::health_check::HealthCheck>,
+    protocol: Protocol,
     host: Option<&HeaderValue>,
     tls: Option<&UpstreamTls>,
     servers: &Servers,
@@ -30,7 +32,7 @@ pub(super) fn health_check(
         unhealthy_after,
         healthy_after,
         ..
-    } = check;
+    } = &check.value;
     let sound = not_too_often("interval", interval, checker);
     if let Some(unhealthy_interval) = unhealthy_interval.given() {
         not_too_often("unhealthy_interval", unhealthy_interval, checker);
@@ -66,8 +68,18 @@ pub(super) fn health_check(
             Some(tls)
         }
     };
+    if check.protocol.value == HealthProtocol::Http && protocol == Protocol::H2 {
+        let help =
+            "servers that speak HTTP/2 only fail it: write `protocol = \"grpc\"` or `protocol = \"tcp\"` for them";
+        let span = if check.protocol.given {
+            check.protocol.span
+        } else {
+            check.span
+        };
+        checker.warning(span, "the check speaks HTTP/1.1 and requests HTTP/2", help.to_owned());
+    }
     HealthCheck {
-        probing: probing(check, checker),
+        probing: probing(&check.value, checker),
         port: port.given().and_then(|port| u16::try_from(port.0).ok()),
         tls: probe_tls,
         interval: interval.value.value.0,
@@ -124,8 +136,6 @@ fn probing(check: &file::health_check::HealthCheck, checker: &mut Checker<'_>) -
         );
     }
     let host = host.given().map(|host| host.value.value.0.clone());
-    let text =
-        |field: &Field<Written<crate::config::text::Any>>| field.given().map(|text| Box::from(text.text.as_str()));
     match protocol.value {
         HealthProtocol::Http => {
             let head = method.given().is_some_and(|method| method.value.value == Method::HEAD);
@@ -148,7 +158,7 @@ fn probing(check: &file::health_check::HealthCheck, checker: &mut Checker<'_>) -
                 path: path.given().map_or("/", |path| path.text.as_str()).into(),
                 host,
                 status: statuses.unwrap_or_else(|| vec![200..=399]),
-                body: text(body).filter(|body: &Box<str>| !body.is_empty()),
+                body: text(body).filter(|body| !body.is_empty()),
             })
         }
         HealthProtocol::Tcp => Probing::Tcp,
@@ -157,6 +167,10 @@ fn probing(check: &file::health_check::HealthCheck, checker: &mut Checker<'_>) -
             host,
         },
     }
+}
+
+fn text(field: &Field<Written<Any>>) -> Option<Box<str>> {
+    field.given().map(|text| text.text.as_str().into())
 }
 
 fn span<T>(field: &Field<T>) -> Option<Span> {

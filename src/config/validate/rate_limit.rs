@@ -136,6 +136,14 @@ fn delay(limit: &file::rate_limit::RateLimit, checker: &mut Checker<'_>) {
         );
     }
     let Some(delay) = delay.given() else { return };
+    if count.value == Counted::Failures {
+        checker.error(
+            delay.span,
+            "`delay` does not go with `count = \"failures\"`",
+            "whether a request fails is known only when it is over: remove one of them".to_owned(),
+        );
+        return;
+    }
     if burst.is_absent() {
         checker.error(
             delay.span,
@@ -151,13 +159,6 @@ fn delay(limit: &file::rate_limit::RateLimit, checker: &mut Checker<'_>) {
             )
             .also(burst.span, "how many may come at once beyond the first")
             .help("`delay` says how many of `burst` do not wait: lower it".to_owned()),
-        );
-    }
-    if count.value == Counted::Failures {
-        checker.error(
-            delay.span,
-            "`delay` does not go with `count = \"failures\"`",
-            "whether a request fails is known only when it is over: remove one of them".to_owned(),
         );
     }
 }

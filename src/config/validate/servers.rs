@@ -7,7 +7,7 @@ use super::{Checker, small};
 use crate::config::diagnostic::{Diagnostic, Span};
 use crate::config::file;
 use crate::config::model::{Address, Target};
-use crate::config::servers_file::{MAX_SERVERS, servers_file};
+use crate::config::servers_file::{self, MAX_SERVERS, Unusable};
 use crate::config::suggest::clip;
 use crate::config::value::{Either, Spanned};
 
@@ -130,14 +130,19 @@ fn file(
     seen: &HashMap<Target, Span>,
     checker: &mut Checker<'_>,
 ) -> Option<Vec<(Target, Span)>> {
-    let addresses = match servers_file(path) {
+    let addresses = match servers_file::read(path) {
         Ok(addresses) => addresses,
-        Err(why) => {
+        Err(Unusable::File(why)) => {
             checker.error(
                 written.span,
-                format!("the servers in `{}` cannot be read: {why}", clip(&written.text)),
+                format!("`{}` cannot be read: {why}", clip(&written.text)),
                 "the path is relative to the directory of this file".to_owned(),
             );
+            return None;
+        }
+        Err(Unusable::Line(number, fault)) => {
+            let message = format!("`{}`, line {number}: {}", clip(&written.text), fault.message);
+            checker.error(written.span, message, fault.help);
             return None;
         }
     };

@@ -46,12 +46,16 @@ pub(super) fn upstream(
     let breaker = breaker
         .given()
         .map(|breaker| resilience::breaker(&breaker.value, checker));
-    let servers = servers::servers(name, upstream, checker)?;
+    let mut servers = servers::servers(name, upstream, checker)?;
+    if host.is_faulty() {
+        // It may be the name that certificates are for: nothing is said about servers that seem to have none.
+        servers.known.clear();
+    }
     let host = host.given().map(|host| host.value.value.0.clone());
     let tls = upstream_tls::tls(tls, host.as_ref(), &servers, checker);
     let health_check = health_check
         .given()
-        .map(|check| health_check::health_check(&check.value, host.as_ref(), tls.as_ref(), &servers, checker));
+        .map(|check| health_check::health_check(check, protocol.value, host.as_ref(), tls.as_ref(), &servers, checker));
     let hedge = hedge
         .given()
         .and_then(|hedge| resilience::hedge(hedge, first_byte_timeout, &servers, checker));

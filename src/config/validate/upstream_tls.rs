@@ -24,7 +24,13 @@ pub(super) fn tls(
     let compiled = match &tls.value {
         Either::First(false) => return None,
         Either::First(true) => plain(host),
-        Either::Second(tls) => detailed(tls, host, checker),
+        Either::Second(tls) => {
+            let compiled = detailed(tls, host, checker);
+            if tls.sni.is_faulty() {
+                return Some(compiled);
+            }
+            compiled
+        }
     };
     named(&compiled, servers, tls.span, checker);
     Some(compiled)

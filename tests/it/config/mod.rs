@@ -1,6 +1,7 @@
 //! Whole configuration files: what is wrong with a faulty one, word for word; that the contract and the files that we
 //! ship load; that the generated documents are up to date.
 
+mod model;
 mod robust;
 
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ fn files(dir: &str) -> Vec<PathBuf> {
 #[test]
 fn every_fault_is_explained() {
     let faults = files("tests/it/config/faults");
-    assert!(faults.len() >= 45, "{} faults", faults.len());
+    assert!(faults.len() >= 115, "{} faults", faults.len());
     let mut wrong = Vec::new();
     for path in faults {
         let name = path.file_name().expect("name").to_string_lossy().into_owned();
@@ -104,7 +105,7 @@ fn the_contract_loads_and_what_is_not_enforced_is_named() {
 #[test]
 fn what_we_ship_loads() {
     let shipped = files("config");
-    assert!(shipped.len() >= 3);
+    assert!(shipped.len() >= 5);
     for path in shipped {
         if let Err(report) = config::load(&path) {
             panic!("{report}");
@@ -146,16 +147,47 @@ fn what_is_printed_means_the_same() {
         [access_log]
         format = "${client} \"${status}\" \\"
         [redis]
-        url = "redis://:secret@redis:6379"
+        url = ["redis://:secret@redis:6379", "redis://other"]
+        [dns]
+        servers = ["127.0.0.53", "[::1]:5353"]
+        [rate_limit.all]
+        rate = "10/s"
+        burst = 20
+        delay = 5
+        key = ["header:X-Key", "client-ip"]
+        allow = ["10.0.0.0/8"]
+        headers = "express-legacy"
+        [rate_limit.one]
+        rate = "5/min"
+        count = "failures"
+        key = "query:a b"
         [headers.page]
         preset = "strict"
         set = { "X-Cost" = "5 $$${x} ${APP_PORT}", "X-Tab" = "a\tb" }
         append = { Link = ["</a>", "</b>"], Vary = "Origin" }
         [upstream.app]
         servers = ["app:${APP_PORT}", { address = "[::1]:80", weight = 3 }]
-        health_check = { status = 204 }
+        health_check = { status = 204, body = "o\"k" }
+        balance = "consistent-hash"
+        hash = "cookie:sid"
+        bounded_load = false
+        outlier = false
+        tls = { sni = "app.internal", ca = "mod.rs" }
+        sticky = { secret = "a secret that is long enough for it" }
+        hedge = { after = "50ms" }
+        breaker = {}
+        [upstream.other]
+        servers_file = "faults/servers.txt"
+        servers = ["unix:/run/a b.sock", "srv:_http._tcp.app", { address = "x:1", backup = true, max_requests = 2 }]
+        health_check = { protocol = "grpc", service = "a.B", unhealthy_interval = "1s" }
+        protocol = "h2"
+        retry = { on = ["timeout", "429"], per_try_timeout = "1s", methods = ["GET"] }
+        queue = { size = 0 }
         [defaults]
         headers = "page"
+        rate_limit = ["all", "one"]
+        concurrency = { limit = 3, queue = 0 }
+        priority = "low"
         allow = ["10.0.0.0/8"]
         compress = { types = ["text/*"], codings = ["gzip", "br"] }
         [[route]]
@@ -164,6 +196,7 @@ fn what_is_printed_means_the_same() {
         path = ["/a/*", "~^/(?<id>[0-9]+)$"]
         when = { header = { "X-Y" = "~^\\d$" }, query = { "a.b" = "*" }, cookie = { c = "é" } }
         upstream = "app"
+        concurrency = 4
         headers = false
         rewrite = { regex = "^/a/(.*)$", replace = "/${1}", add_prefix = "/v2" }
         [[route]]
@@ -174,6 +207,11 @@ fn what_is_printed_means_the_same() {
         name = "note"
         path = "/note"
         respond = { body = "line\n\u0000 \"quoted\" é\n" }
+        [[route]]
+        name = "other"
+        path = "/other"
+        concurrency = false
+        upstream = "other"
         [[route]]
         name = "files"
         path = "/files/*"
@@ -192,7 +230,10 @@ fn what_is_printed_means_the_same() {
             printed.matches("# default").count(),
             printed.matches("  # default\n").count()
         );
-        assert!(!printed.contains("secret"), "{printed}");
+        assert!(
+            !printed.contains(":secret@") && !printed.contains("a secret that"),
+            "{printed}"
+        );
         // Nothing is a default any more, and printing again changes nothing else.
         assert_eq!(config::print(&second), printed.replace("  # default", ""));
     }

@@ -115,7 +115,7 @@ proptest! {
     }
 
     #[test]
-    fn any_toml(text in "(\\[{1,2}(server|route|upstream\\.a|headers\\.b|x)\\]{1,2}|(listen|name|path|servers|upstream|preset|set) = (\"[a-z/*$\\{}:0-9]{0,5}\"|[0-9]{1,4}|\\[.{0,5}\\]|\\{[a-z]= ?1\\})|#.{0,4}|\n){0,40}") {
+    fn any_toml(text in "(\\[{1,2}(server|route|dns|redis|rate_limit\\.a|upstream\\.a|headers\\.b|x)\\]{1,2}|(listen|name|path|servers|upstream|preset|set|rate|burst|delay|key|url|tls|sticky|retry|queue|hash|balance) = (\"[a-z/*$\\{}:0-9]{0,5}\"|[0-9]{1,4}|\\[.{0,5}\\]|\\{[a-z]= ?1\\})|#.{0,4}|\n){0,40}") {
         check(&text);
     }
 
