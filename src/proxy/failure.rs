@@ -1,12 +1,13 @@
 //! What went wrong, what may be tried again, and what the client is told.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pingora::prelude::{Error, ErrorSource, ErrorType};
 use pingora::proxy::Session;
 
 use super::Exchange;
 use crate::answer::Reason;
+use crate::balance::{AttemptOutcome, Ejection, Finish};
 use crate::observe::metrics::FailureKind;
 use crate::runtime::prober;
 
@@ -20,11 +21,14 @@ impl Exchange {
             FailureKind::Connect
         });
         let mut retry = false;
+        let now = Instant::now();
+        let own = is_our_own(&error);
+        if !own {
+            self.finish_attempt(AttemptOutcome::FAILURE, None, now);
+        }
         if let (Some(upstream), Some(lease)) = (self.upstream().cloned(), self.attempt.lease.take()) {
             let endpoint = lease.endpoint();
-            if !is_our_own(&error)
-                && let Some(transition) = upstream.pool.connect_failed(endpoint, Instant::now())
-            {
+            if !own && let Some(transition) = upstream.pool.connect_failed(endpoint, now) {
                 prober::announce(endpoint, transition);
                 upstream.show_health(endpoint);
             }
@@ -55,6 +59,10 @@ impl Exchange {
             error.etype(),
             ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectError
         );
+        // That a connection which lay idle is dead says nothing about the server.
+        if !(broke && reused) {
+            self.finish_attempt(AttemptOutcome::FAILURE, None, Instant::now());
+        }
         let retry = broke
             && !self.attempt.repeated
             && session.req_header().method.is_idempotent()
@@ -72,6 +80,15 @@ impl Exchange {
             error.set_retry(true);
         }
         error
+    }
+
+    /// Tells the balancer how the attempt went; it counts what it is told first.
+    pub(super) fn finish_attempt(&mut self, outcome: AttemptOutcome, latency: Option<Duration>, now: Instant) {
+        let Some(lease) = &mut self.attempt.lease else { return };
+        for Ejection { endpoint, cause, time } in lease.finish(Finish { outcome, latency, now }) {
+            let (upstream, server, address) = (endpoint.upstream(), endpoint.server(), endpoint.address());
+            tracing::warn!(%upstream, %server, %address, reason = %cause, seconds = time.as_secs(), "server is ejected");
+        }
     }
 
     fn count_failure(&self, kind: FailureKind) {

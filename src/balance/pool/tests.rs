@@ -1,24 +1,33 @@
 //! Tests of the module above.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::thread;
 
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
 
-use super::{Strategy, *};
-use crate::balance::State;
+use super::*;
+use crate::balance::{BudgetSettings, State, Strategy, Thresholds};
 
-const CHECKED: Settings = Settings {
+/// Round robin without anything else.
+const UNCHECKED: Settings = Settings {
     strategy: Strategy::RoundRobin,
+    health: None,
+    outlier: None,
+    slow_start: Duration::ZERO,
+    panic_threshold: 0.5,
+    breaker: None,
+    adaptive: None,
+    retry_budget: BudgetSettings::RETRY,
+    hedge_budget: BudgetSettings::HEDGE,
+};
+const CHECKED: Settings = Settings {
     health: Some(Thresholds {
         unhealthy_after: 2,
         healthy_after: 2,
     }),
-};
-const UNCHECKED: Settings = Settings {
-    strategy: Strategy::RoundRobin,
-    health: None,
+    ..UNCHECKED
 };
 
 fn address(number: u16) -> SocketAddr {
@@ -26,11 +35,7 @@ fn address(number: u16) -> SocketAddr {
 }
 
 fn member(number: u16, weight: u32) -> Member {
-    Member {
-        server: format!("server-{number}:80").into(),
-        address: address(number),
-        weight,
-    }
+    Member::new(format!("server-{number}:80"), address(number), weight)
 }
 
 fn pool(settings: Settings, weights: &[u32]) -> Pool {
@@ -44,8 +49,15 @@ fn pool(settings: Settings, weights: &[u32]) -> Pool {
     pool
 }
 
+fn pick(pool: &Pool, tried: &[SocketAddr]) -> Result<Lease, PickError> {
+    pool.pick(&Ask {
+        tried,
+        ..Ask::any(Instant::now())
+    })
+}
+
 fn ports(pool: &Pool, picks: usize, tried: &[SocketAddr]) -> Vec<u16> {
-    let port = |_| pool.pick(tried).unwrap().endpoint().address().port() - 1000;
+    let port = |_| pick(pool, tried).unwrap().endpoint().address().port() - 1000;
     (0..picks).map(port).collect()
 }
 
@@ -64,8 +76,8 @@ fn refuse(pool: &Pool, number: usize) -> Option<Transition> {
 #[test]
 fn an_empty_pool_gives_nothing() {
     let pool = pool(CHECKED, &[]);
-    assert!(pool.pick(&[]).is_none());
-    assert!(pool.pick(&[address(1)]).is_none());
+    assert_eq!(pick(&pool, &[]).unwrap_err(), PickError::NoneFit);
+    assert_eq!(pick(&pool, &[address(1)]).unwrap_err(), PickError::NoneFit);
     assert_eq!(pool.usable(), 0);
 }
 
@@ -83,7 +95,8 @@ fn tried_servers_are_skipped_while_there_are_others() {
     let pool = pool(UNCHECKED, &[5, 1, 1]);
     assert!(!ports(&pool, 20, &[address(0)]).contains(&0));
     assert_eq!(ports(&pool, 3, &[address(0), address(1)]), [2, 2, 2]);
-    assert!(pool.pick(&[address(0), address(1), address(2)]).is_some());
+    let all = [address(0), address(1), address(2)];
+    assert_eq!(pick(&pool, &all).unwrap_err(), PickError::AllTried);
 }
 
 #[test]
@@ -102,8 +115,8 @@ fn a_tried_address_is_skipped_under_every_name() {
 fn leases_count() {
     let pool = pool(UNCHECKED, &[1]);
     let endpoint = Arc::clone(&pool.endpoints()[0]);
-    let first = pool.pick(&[]);
-    let second = pool.pick(&[]);
+    let first = pick(&pool, &[]);
+    let second = pick(&pool, &[]);
     assert_eq!(endpoint.in_flight(), 2);
     drop(first);
     assert_eq!(endpoint.in_flight(), 1);
@@ -117,11 +130,11 @@ fn only_fit_servers_are_picked() {
     assert_eq!(ports(&pool, 2, &[]), [0, 1]);
     assert!(fail(&pool, 0).is_some());
     assert_eq!(ports(&pool, 2, &[]), [1, 1]);
-    assert_eq!(ports(&pool, 1, &[address(1)]), [1], "the only fit one, although tried");
+    assert_eq!(pick(&pool, &[address(1)]).unwrap_err(), PickError::AllTried);
     assert!(fail(&pool, 1).is_some());
-    assert!(pool.pick(&[]).is_none());
+    assert_eq!(pick(&pool, &[]).unwrap_err(), PickError::NoneFit);
     assert_eq!(pass(&pool, 0), None);
-    assert!(pool.pick(&[]).is_none());
+    assert_eq!(pick(&pool, &[]).unwrap_err(), PickError::NoneFit);
     assert!(pass(&pool, 0).is_some());
     assert_eq!(ports(&pool, 2, &[]), [0, 0]);
 }
@@ -139,7 +152,7 @@ fn requests_take_out_a_server_but_not_the_last() {
     assert_eq!(ports(&pool, 2, &[]), [1, 1]);
     assert_eq!(pool.endpoints()[1].connect_failures(), 10);
     assert!(fail(&pool, 1).is_some(), "one probe confirms what requests saw");
-    assert!(pool.pick(&[]).is_none());
+    assert_eq!(pick(&pool, &[]).unwrap_err(), PickError::NoneFit);
 }
 
 #[test]
@@ -169,7 +182,7 @@ fn servers_that_stay_keep_their_state() {
     let pool = pool(CHECKED, &[1, 1, 1]);
     let before = pool.endpoints();
     fail(&pool, 0);
-    let lease = pool.pick(&[]).unwrap();
+    let lease = pick(&pool, &[]).unwrap();
     assert_eq!(lease.endpoint().address(), address(1));
     let change = pool.update(vec![member(3, 1), member(0, 2)]);
     assert_eq!(change.joined.len(), 1);
@@ -219,7 +232,7 @@ fn a_successor_has_the_same_servers() {
     // The verdict of the old one reaches the new one with its next result.
     fail(&old, 1);
     fail(&new, 1);
-    assert!(new.pick(&[]).is_none());
+    assert_eq!(pick(&new, &[]).unwrap_err(), PickError::NoneFit);
 
     let unchecked = old.successor(UNCHECKED);
     assert_eq!(unchecked.usable(), 2);
@@ -245,7 +258,7 @@ fn concurrent_picks_keep_the_proportions() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..8_000 {
-                    drop(pool.pick(&[]));
+                    drop(pick(&pool, &[]));
                 }
             });
         }
@@ -264,7 +277,7 @@ fn changes_while_picking_lose_nothing() {
         for _ in 0..2 {
             scope.spawn(|| {
                 for _ in 0..5_000 {
-                    assert!(pool.pick(&[address(1)]).is_some(), "server 0 is always fit");
+                    assert!(pick(&pool, &[address(1)]).is_ok(), "server 0 is always fit");
                 }
             });
         }
@@ -332,11 +345,13 @@ proptest! {
                     prop_assert!(pool.usable() > 0 || usable == 0, "requests took out the last server");
                 }
                 Event::Pick => {
-                    let lease = pool.pick(&[address(0)]);
-                    prop_assert_eq!(lease.is_some(), usable > 0);
-                    if let Some(lease) = lease {
-                        prop_assert!(lease.endpoint().state().is_usable());
-                        prop_assert!(usable == 1 || lease.endpoint().address() != address(0));
+                    match pick(&pool, &[address(0)]) {
+                        Ok(lease) => {
+                            prop_assert!(lease.endpoint().state().is_usable());
+                            prop_assert!(lease.endpoint().address() != address(0));
+                        }
+                        Err(PickError::NoneFit) => prop_assert_eq!(usable, 0),
+                        Err(error) => prop_assert_eq!((error, usable), (PickError::AllTried, 1)),
                     }
                 }
             }

@@ -187,11 +187,7 @@ mod tests {
 
     async fn endpoint(listener: &TcpListener) -> Arc<Endpoint> {
         let pool = Pool::new("api".into(), Settings::default());
-        let change = pool.update(vec![Member {
-            server: "app:5000".into(),
-            address: listener.local_addr().unwrap(),
-            weight: 1,
-        }]);
+        let change = pool.update(vec![Member::new("app:5000", listener.local_addr().unwrap(), 1)]);
         Arc::clone(&change.joined[0])
     }
 

@@ -1,0 +1,1 @@
+//! Simulations under virtual time: what the strategies do to whole systems.
