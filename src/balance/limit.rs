@@ -20,20 +20,22 @@ use super::clock::{Tick, between};
 const NONE: u32 = u32::MAX;
 /// How much slower than usual an answer may be before the limit shrinks.
 const TOLERANCE: f64 = 1.5;
-/// How far one answer moves the limit towards what it suggests.
+/// How far one window moves the limit towards what it suggests.
 const SMOOTHING: f64 = 0.2;
-/// Answers over which the long-term latency is averaged.
+/// Windows over which the long-term latency is averaged.
 const LONG: f64 = 600.0;
-/// By how much the limit may grow beyond what is used.
-const QUEUE: f64 = 4.0;
+/// By how much the limit may grow, at least; else by its root.
+const ROOM: f64 = 4.0;
 /// A window is over after this time and so many answers.
 const WINDOW: Duration = Duration::from_millis(100);
 const WINDOW_ANSWERS: u32 = 10;
 /// Windows over which covariances are taken, and how many there must be.
 const WINDOWS: usize = 10;
 const WINDOWS_MIN: usize = 5;
-/// What is left of the limit of a saturated server.
-const SHRINK: f64 = 0.8;
+/// For how many windows a saturated server is believed to be one, if nothing tells.
+const HOLD: u32 = 10;
+/// What is left of its limit with each.
+const SHRINK: f64 = 0.9;
 
 /// The limit of one server.
 #[derive(Debug)]
@@ -85,15 +87,15 @@ struct Gradient {
     min: f64,
     max: f64,
     limit: f64,
-    /// The long-term latency, seconds, and of how many answers.
+    /// The long-term latency, seconds, and of how many windows.
     long: f64,
-    answers: f64,
+    windows: f64,
     window: Window,
     points: [Point; WINDOWS],
     /// How many of the points, the latest first, count.
     filled: usize,
-    /// More in flight brings nothing but waiting.
-    saturated: bool,
+    /// More in flight brings nothing but waiting: for so many windows this is still believed.
+    saturated: u32,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -119,11 +121,11 @@ impl Gradient {
             max: f64::from(u32::MAX - 1),
             limit: f64::from(settings.initial),
             long: 0.0,
-            answers: 0.0,
+            windows: 0.0,
             window: Window::default(),
             points: [Point::default(); WINDOWS],
             filled: 0,
-            saturated: false,
+            saturated: 0,
         }
     }
 
@@ -138,23 +140,6 @@ impl Gradient {
     }
 
     fn answered(&mut self, latency: f64, in_flight: f64, now: Tick) {
-        self.answers = (self.answers + 1.0).min(LONG);
-        self.long += (latency - self.long) / self.answers;
-        if self.long > 2.0 * latency {
-            self.long *= 0.95; // after an overload: it would take long to come down by itself
-        }
-        self.measure(latency, in_flight, now);
-        if in_flight < self.limit / 2.0 {
-            return; // the limit limits nobody, so this says nothing about it
-        }
-        let gradient = (TOLERANCE * self.long / latency).clamp(0.5, 1.0);
-        let room = if gradient < 1.0 || self.saturated { 0.0 } else { QUEUE };
-        let suggested = self.limit * gradient + room;
-        self.limit += (suggested - self.limit) * SMOOTHING;
-        self.limit = self.limit.clamp(self.min, self.max);
-    }
-
-    fn measure(&mut self, latency: f64, in_flight: f64, now: Tick) {
         let window = &mut self.window;
         if window.answers == 0 {
             window.started = now;
@@ -173,28 +158,48 @@ impl Gradient {
             latency: window.latency / answers,
         };
         self.window = Window::default();
+        self.measured(point);
+    }
+
+    fn measured(&mut self, point: Point) {
+        self.windows = (self.windows + 1.0).min(LONG);
+        self.long += (point.latency - self.long) / self.windows;
+        if self.long > 2.0 * point.latency {
+            self.long *= 0.95; // after an overload: it would take long to come down by itself
+        }
         if point.in_flight < self.limit / 2.0 {
-            self.saturated = false;
-            return;
+            self.saturated = 0;
+            return; // the limit limits nobody, so this says nothing about it
         }
         self.points.rotate_right(1);
         self.points[0] = point;
         self.filled = (self.filled + 1).min(WINDOWS);
         self.judge();
+        let gradient = (TOLERANCE * self.long / point.latency).clamp(0.5, 1.0);
+        let grows = gradient == 1.0 && self.saturated == 0;
+        let room = if grows { self.limit.sqrt().max(ROOM) } else { 0.0 };
+        let suggested = self.limit * gradient + room;
+        self.limit = (self.limit + (suggested - self.limit) * SMOOTHING).clamp(self.min, self.max);
     }
 
     fn judge(&mut self) {
+        self.saturated = self.saturated.saturating_sub(1);
         let points = &self.points[..self.filled];
         if points.len() < WINDOWS_MIN {
             return;
         }
-        // Too steady to tell: growing is what will tell.
-        let (throughput, latency) = elasticities(points).unwrap_or((1.0, 0.0));
-        self.saturated = throughput < 0.4 && latency > 0.5;
-        if self.saturated {
-            self.long = points.iter().map(|point| point.latency).fold(self.long, f64::min);
-            self.limit = (self.limit * SHRINK).max(self.min);
-            self.filled = 0; // what was measured above the new limit does not count against it
+        let Some((throughput, latency)) = elasticities(points) else {
+            return; // too steady to tell: what was found last holds for a while
+        };
+        if throughput < 0.4 && latency > 0.5 {
+            self.saturated = HOLD;
+            let shortest = points.iter().map(|point| point.latency).fold(f64::INFINITY, f64::min);
+            let most = points.iter().map(|point| point.throughput).fold(0.0, f64::max);
+            self.long = self.long.min(shortest);
+            // By Little's law so many keep it just busy.
+            self.limit = (self.limit * SHRINK).max(most * shortest).min(self.limit);
+        } else {
+            self.saturated = 0;
         }
     }
 }
