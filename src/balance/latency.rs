@@ -12,6 +12,8 @@ use super::clock::Tick;
 const DECAY: f64 = 10.0;
 /// No estimate is shorter, seconds: below it all servers are equal, and the requests in flight decide.
 const SHORTEST: f64 = 10e-6;
+/// And none is longer.
+const LONGEST: f64 = 24.0 * 3600.0;
 /// What a failure counts as, unless the server names a longer time itself; and the longest it may name.
 const PENALTY: Duration = Duration::from_secs(5);
 const PENALTY_MAX: Duration = Duration::from_secs(300);
@@ -42,7 +44,7 @@ impl Estimate {
 
     fn record(&self, sample: f64, now: Tick) {
         let now = millis(now);
-        let sample = sample.max(SHORTEST);
+        let sample = sample.clamp(SHORTEST, LONGEST);
         // Which of two racing answers comes first is open; that none is lost to a torn value is all that matters.
         let _ = self.0.fetch_update(Relaxed, Relaxed, |packed| match unpack(packed) {
             None => Some(pack(sample, now)),

@@ -13,6 +13,8 @@ use super::{Endpoint, Settings, Strategy};
 const COMPARED: usize = 16;
 /// How often two random servers are drawn that both turn out to be no choice, before all are looked at.
 const DRAWS: usize = 3;
+/// So few requests in flight are over nobody's share: a key stays with its server while there is little to do.
+const FEW: f64 = 4.0;
 
 /// What a pick depends on.
 pub(super) struct Query<'a> {
@@ -110,7 +112,7 @@ impl Tier {
             left -= seat.weight;
             left < 0.0
         });
-        drawn.or_else(|| open().last())
+        drawn.or_else(|| open().next_back())
     }
 
     fn draw(&self, dice: &Dice) -> Option<&Seat> {
@@ -131,7 +133,7 @@ impl Tier {
         let factor = load_factor.max(1.0);
         let has_room = |seat: &Seat| {
             let share = load * f64::from(seat.endpoint.weight()) / weight;
-            (seat.endpoint.in_flight() as f64) < (share * factor).ceil()
+            (seat.endpoint.in_flight() as f64) < (share * factor).ceil().max(FEW)
         };
         // Enough to meet nearly every server; the rest is looked at in the order of the file.
         let most = self.seats.len() * 8 + 256;

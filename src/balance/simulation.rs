@@ -1,1 +1,0 @@
-//! Simulations under virtual time: what the strategies do to whole systems.
