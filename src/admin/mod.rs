@@ -3,13 +3,13 @@
 pub mod health;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::answer::{Answer, Reason, Rendered};
-use crate::balance::Endpoint;
+use crate::balance::EndpointView;
 use crate::edge::Ask;
 use crate::observe::identity::Identity;
 use crate::observe::{metrics, process};
@@ -80,16 +80,17 @@ pub fn site_health(live: &Live, path: &str, base: &str) -> Option<Answer> {
 
 fn with_facts<T>(live: &Live, tell: impl FnOnce(&HealthFacts<'_>) -> T) -> T {
     let snapshot = live.pin();
-    let endpoints: Vec<Arc<[Arc<Endpoint>]>> = snapshot
+    let now = Instant::now();
+    let views: Vec<Vec<EndpointView>> = snapshot
         .upstreams
         .iter()
-        .map(|upstream| upstream.pool.endpoints())
+        .map(|upstream| upstream.pool.snapshot(now))
         .collect();
     let mut upstreams = Vec::new();
-    for (upstream, endpoints) in snapshot.upstreams.iter().zip(&endpoints) {
-        let mut servers: Vec<ServerFacts<'_>> = endpoints.iter().map(|endpoint| server(endpoint)).collect();
+    for (upstream, views) in snapshot.upstreams.iter().zip(&views) {
+        let mut servers: Vec<ServerFacts<'_>> = views.iter().map(server).collect();
         for name in upstream.server_names() {
-            if endpoints.iter().all(|endpoint| **endpoint.server() != *name) {
+            if views.iter().all(|view| *view.server != *name) {
                 let reason = Some("its name does not resolve".to_owned());
                 servers.push(ServerFacts {
                     server: name,
@@ -118,12 +119,12 @@ fn with_facts<T>(live: &Live, tell: impl FnOnce(&HealthFacts<'_>) -> T) -> T {
     })
 }
 
-fn server(endpoint: &Endpoint) -> ServerFacts<'_> {
+fn server(view: &EndpointView) -> ServerFacts<'_> {
     ServerFacts {
-        server: endpoint.server(),
-        address: Some(endpoint.address().to_string()),
-        healthy: endpoint.state().is_usable(),
-        reason: endpoint.health().reason().map(str::to_owned),
+        server: &view.server,
+        address: Some(view.address.to_string()),
+        healthy: view.state.is_fit(),
+        reason: view.reason.clone(),
     }
 }
 

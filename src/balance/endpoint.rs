@@ -7,7 +7,14 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::{Health, Outcome, State, Thresholds, Transition};
+use super::latency::Estimate;
+use super::limit::Limiter;
+use super::outlier::Passive;
+use super::ramp::Ramp;
+use super::{Health, Member, Outcome, State, Thresholds, Transition};
+
+/// As many requests at once as come.
+const UNLIMITED: u32 = u32::MAX;
 
 /// One address of one server.
 ///
@@ -18,29 +25,58 @@ use super::{Health, Outcome, State, Thresholds, Transition};
 pub struct Endpoint {
     upstream: Arc<str>,
     server: Arc<str>,
+    session: Box<str>,
     address: SocketAddr,
     weight: AtomicU32,
+    backup: AtomicBool,
+    max_requests: AtomicU32,
+    draining: AtomicBool,
     in_flight: AtomicUsize,
     picks: AtomicU64,
+    failures: AtomicU64,
     connect_failures: AtomicU64,
     /// Whether requests counted against the server, so that a good connection takes the lock only after a bad one.
     suspect: AtomicBool,
+    /// Whether the probes say that it is out: the state of `health`, for those who pick.
+    down: AtomicBool,
     health: Mutex<Health>,
+    pub(super) latency: Estimate,
+    pub(super) passive: Passive,
+    pub(super) ramp: Ramp,
+    pub(super) limiter: Limiter,
 }
 
 impl Endpoint {
-    pub(super) fn new(upstream: Arc<str>, server: Arc<str>, address: SocketAddr, weight: u32) -> Self {
-        Self {
+    pub(super) fn new(upstream: Arc<str>, member: &Member) -> Self {
+        let Member { server, address, .. } = member;
+        let literal = server.parse::<SocketAddr>().is_ok_and(|literal| literal == *address);
+        let endpoint = Self {
             upstream,
-            server,
-            address,
-            weight: AtomicU32::new(weight.max(1)),
+            session: if literal {
+                (&**server).into()
+            } else {
+                format!("{server}@{address}").into()
+            },
+            server: Arc::clone(server),
+            address: *address,
+            weight: AtomicU32::new(1),
+            backup: AtomicBool::new(false),
+            max_requests: AtomicU32::new(UNLIMITED),
+            draining: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             picks: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
             connect_failures: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
+            down: AtomicBool::new(false),
             health: Mutex::default(),
-        }
+            latency: Estimate::default(),
+            passive: Passive::default(),
+            ramp: Ramp::default(),
+            limiter: Limiter::default(),
+        };
+        endpoint.describe(member);
+        endpoint
     }
 
     /// The upstream's name.
@@ -55,6 +91,13 @@ impl Endpoint {
         &self.server
     }
 
+    /// What a sticky session is bound to: the server's name, and where that is not an address itself, `@` and the address.
+    /// A client finds its server again among all addresses of a name, and by the name alone where that has only one.
+    #[must_use]
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
     /// Where to connect.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -65,6 +108,22 @@ impl Endpoint {
     #[must_use]
     pub fn weight(&self) -> u32 {
         self.weight.load(Relaxed)
+    }
+
+    /// Whether it is picked only when no other is fit.
+    #[must_use]
+    pub fn is_backup(&self) -> bool {
+        self.backup.load(Relaxed)
+    }
+
+    /// Most requests at once, as the file has it or as it was learnt, whichever is less; `None`: as many as come.
+    #[must_use]
+    pub fn limit(&self) -> Option<u32> {
+        let fixed = Some(self.max_requests.load(Relaxed)).filter(|&max| max != UNLIMITED);
+        match (fixed, self.limiter.limit()) {
+            (Some(fixed), Some(learnt)) => Some(fixed.min(learnt)),
+            (fixed, learnt) => fixed.or(learnt),
+        }
     }
 
     /// Leases that are held now.
@@ -79,13 +138,37 @@ impl Endpoint {
         self.picks.load(Relaxed)
     }
 
+    /// How many attempts failed, connections included.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Relaxed)
+    }
+
     /// How often a request could not connect to it.
     #[must_use]
     pub fn connect_failures(&self) -> u64 {
         self.connect_failures.load(Relaxed)
     }
 
-    /// What is known about its health now.
+    /// How often failing requests took it out.
+    #[must_use]
+    pub fn ejections(&self) -> u64 {
+        self.passive.ejections()
+    }
+
+    /// Whether it gets no new requests.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// From now on it gets no new requests, or does again. Sticky sessions still go to it, until they expire or it leaves
+    /// the file: whoever drains a server waits for them, and takes it out when waiting is enough. As in HAProxy.
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Relaxed);
+    }
+
+    /// What the active checks know about its health now.
     #[must_use]
     pub fn state(&self) -> State {
         self.health.lock().state()
@@ -107,31 +190,68 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn reweigh(&self, weight: u32) {
-        self.weight.store(weight.max(1), Relaxed);
+    /// Takes over what the file says of it.
+    pub(super) fn describe(&self, member: &Member) {
+        self.weight.store(member.weight.max(1), Relaxed);
+        self.backup.store(member.backup, Relaxed);
+        let max = member.max_requests.map_or(UNLIMITED, |max| max.get());
+        self.max_requests.store(max, Relaxed);
     }
 
     pub(super) fn observe(&self, outcome: Outcome<'_>, thresholds: Thresholds, now: Instant) -> Option<Transition> {
-        self.health.lock().observe(outcome, thresholds, now)
+        let mut health = self.health.lock();
+        let transition = health.observe(outcome, thresholds, now);
+        self.down.store(!health.state().is_usable(), Relaxed);
+        transition
     }
 
     pub(super) fn count_connect_failure(&self) {
         self.connect_failures.fetch_add(1, Relaxed);
     }
 
+    pub(super) fn count_failure(&self) {
+        self.failures.fetch_add(1, Relaxed);
+    }
+
     pub(super) fn suspect(&self, expendable: bool, thresholds: Thresholds, now: Instant) -> Option<Transition> {
         let mut health = self.health.lock();
         self.suspect.store(true, Relaxed);
-        health.connect_failed(expendable, thresholds, now)
+        let transition = health.connect_failed(expendable, thresholds, now);
+        self.down.store(!health.state().is_usable(), Relaxed);
+        transition
     }
 
     pub(super) fn forget_health(&self) {
-        *self.health.lock() = Health::default();
+        let mut health = self.health.lock();
+        *health = Health::default();
+        self.down.store(false, Relaxed);
     }
 
-    pub(super) fn enter(&self) {
-        self.picks.fetch_add(1, Relaxed);
-        self.in_flight.fetch_add(1, Relaxed);
+    /// Whether the probes say that it is out.
+    pub(super) fn is_down(&self) -> bool {
+        self.down.load(Relaxed)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.limit().is_some_and(|limit| self.in_flight() >= limit as usize)
+    }
+
+    /// Counts a request in, if there is room for it.
+    pub(super) fn enter(&self) -> bool {
+        let entered = match self.limit() {
+            None => {
+                self.in_flight.fetch_add(1, Relaxed);
+                true
+            }
+            Some(limit) => {
+                let within = |requests: usize| (requests < limit as usize).then_some(requests + 1);
+                self.in_flight.fetch_update(Relaxed, Relaxed, within).is_ok()
+            }
+        };
+        if entered {
+            self.picks.fetch_add(1, Relaxed);
+        }
+        entered
     }
 
     pub(super) fn leave(&self) {

@@ -3,32 +3,18 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::time::Instant;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::rotation::Rotation;
-use super::{Endpoint, Outcome, Thresholds, Transition};
-
-/// How a pool chooses among the servers that are fit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Strategy {
-    /// Smooth weighted round robin.
-    #[default]
-    RoundRobin,
-}
-
-/// What the file says about a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Settings {
-    /// How it chooses.
-    pub strategy: Strategy,
-    /// When active health checks change a server's state; `None`: there are none, and every server is always fit.
-    pub health: Option<Thresholds>,
-}
+use super::breaker::Breaker;
+use super::clock::tick;
+use super::dice::Dice;
+use super::shared::Shared;
+use super::{BreakerState, Budget, Endpoint, EndpointView, Lease, Outcome, Settings, State, Transition};
 
 /// An address that a server of the file has at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +25,24 @@ pub struct Member {
     pub address: SocketAddr,
     /// Its share; zero counts as one.
     pub weight: u32,
+    /// Picked only when no other server is fit, or all others were tried.
+    pub backup: bool,
+    /// Most requests at once; `None`: as many as come.
+    pub max_requests: Option<NonZeroU32>,
+}
+
+impl Member {
+    /// A regular server without a limit.
+    #[must_use]
+    pub fn new(server: impl Into<Arc<str>>, address: SocketAddr, weight: u32) -> Self {
+        Self {
+            server: server.into(),
+            address,
+            weight,
+            backup: false,
+            max_requests: None,
+        }
+    }
 }
 
 /// What an update changed.
@@ -50,124 +54,239 @@ pub struct Change {
     pub left: Vec<Arc<Endpoint>>,
 }
 
+/// What a request asks of a pool.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// Servers that it has tried already.
+    pub tried: &'a [SocketAddr],
+    /// Its key for consistent hashing, hashed; `None`: any server.
+    pub hash: Option<u64>,
+    /// What its cookie says of the server it had before, as [`Endpoint::session`] gives it.
+    pub sticky: Option<&'a str>,
+    /// Now.
+    pub now: Instant,
+}
+
+impl Ask<'_> {
+    /// For any server.
+    #[must_use]
+    pub fn any(now: Instant) -> Self {
+        Self {
+            tried: &[],
+            hash: None,
+            sticky: None,
+            now,
+        }
+    }
+}
+
+/// Why there is no server for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PickError {
+    /// No server is fit.
+    NoneFit,
+    /// Every server that is fit has as many requests as it may: worth waiting for.
+    AllFull,
+    /// The circuit breaker is open, or tests the upstream with others.
+    BreakerOpen {
+        /// After this time it is worth trying again.
+        retry_after: Duration,
+    },
+    /// Every server that is fit was tried.
+    AllTried,
+}
+
+impl fmt::Display for PickError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoneFit => "no server is fit",
+            Self::AllFull => "every server has as many requests as it may",
+            Self::BreakerOpen { .. } => "the circuit breaker is open",
+            Self::AllTried => "every server was tried",
+        })
+    }
+}
+
+impl std::error::Error for PickError {}
+
 /// The servers of one upstream.
-///
-/// Picking is lock-free: it reads an immutable rotation and moves one cursor. Everything that changes the rotation goes
-/// through one lock, so that no change is lost and the last server is judged knowing that it is the last.
 pub struct Pool {
-    name: Arc<str>,
-    settings: Settings,
-    rotation: ArcSwap<Rotation>,
-    cursor: AtomicUsize,
-    members: Mutex<Arc<[Arc<Endpoint>]>>,
+    shared: Arc<Shared>,
     on_update: Mutex<Option<Hook>>,
-    succeeded: AtomicBool,
 }
 
 type Hook = Arc<dyn Fn() + Send + Sync>;
-
-/// A server that was picked; it counts as in flight until this is dropped.
-#[derive(Debug)]
-pub struct Lease(Arc<Endpoint>);
 
 impl Pool {
     /// An empty pool for the upstream of this name.
     #[must_use]
     pub fn new(name: Arc<str>, settings: Settings) -> Self {
+        Self::around(Shared::new(name, settings, Dice::Thread))
+    }
+
+    /// The same with a seed for everything that is left to chance: for simulations that can be repeated.
+    #[must_use]
+    pub fn seeded(name: Arc<str>, settings: Settings, seed: u64) -> Self {
+        Self::around(Shared::new(name, settings, Dice::seeded(seed)))
+    }
+
+    fn around(shared: Shared) -> Self {
         Self {
-            name,
-            settings,
-            rotation: ArcSwap::default(),
-            cursor: AtomicUsize::new(0),
-            members: Mutex::new(Arc::new([])),
+            shared: Arc::new(shared),
             on_update: Mutex::new(None),
-            succeeded: AtomicBool::new(false),
         }
     }
 
     /// The pool that stands in this one's place after a reload: new settings, the same servers, until [`Pool::update`]
-    /// names others. The old one stays usable for requests that began with it, but what they report no longer changes a
-    /// server's health: the old one cannot tell which server is the last of the new one. To be called when the reload can
-    /// no longer fail.
+    /// names others; breaker and budgets go on where their settings stay. The old one stays usable for requests that began
+    /// with it, but what they report no longer changes a server's health: the old one cannot tell which server is the last
+    /// of the new one. To be called when the reload can no longer fail.
     #[must_use]
     pub fn successor(&self, settings: Settings) -> Self {
-        self.succeeded.store(true, Relaxed);
-        let pool = Self::new(Arc::clone(&self.name), settings);
-        let endpoints = self.endpoints();
-        if settings.health.is_none() {
-            // Nobody will look again: a verdict from the past would be shown for ever.
-            endpoints.iter().for_each(|endpoint| endpoint.forget_health());
+        let old = &self.shared;
+        old.succeeded.store(true, Relaxed);
+        let dice = match &old.dice {
+            Dice::Thread => Dice::Thread,
+            Dice::Seeded(_) => Dice::seeded(old.dice.number()),
+        };
+        let mut shared = Shared::new(Arc::clone(&old.name), settings, dice);
+        shared.cursor = old.cursor.load(Relaxed).into();
+        if old.breaker.as_ref().map(|breaker| breaker.settings()) == settings.breaker {
+            shared.breaker.clone_from(&old.breaker);
         }
-        {
-            let mut members = pool.members.lock();
-            *members = endpoints;
-            pool.rebuild(&members);
+        for (new, old) in [
+            (&mut shared.retry_budget, &old.retry_budget),
+            (&mut shared.hedge_budget, &old.hedge_budget),
+        ] {
+            if new.settings() == old.settings() {
+                new.clone_from(old);
+            }
         }
-        pool
+        let endpoints = old.endpoints();
+        for endpoint in endpoints.iter() {
+            if settings.health.is_none() {
+                // Nobody will look again: a verdict from the past would be shown for ever.
+                endpoint.forget_health();
+            }
+            if settings.outlier.is_none() {
+                endpoint.passive.pardon();
+            }
+            endpoint.limiter.configure(settings.adaptive);
+        }
+        shared.replace(endpoints, old.made(), &shared.change());
+        Self::around(shared)
     }
 
     /// The upstream's name.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
-        &self.name
+        &self.shared.name
     }
 
     /// What the file says about it.
     #[must_use]
     pub fn settings(&self) -> &Settings {
-        &self.settings
+        &self.shared.settings
     }
 
     /// Every server, fit or not, in the order of the file.
     #[must_use]
     pub fn endpoints(&self) -> Arc<[Arc<Endpoint>]> {
-        Arc::clone(&self.members.lock())
+        self.shared.endpoints()
     }
 
-    /// How many servers are fit.
+    /// How many servers are fit: neither probes nor requests speak against them.
     #[must_use]
     pub fn usable(&self) -> usize {
-        self.rotation.load().endpoints().len()
+        self.shared.fit()
     }
 
-    /// Picks a server: one that is fit and whose address is not among `tried`, if there is such a one; else one that was
-    /// tried. `None`: no server is fit.
+    /// Whether so few servers are fit that ejected ones get requests, too.
     #[must_use]
-    pub fn pick(&self, tried: &[SocketAddr]) -> Option<Lease> {
-        let rotation = self.rotation.load();
-        let endpoint = match self.settings.strategy {
-            Strategy::RoundRobin => rotation.pick(self.cursor.fetch_add(1, Relaxed), tried)?,
-        };
-        endpoint.enter();
-        Some(Lease(Arc::clone(endpoint)))
+    pub fn is_panicking(&self) -> bool {
+        self.shared.is_panicking()
+    }
+
+    /// How many requests may be sent again.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.shared.retry_budget
+    }
+
+    /// How many requests may be sent twice.
+    #[must_use]
+    pub fn hedge_budget(&self) -> &Budget {
+        &self.shared.hedge_budget
+    }
+
+    /// Where the circuit breaker is; `None`: there is none.
+    #[must_use]
+    pub fn breaker(&self, now: Instant) -> Option<BreakerState> {
+        self.shared.breaker_state(now)
+    }
+
+    /// Every server as it is now, in the order of the file.
+    #[must_use]
+    pub fn snapshot(&self, now: Instant) -> Vec<EndpointView> {
+        let (endpoints, now) = (self.endpoints(), tick(now));
+        let view = |endpoint: &Arc<Endpoint>| EndpointView::new(endpoint, &self.shared.settings, now);
+        endpoints.iter().map(view).collect()
+    }
+
+    /// Picks a server: the one of the session where that can take the request; else by the pool's strategy one that is fit,
+    /// not full, and was not tried.
+    ///
+    /// # Errors
+    /// [`PickError`].
+    pub fn pick(&self, ask: &Ask<'_>) -> Result<Lease, PickError> {
+        let shared = &self.shared;
+        let admit = |breaker: &Arc<Breaker>| breaker.admit(tick(ask.now));
+        let refused = |retry_after| PickError::BreakerOpen { retry_after };
+        let ticket = shared.breaker.as_ref().map(admit).transpose().map_err(refused)?;
+        match shared.choose(ask) {
+            Ok(endpoint) => Ok(Lease::new(endpoint, Arc::clone(shared), ticket)),
+            Err(error) => {
+                if let (Some(breaker), Some(ticket)) = (&shared.breaker, ticket) {
+                    breaker.cancel(ticket);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Replaces the servers. One that stays (same server, same address) keeps its state; of one that is named twice the
-    /// weights add up.
+    /// weights add up. One that joins others starts slowly; where none stays, all are equally new and start at once.
     pub fn update(&self, members: Vec<Member>) -> Change {
+        let shared = &self.shared;
         let mut change = Change::default();
         {
-            let mut current = self.members.lock();
-            let mut known: HashMap<_, _> = current.iter().map(|e| (identity(e), Arc::clone(e))).collect();
+            let lock = shared.change();
+            let mut known: HashMap<_, _> = shared
+                .endpoints()
+                .iter()
+                .map(|e| (identity(e), Arc::clone(e)))
+                .collect();
             let mut next: Vec<Arc<Endpoint>> = Vec::with_capacity(members.len());
-            for Member {
-                server,
-                address,
-                weight,
-            } in merged(members)
-            {
-                let key = (server, address);
-                let endpoint = known.remove(&key).unwrap_or_else(|| {
-                    let joined = Arc::new(Endpoint::new(Arc::clone(&self.name), key.0, address, weight));
-                    change.joined.push(Arc::clone(&joined));
-                    joined
-                });
-                endpoint.reweigh(weight);
+            for member in merged(members) {
+                let endpoint = match known.remove(&(Arc::clone(&member.server), member.address)) {
+                    Some(endpoint) => {
+                        endpoint.describe(&member);
+                        endpoint
+                    }
+                    None => {
+                        let joined = Arc::new(Endpoint::new(Arc::clone(&shared.name), &member));
+                        joined.limiter.configure(shared.settings.adaptive);
+                        change.joined.push(Arc::clone(&joined));
+                        joined
+                    }
+                };
                 next.push(endpoint);
             }
+            if change.joined.len() < next.len() {
+                change.joined.iter().for_each(|endpoint| endpoint.ramp.join());
+            }
             change.left = known.into_values().collect();
-            *current = next.into();
-            self.rebuild(&current);
+            shared.replace(next.into(), shared.made(), &lock);
         }
         let hook = self.on_update.lock().clone();
         if let Some(hook) = hook {
@@ -181,73 +300,47 @@ impl Pool {
         *self.on_update.lock() = Some(Arc::new(hook));
     }
 
-    /// Takes in the result of a probe. A pool without health checks learns nothing from it.
+    /// Takes in the result of a probe. A pool without health checks learns nothing from it. A server that is back starts
+    /// slowly.
     pub fn observe(&self, endpoint: &Endpoint, outcome: Outcome<'_>, now: Instant) -> Option<Transition> {
-        let thresholds = self.settings.health?;
-        let members = self.members.lock();
+        let thresholds = self.shared.settings.health?;
+        let lock = self.shared.change();
         let transition = endpoint.observe(outcome, thresholds, now);
-        // Compared and not inferred from the transition: after a reload the pool before this one may still observe.
-        if !self.is_settled(&members) {
-            self.rebuild(&members);
+        if let Some(Transition {
+            from: State::Unhealthy, ..
+        }) = transition
+        {
+            endpoint.ramp.start(tick(now).max(endpoint.passive.ejected_until()));
         }
+        self.shared.settle(tick(now), &lock);
         transition
     }
 
     /// Takes in that a request could not connect. With health checks it counts like a failed probe, so that a dead server
     /// is out before the next ones would notice; but it never takes out the last server that is fit: requests fail for
     /// reasons of the gateway's own too (no ports, no route), and a wrong verdict on the last server would cost everything.
-    /// Without health checks it is only counted, since nothing would ever bring the server back. Not to be called where the
-    /// gateway is known to be the cause.
+    /// Without health checks it is only counted, since no probe would ever bring the server back. Not to be called where
+    /// the gateway is known to be the cause. It does not stand in for [`Lease::finish`].
     pub fn connect_failed(&self, endpoint: &Endpoint, now: Instant) -> Option<Transition> {
         endpoint.count_connect_failure();
-        let thresholds = self.settings.health.filter(|_| !self.succeeded.load(Relaxed))?;
-        let members = self.members.lock();
-        let mut others = members.iter().filter(|other| !std::ptr::eq(other.as_ref(), endpoint));
-        let expendable = others.any(|other| self.is_usable(other));
-        let transition = endpoint.suspect(expendable, thresholds, now);
+        let shared = &self.shared;
+        let thresholds = shared.settings.health.filter(|_| !shared.succeeded.load(Relaxed))?;
+        let lock = shared.change();
+        let transition = endpoint.suspect(shared.is_expendable(endpoint, tick(now)), thresholds, now);
         if transition.is_some() {
-            self.rebuild(&members);
+            shared.rebuild(tick(now), &lock);
         }
         transition
-    }
-
-    fn is_usable(&self, endpoint: &Endpoint) -> bool {
-        self.settings.health.is_none() || endpoint.state().is_usable()
-    }
-
-    fn is_settled(&self, members: &[Arc<Endpoint>]) -> bool {
-        let rotation = self.rotation.load();
-        let usable = members.iter().filter(|endpoint| self.is_usable(endpoint));
-        usable.map(Arc::as_ptr).eq(rotation.endpoints().iter().map(Arc::as_ptr))
-    }
-
-    fn rebuild(&self, members: &[Arc<Endpoint>]) {
-        let usable = members.iter().filter(|endpoint| self.is_usable(endpoint));
-        self.rotation.store(Arc::new(Rotation::new(usable.cloned().collect())));
     }
 }
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
-            .field("name", &self.name)
-            .field("settings", &self.settings)
+            .field("name", self.name())
+            .field("settings", self.settings())
             .field("endpoints", &self.endpoints())
             .finish_non_exhaustive()
-    }
-}
-
-impl Lease {
-    /// The server.
-    #[must_use]
-    pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.0
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.0.leave();
     }
 }
 
@@ -255,7 +348,7 @@ fn identity(endpoint: &Arc<Endpoint>) -> (Arc<str>, SocketAddr) {
     (Arc::clone(endpoint.server()), endpoint.address())
 }
 
-/// Each member once, in the order of its first mention, with the sum of its weights.
+/// Each member once, in the order of its first mention, with the sums of its weights and limits.
 fn merged(members: Vec<Member>) -> Vec<Member> {
     let mut places = HashMap::new();
     let mut merged: Vec<Member> = Vec::with_capacity(members.len());
@@ -265,7 +358,14 @@ fn merged(members: Vec<Member>) -> Vec<Member> {
             .entry((Arc::clone(&member.server), member.address))
             .or_insert(merged.len());
         match merged.get_mut(place) {
-            Some(first) => first.weight = first.weight.saturating_add(member.weight),
+            Some(first) => {
+                first.weight = first.weight.saturating_add(member.weight);
+                first.backup &= member.backup;
+                first.max_requests = match (first.max_requests, member.max_requests) {
+                    (Some(one), Some(other)) => Some(one.saturating_add(other.get())),
+                    _ => None,
+                };
+            }
             None => merged.push(member),
         }
     }

@@ -4,60 +4,12 @@
 //! Over a whole sequence each server is picked exactly in proportion to its weight, and in no prefix of it more often than its
 //! share rounded up.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
-use super::Endpoint;
-
 /// Longest sequence of turns. Weights whose ratio needs a longer one are rounded to it; only more servers than this make
 /// it longer, by giving each of them one turn.
 pub const SEQUENCE_MAX: usize = 4096;
 
-/// The servers that are fit, in the order of their turns.
-#[derive(Debug, Default)]
-pub(super) struct Rotation {
-    endpoints: Box<[Arc<Endpoint>]>,
-    /// Indices into `endpoints`, one a turn.
-    sequence: Box<[u32]>,
-}
-
-impl Rotation {
-    pub(super) fn new(endpoints: Vec<Arc<Endpoint>>) -> Self {
-        let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight()).collect();
-        Self {
-            endpoints: endpoints.into(),
-            sequence: sequence(&weights),
-        }
-    }
-
-    pub(super) fn endpoints(&self) -> &[Arc<Endpoint>] {
-        &self.endpoints
-    }
-
-    /// The server of this turn, or the first one after it whose address was not tried. Where all were tried: the one of
-    /// this turn. `None`: there is no server.
-    pub(super) fn pick(&self, turn: usize, tried: &[SocketAddr]) -> Option<&Arc<Endpoint>> {
-        let first = turn.checked_rem(self.sequence.len())?;
-        let chosen = self.at(first);
-        if !tried.contains(&chosen.address()) {
-            return Some(chosen);
-        }
-        let (before, after) = self.sequence.split_at(first);
-        after
-            .iter()
-            .chain(before)
-            .map(|&index| &self.endpoints[index as usize])
-            .find(|endpoint| !tried.contains(&endpoint.address()))
-            .or(Some(chosen))
-    }
-
-    fn at(&self, slot: usize) -> &Arc<Endpoint> {
-        &self.endpoints[self.sequence[slot] as usize]
-    }
-}
-
 /// The order of turns for these weights; indices fit because there are fewer servers than addresses of a machine.
-fn sequence(weights: &[u32]) -> Box<[u32]> {
+pub(super) fn sequence(weights: &[u32]) -> Box<[u32]> {
     let shares = shares(weights);
     if shares.iter().all(|&share| share == 1) {
         return (0..).take(shares.len()).collect();

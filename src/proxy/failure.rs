@@ -1,14 +1,14 @@
 //! What went wrong, what may be tried again, and what the client is told.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pingora::prelude::{Error, ErrorSource, ErrorType};
 use pingora::proxy::Session;
 
 use super::Exchange;
 use crate::answer::Reason;
-use crate::balance::Endpoint;
+use crate::balance::{AttemptOutcome, Ejection, Endpoint, Finish};
 use crate::observe::metrics::FailureKind;
 use crate::runtime::prober;
 
@@ -23,11 +23,14 @@ impl Exchange {
             FailureKind::Connect
         });
         let mut retry = false;
+        let now = Instant::now();
+        let own = is_our_own(&error);
+        if !own {
+            self.finish_attempt(AttemptOutcome::FAILURE, None, now);
+        }
         if let (Some(upstream), Some(lease)) = (self.upstream().cloned(), self.attempt.lease.take()) {
             let endpoint = lease.endpoint();
-            if !is_our_own(&error)
-                && let Some(transition) = upstream.pool.connect_failed(endpoint, Instant::now())
-            {
+            if !own && let Some(transition) = upstream.pool.connect_failed(endpoint, now) {
                 prober::announce(endpoint, transition);
                 upstream.show_health(endpoint);
             }
@@ -63,9 +66,10 @@ impl Exchange {
             error.etype(),
             ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectError
         );
+        // A pooled connection that turns out to be closed is nothing to tell, and says nothing about the server.
         if !(reused && broke) {
-            // A pooled connection that turns out to be closed is nothing to tell.
             self.complain(&error);
+            self.finish_attempt(AttemptOutcome::FAILURE, None, Instant::now());
         }
         let retry = (untouched || broke && session.req_header().method.is_idempotent())
             && !self.attempt.repeated
@@ -91,6 +95,15 @@ impl Exchange {
         {
             let (server, error) = (lease.endpoint().server(), legible(error));
             tracing::warn!(upstream = %upstream.name, %server, %error, left_out, "an attempt at a server failed");
+        }
+    }
+
+    /// Tells the balancer how the attempt went; it counts what it is told first.
+    pub(super) fn finish_attempt(&mut self, outcome: AttemptOutcome, latency: Option<Duration>, now: Instant) {
+        let Some(lease) = &mut self.attempt.lease else { return };
+        for Ejection { endpoint, cause, time } in lease.finish(Finish { outcome, latency, now }) {
+            let (upstream, server, address) = (endpoint.upstream(), endpoint.server(), endpoint.address());
+            tracing::warn!(%upstream, %server, %address, reason = %cause, seconds = time.as_secs(), "server is ejected");
         }
     }
 

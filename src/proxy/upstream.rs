@@ -10,6 +10,7 @@ use pingora::proxy::Session;
 use super::peer::Template;
 use super::{Exchange, deadline, hygiene, upgrade};
 use crate::answer::Reason;
+use crate::balance::{Ask, AttemptOutcome, PickError};
 use crate::client::{self, Forwarding};
 use crate::config::model::Protocol;
 use crate::policy::{Encoder, Recipient};
@@ -29,10 +30,23 @@ impl Exchange {
                 "the caller's deadline has passed",
             ));
         }
-        let Some(lease) = upstream.pool.pick(&self.attempt.tried) else {
-            upstream.metrics.no_server();
-            self.refusal = Some(Reason::NoServer);
-            return Err(Error::explain(ErrorType::ConnectError, "no server is fit"));
+        let now = Instant::now();
+        let ask = Ask {
+            tried: &self.attempt.tried,
+            ..Ask::any(now)
+        };
+        let picked = match upstream.pool.pick(&ask) {
+            // Better one that failed a moment ago than none.
+            Err(PickError::AllTried) => upstream.pool.pick(&Ask::any(now)),
+            picked => picked,
+        };
+        let lease = match picked {
+            Ok(lease) => lease,
+            Err(error) => {
+                upstream.metrics.no_server();
+                self.refusal = Some(Reason::NoServer);
+                return Err(Error::because(ErrorType::ConnectError, "choosing a server", error));
+            }
         };
         let endpoint = lease.endpoint();
         if let Some(metrics) = upstream.server_metrics(endpoint.server()) {
@@ -62,7 +76,7 @@ impl Exchange {
         self.attempt.read_limit = peer.options.read_timeout.unwrap_or(Duration::MAX);
         self.enter_phase(upstream.timeouts.first_byte);
         self.attempt.count += 1;
-        self.attempt.started = Some(Instant::now());
+        self.attempt.started = Some(now);
         self.attempt.lease = Some(lease);
         Ok(peer)
     }
@@ -161,11 +175,13 @@ impl Exchange {
             return Ok(());
         }
         if let Some(started) = self.attempt.started {
-            let first_byte = started.elapsed();
+            let now = Instant::now();
+            let first_byte = now.saturating_duration_since(started);
             self.attempt.first_byte = Some(first_byte);
             if let Some(upstream) = self.upstream() {
                 upstream.metrics.answered(first_byte);
             }
+            self.finish_attempt(outcome(response), Some(first_byte), now);
         }
         let Some(timeouts) = self.upstream().map(|upstream| upstream.timeouts) else {
             return Ok(());
@@ -253,5 +269,20 @@ impl Exchange {
         self.encoder = coding
             .filter(|_| !recipient.head)
             .map(|coding| Encoder::new(coding, !known_length));
+    }
+}
+
+/// What the head of an answer says about the server. 501 and 505 say more about the request.
+fn outcome(response: &ResponseHeader) -> AttemptOutcome {
+    match response.status {
+        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => AttemptOutcome::Success,
+        status if status.is_server_error() => {
+            let seconds = response.headers.get(header::RETRY_AFTER);
+            let seconds = seconds.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+            AttemptOutcome::Failure {
+                retry_after: seconds.map(Duration::from_secs),
+            }
+        }
+        _ => AttemptOutcome::Success,
     }
 }

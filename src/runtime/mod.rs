@@ -19,7 +19,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -72,9 +72,13 @@ impl Registry {
             unhealthy_after: check.unhealthy_after,
             healthy_after: check.healthy_after,
         });
+        // What the file cannot say yet is as it was before there was a choice.
         let settings = Settings {
             strategy: Strategy::RoundRobin,
             health,
+            outlier: None,
+            slow_start: Duration::ZERO,
+            ..Settings::default()
         };
         let mut pools = self.pools.lock();
         let pool = match pools.get(&upstream.name) {

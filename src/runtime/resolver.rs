@@ -162,11 +162,7 @@ fn servers(upstream: &Upstream, pool: &Pool) -> Vec<Server> {
 fn members(servers: &[Server]) -> Vec<Member> {
     let of_server = |server: &Server| {
         let (text, weight) = (Arc::clone(&server.text), server.weight);
-        let member = move |&address| Member {
-            server: Arc::clone(&text),
-            address,
-            weight,
-        };
+        let member = move |&address| Member::new(Arc::clone(&text), address, weight);
         server.addresses.iter().map(member).collect::<Vec<_>>()
     };
     servers.iter().flat_map(of_server).collect()

@@ -1,24 +1,36 @@
 //! Tests of the module above.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::thread;
 
 use proptest::prelude::*;
 use proptest::strategy::Strategy as Generator;
 
-use super::{Strategy, *};
-use crate::balance::State;
+use super::*;
+use crate::balance::{
+    AttemptOutcome, BreakerSettings, BudgetSettings, Condition, Ejection, Finish, OutlierSettings, State, Strategy,
+    Thresholds,
+};
 
-const CHECKED: Settings = Settings {
+/// Round robin without anything else.
+const UNCHECKED: Settings = Settings {
     strategy: Strategy::RoundRobin,
+    health: None,
+    outlier: None,
+    slow_start: Duration::ZERO,
+    panic_threshold: 0.5,
+    breaker: None,
+    adaptive: None,
+    retry_budget: BudgetSettings::RETRY,
+    hedge_budget: BudgetSettings::HEDGE,
+};
+const CHECKED: Settings = Settings {
     health: Some(Thresholds {
         unhealthy_after: 2,
         healthy_after: 2,
     }),
-};
-const UNCHECKED: Settings = Settings {
-    strategy: Strategy::RoundRobin,
-    health: None,
+    ..UNCHECKED
 };
 
 fn address(number: u16) -> SocketAddr {
@@ -26,11 +38,7 @@ fn address(number: u16) -> SocketAddr {
 }
 
 fn member(number: u16, weight: u32) -> Member {
-    Member {
-        server: format!("server-{number}:80").into(),
-        address: address(number),
-        weight,
-    }
+    Member::new(format!("server-{number}:80"), address(number), weight)
 }
 
 fn pool(settings: Settings, weights: &[u32]) -> Pool {
@@ -44,8 +52,15 @@ fn pool(settings: Settings, weights: &[u32]) -> Pool {
     pool
 }
 
+fn pick(pool: &Pool, tried: &[SocketAddr]) -> Result<Lease, PickError> {
+    pool.pick(&Ask {
+        tried,
+        ..Ask::any(Instant::now())
+    })
+}
+
 fn ports(pool: &Pool, picks: usize, tried: &[SocketAddr]) -> Vec<u16> {
-    let port = |_| pool.pick(tried).unwrap().endpoint().address().port() - 1000;
+    let port = |_| pick(pool, tried).unwrap().endpoint().address().port() - 1000;
     (0..picks).map(port).collect()
 }
 
@@ -64,8 +79,8 @@ fn refuse(pool: &Pool, number: usize) -> Option<Transition> {
 #[test]
 fn an_empty_pool_gives_nothing() {
     let pool = pool(CHECKED, &[]);
-    assert!(pool.pick(&[]).is_none());
-    assert!(pool.pick(&[address(1)]).is_none());
+    assert_eq!(pick(&pool, &[]).unwrap_err(), PickError::NoneFit);
+    assert_eq!(pick(&pool, &[address(1)]).unwrap_err(), PickError::NoneFit);
     assert_eq!(pool.usable(), 0);
 }
 
@@ -83,7 +98,8 @@ fn tried_servers_are_skipped_while_there_are_others() {
     let pool = pool(UNCHECKED, &[5, 1, 1]);
     assert!(!ports(&pool, 20, &[address(0)]).contains(&0));
     assert_eq!(ports(&pool, 3, &[address(0), address(1)]), [2, 2, 2]);
-    assert!(pool.pick(&[address(0), address(1), address(2)]).is_some());
+    let all = [address(0), address(1), address(2)];
+    assert_eq!(pick(&pool, &all).unwrap_err(), PickError::AllTried);
 }
 
 #[test]
@@ -102,8 +118,8 @@ fn a_tried_address_is_skipped_under_every_name() {
 fn leases_count() {
     let pool = pool(UNCHECKED, &[1]);
     let endpoint = Arc::clone(&pool.endpoints()[0]);
-    let first = pool.pick(&[]);
-    let second = pool.pick(&[]);
+    let first = pick(&pool, &[]);
+    let second = pick(&pool, &[]);
     assert_eq!(endpoint.in_flight(), 2);
     drop(first);
     assert_eq!(endpoint.in_flight(), 1);
@@ -117,11 +133,11 @@ fn only_fit_servers_are_picked() {
     assert_eq!(ports(&pool, 2, &[]), [0, 1]);
     assert!(fail(&pool, 0).is_some());
     assert_eq!(ports(&pool, 2, &[]), [1, 1]);
-    assert_eq!(ports(&pool, 1, &[address(1)]), [1], "the only fit one, although tried");
+    assert_eq!(pick(&pool, &[address(1)]).unwrap_err(), PickError::AllTried);
     assert!(fail(&pool, 1).is_some());
-    assert!(pool.pick(&[]).is_none());
+    assert_eq!(pick(&pool, &[]).unwrap_err(), PickError::NoneFit);
     assert_eq!(pass(&pool, 0), None);
-    assert!(pool.pick(&[]).is_none());
+    assert_eq!(pick(&pool, &[]).unwrap_err(), PickError::NoneFit);
     assert!(pass(&pool, 0).is_some());
     assert_eq!(ports(&pool, 2, &[]), [0, 0]);
 }
@@ -139,7 +155,7 @@ fn requests_take_out_a_server_but_not_the_last() {
     assert_eq!(ports(&pool, 2, &[]), [1, 1]);
     assert_eq!(pool.endpoints()[1].connect_failures(), 10);
     assert!(fail(&pool, 1).is_some(), "one probe confirms what requests saw");
-    assert!(pool.pick(&[]).is_none());
+    assert_eq!(pick(&pool, &[]).unwrap_err(), PickError::NoneFit);
 }
 
 #[test]
@@ -169,7 +185,7 @@ fn servers_that_stay_keep_their_state() {
     let pool = pool(CHECKED, &[1, 1, 1]);
     let before = pool.endpoints();
     fail(&pool, 0);
-    let lease = pool.pick(&[]).unwrap();
+    let lease = pick(&pool, &[]).unwrap();
     assert_eq!(lease.endpoint().address(), address(1));
     let change = pool.update(vec![member(3, 1), member(0, 2)]);
     assert_eq!(change.joined.len(), 1);
@@ -219,7 +235,7 @@ fn a_successor_has_the_same_servers() {
     // The verdict of the old one reaches the new one with its next result.
     fail(&old, 1);
     fail(&new, 1);
-    assert!(new.pick(&[]).is_none());
+    assert_eq!(pick(&new, &[]).unwrap_err(), PickError::NoneFit);
 
     let unchecked = old.successor(UNCHECKED);
     assert_eq!(unchecked.usable(), 2);
@@ -245,7 +261,7 @@ fn concurrent_picks_keep_the_proportions() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..8_000 {
-                    drop(pool.pick(&[]));
+                    drop(pick(&pool, &[]));
                 }
             });
         }
@@ -264,7 +280,7 @@ fn changes_while_picking_lose_nothing() {
         for _ in 0..2 {
             scope.spawn(|| {
                 for _ in 0..5_000 {
-                    assert!(pool.pick(&[address(1)]).is_some(), "server 0 is always fit");
+                    assert!(pick(&pool, &[address(1)]).is_ok(), "server 0 is always fit");
                 }
             });
         }
@@ -276,6 +292,349 @@ fn changes_while_picking_lose_nothing() {
         }
     });
     assert!(pool.endpoints().iter().all(|endpoint| endpoint.in_flight() == 0));
+}
+
+fn end(pool: &Pool, number: u16, outcome: AttemptOutcome, now: Instant) -> Vec<Ejection> {
+    let others: Vec<_> = pool
+        .endpoints()
+        .iter()
+        .map(|e| e.address())
+        .filter(|a| *a != address(number))
+        .collect();
+    let ask = Ask {
+        tried: &others,
+        ..Ask::any(now)
+    };
+    let mut lease = pool.pick(&ask).unwrap();
+    assert_eq!(lease.endpoint().address(), address(number));
+    let latency = Some(Duration::from_millis(10));
+    lease.finish(Finish { outcome, latency, now })
+}
+
+fn eject(pool: &Pool, number: u16, now: Instant) -> usize {
+    (0..5)
+        .map(|_| end(pool, number, AttemptOutcome::FAILURE, now).len())
+        .sum()
+}
+
+fn picks(pool: &Pool, count: usize, now: Instant) -> Vec<u16> {
+    let port = |_| pool.pick(&Ask::any(now)).unwrap().endpoint().address().port() - 1000;
+    (0..count).map(port).collect()
+}
+
+const EJECTING: Settings = Settings {
+    outlier: Some(OutlierSettings {
+        consecutive_failures: 5,
+        success_rate: true,
+        interval: Duration::from_secs(10),
+        base_time: Duration::from_secs(30),
+        max_time: Duration::from_secs(300),
+        max_ejected: 0.5,
+    }),
+    ..CHECKED
+};
+
+#[test]
+fn backups_take_over_when_no_other_is_left() {
+    let pool = pool(CHECKED, &[]);
+    let backup = Member {
+        backup: true,
+        ..member(9, 1)
+    };
+    pool.update(vec![backup, member(0, 1), member(1, 1)]);
+    assert_eq!(ports(&pool, 4, &[]), [0, 1, 0, 1]);
+    assert_eq!(ports(&pool, 1, &[address(0), address(1)]), [9], "the others were tried");
+    assert_eq!(
+        pick(&pool, &[address(0), address(1), address(9)]).unwrap_err(),
+        PickError::AllTried
+    );
+    fail(&pool, 1);
+    fail(&pool, 2);
+    assert_eq!(ports(&pool, 2, &[]), [9, 9]);
+    pass(&pool, 1);
+    pass(&pool, 1);
+    assert_eq!(ports(&pool, 2, &[]), [0, 0]);
+    pool.endpoints()[1].set_draining(true);
+    assert_eq!(ports(&pool, 2, &[]), [9, 9]);
+    fail(&pool, 0);
+    assert_eq!(pick(&pool, &[]).unwrap_err(), PickError::NoneFit);
+}
+
+#[test]
+fn full_servers_are_passed_over() {
+    for strategy in [
+        Strategy::PeakEwma,
+        Strategy::LeastRequests,
+        Strategy::RoundRobin,
+        Strategy::Random,
+        Strategy::CONSISTENT_HASH,
+    ] {
+        let pool = pool(Settings { strategy, ..UNCHECKED }, &[]);
+        let limited = |number, max| Member {
+            max_requests: NonZeroU32::new(max),
+            ..member(number, 1)
+        };
+        let backup = Member {
+            backup: true,
+            ..member(9, 1)
+        };
+        pool.update(vec![limited(0, 1), limited(1, 3), backup]);
+        let mut leases: Vec<Lease> = (0..4).map(|_| pick(&pool, &[]).unwrap()).collect();
+        let in_flight: Vec<usize> = pool.endpoints().iter().map(|endpoint| endpoint.in_flight()).collect();
+        assert_eq!(in_flight, [1, 3, 0], "{strategy:?}");
+        assert_eq!(
+            pick(&pool, &[]).unwrap_err(),
+            PickError::AllFull,
+            "a backup is not for overflow"
+        );
+        assert_eq!(pick(&pool, &[address(0)]).unwrap_err(), PickError::AllFull);
+        leases.pop();
+        assert!(pick(&pool, &[]).is_ok());
+    }
+}
+
+#[test]
+fn limits_hold_between_threads() {
+    let pool = pool(UNCHECKED, &[]);
+    let limited = |number| Member {
+        max_requests: NonZeroU32::new(3),
+        ..member(number, 1)
+    };
+    pool.update(vec![limited(0), limited(1)]);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..2_000 {
+                    let leases = [pick(&pool, &[]), pick(&pool, &[])];
+                    assert!(pool.endpoints().iter().all(|endpoint| endpoint.in_flight() <= 3));
+                    drop(leases);
+                }
+            });
+        }
+    });
+    assert!(pool.endpoints().iter().all(|endpoint| endpoint.in_flight() == 0));
+}
+
+#[test]
+fn failing_requests_eject_for_a_while() {
+    let pool = pool(EJECTING, &[1; 3]);
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    assert_eq!(eject(&pool, 0, at(0)), 1);
+    assert!(!picks(&pool, 4, at(29)).contains(&0));
+    assert_eq!((pool.usable(), pool.endpoints()[0].ejections()), (2, 1));
+    assert_eq!(eject(&pool, 1, at(29)), 0, "half of three is one");
+    assert!(picks(&pool, 3, at(31)).contains(&0));
+    assert_eq!(pool.usable(), 3);
+    assert_eq!(eject(&pool, 0, at(31)), 1);
+    assert!(!picks(&pool, 3, at(90)).contains(&0), "twice as long");
+    assert!(picks(&pool, 3, at(92)).contains(&0));
+}
+
+#[test]
+fn the_last_fit_server_is_never_ejected() {
+    let two = pool(EJECTING, &[1; 2]);
+    let now = Instant::now();
+    assert_eq!(eject(&two, 0, now), 1);
+    assert_eq!(eject(&two, 1, now), 0);
+    assert_eq!(picks(&two, 2, now), [1, 1]);
+    assert_eq!(eject(&pool(EJECTING, &[1]), 0, now), 0);
+    // The other one is out by its probes, or drains.
+    for drains in [false, true] {
+        let pool = pool(EJECTING, &[1; 2]);
+        if drains {
+            pool.endpoints()[1].set_draining(true);
+        } else {
+            fail(&pool, 1);
+        }
+        assert_eq!(eject(&pool, 0, now), 0);
+        assert_eq!(picks(&pool, 1, now), [0]);
+    }
+}
+
+#[test]
+fn in_panic_ejections_are_ignored_but_probes_are_not() {
+    let pool = pool(EJECTING, &[1; 4]);
+    let now = Instant::now();
+    assert_eq!(eject(&pool, 0, now), 1);
+    assert!(!pool.is_panicking());
+    fail(&pool, 1);
+    assert!(!pool.is_panicking(), "half are fit");
+    fail(&pool, 2);
+    assert!(pool.is_panicking());
+    assert_eq!(pool.usable(), 1);
+    let mut picked = picks(&pool, 20, now);
+    picked.sort_unstable();
+    picked.dedup();
+    assert_eq!(picked, [0, 3]);
+    fail(&pool, 3);
+    assert_eq!(picks(&pool, 2, now), [0, 0]);
+    fail(&pool, 0);
+    assert_eq!(pool.pick(&Ask::any(now)).unwrap_err(), PickError::NoneFit, "at once");
+    // Never, if so set.
+    let steady = pool.successor(Settings {
+        panic_threshold: 0.0,
+        ..EJECTING
+    });
+    pass(&steady, 3);
+    pass(&steady, 3);
+    pass(&steady, 0);
+    pass(&steady, 0);
+    assert_eq!(picks(&steady, 2, now), [3, 3]);
+}
+
+#[test]
+fn sessions_stick() {
+    let pool = pool(EJECTING, &[]);
+    let now = Instant::now();
+    let of = |name: &str, number| Member::new(name, address(number), 1);
+    pool.update(vec![
+        of("app:80", 0),
+        of("app:80", 1),
+        of("one:80", 2),
+        of("127.0.0.1:1003", 3),
+    ]);
+    let endpoints = pool.endpoints();
+    let sessions: Vec<_> = endpoints.iter().map(|endpoint| endpoint.session()).collect();
+    assert_eq!(
+        sessions,
+        [
+            "app:80@127.0.0.1:1000",
+            "app:80@127.0.0.1:1001",
+            "one:80@127.0.0.1:1002",
+            "127.0.0.1:1003"
+        ]
+    );
+    let stuck = |session: &str, tried: &[SocketAddr]| {
+        let ask = Ask {
+            tried,
+            sticky: Some(session),
+            ..Ask::any(now)
+        };
+        let mut picked: Vec<u16> = (0..8)
+            .map(|_| pool.pick(&ask).unwrap().endpoint().address().port() - 1000)
+            .collect();
+        picked.dedup();
+        picked
+    };
+    for (number, session) in sessions.iter().enumerate() {
+        assert_eq!(stuck(session, &[]), [number as u16]);
+    }
+    assert_eq!(stuck("one:80@127.0.0.1:9", &[]), [2], "it has another address now");
+    assert_eq!(stuck("one:80", &[]), [2]);
+    for lost in ["app:80@127.0.0.1:9", "app:80", "gone:80", "", "@", "one:80@x"] {
+        assert!(stuck(lost, &[]).len() > 1, "{lost}");
+    }
+    assert!(
+        !stuck(sessions[2], &[address(2)]).contains(&2),
+        "it failed this request"
+    );
+    endpoints[2].set_draining(true);
+    assert_eq!(stuck(sessions[2], &[]), [2], "sessions stay");
+    assert!(!picks(&pool, 20, now).contains(&2), "nobody else comes");
+    eject(&pool, 0, now);
+    assert!(!stuck(sessions[0], &[]).contains(&0));
+    fail(&pool, 2);
+    assert!(!stuck(sessions[2], &[]).contains(&2));
+}
+
+#[test]
+fn an_attempt_counts_once_and_a_cancelled_one_never() {
+    let pool = pool(EJECTING, &[1; 2]);
+    let now = Instant::now();
+    let finish = Finish {
+        outcome: AttemptOutcome::FAILURE,
+        latency: None,
+        now,
+    };
+    let mut lease = pool.pick(&Ask::any(now)).unwrap();
+    let endpoint = Arc::clone(lease.endpoint());
+    for _ in 0..10 {
+        lease.finish(finish);
+    }
+    assert_eq!(
+        (endpoint.failures(), endpoint.in_flight()),
+        (1, 1),
+        "in flight until it is dropped"
+    );
+    drop(lease);
+    for _ in 0..20 {
+        drop(pool.pick(&Ask::any(now)).unwrap());
+    }
+    assert_eq!((endpoint.failures(), endpoint.in_flight()), (1, 0));
+    assert_eq!(pool.usable(), 2);
+}
+
+#[test]
+fn a_successor_keeps_what_was_learnt() {
+    let breaker = BreakerSettings {
+        failure_share: 2.0,
+        consecutive_failures: 5,
+        ..BreakerSettings::default()
+    };
+    let settings = Settings {
+        breaker: Some(breaker),
+        ..EJECTING
+    };
+    let old = pool(settings, &[1; 3]);
+    let now = Instant::now();
+    assert_eq!(eject(&old, 0, now), 1);
+    assert!(old.budget().withdraw(now));
+    assert_eq!(old.breaker(now), Some(BreakerState::Open));
+    let left = old.budget().left(now);
+    let new = old.successor(Settings {
+        strategy: Strategy::PeakEwma,
+        ..settings
+    });
+    assert!(matches!(new.pick(&Ask::any(now)), Err(PickError::BreakerOpen { .. })));
+    assert_eq!((new.budget().left(now), new.hedge_budget().left(now)), (left, 0));
+    let view = &new.snapshot(now)[0];
+    assert!(matches!(view.state, Condition::Ejected { .. }));
+    assert_eq!((view.failures, view.ejections), (5, 1));
+    assert!(view.latency_estimate > Some(Duration::from_secs(4)));
+    assert_eq!(new.usable(), 2);
+
+    // What reaches the old one does not eject any more.
+    let newest = new.successor(Settings {
+        retry_budget: BudgetSettings { ratio: 0.0, floor: 1 },
+        ..EJECTING
+    });
+    assert_eq!(newest.budget().left(now), 10);
+    assert_eq!(newest.breaker(now), None);
+    let later = now + Duration::from_secs(60);
+    assert_eq!(eject(&newest.successor(EJECTING), 1, later), 1);
+    assert_eq!(eject(&newest, 2, later), 0);
+    let never = newest.successor(UNCHECKED);
+    assert_eq!(never.usable(), 3, "where nothing ejects, nobody is ejected");
+}
+
+#[test]
+fn a_test_that_found_no_server_or_was_cancelled_leaves_the_breaker_as_it_is() {
+    let settings = Settings {
+        breaker: Some(BreakerSettings {
+            failure_share: 2.0,
+            consecutive_failures: 1,
+            probes: 1,
+            ..BreakerSettings::default()
+        }),
+        ..UNCHECKED
+    };
+    let pool = pool(settings, &[1]);
+    let now = Instant::now();
+    end(&pool, 0, AttemptOutcome::FAILURE, now);
+    let now = now + Duration::from_secs(10);
+    for _ in 0..3 {
+        assert_eq!(pool.breaker(now), Some(BreakerState::HalfOpen));
+        let tried = [address(0)];
+        let ask = Ask {
+            tried: &tried,
+            ..Ask::any(now)
+        };
+        assert_eq!(pool.pick(&ask).unwrap_err(), PickError::AllTried);
+        drop(pool.pick(&Ask::any(now)).unwrap());
+    }
+    end(&pool, 0, AttemptOutcome::Success, now);
+    assert_eq!(pool.breaker(now), Some(BreakerState::Closed));
 }
 
 /// What may happen to a pool, to compare it with what must hold.
@@ -332,11 +691,13 @@ proptest! {
                     prop_assert!(pool.usable() > 0 || usable == 0, "requests took out the last server");
                 }
                 Event::Pick => {
-                    let lease = pool.pick(&[address(0)]);
-                    prop_assert_eq!(lease.is_some(), usable > 0);
-                    if let Some(lease) = lease {
-                        prop_assert!(lease.endpoint().state().is_usable());
-                        prop_assert!(usable == 1 || lease.endpoint().address() != address(0));
+                    match pick(&pool, &[address(0)]) {
+                        Ok(lease) => {
+                            prop_assert!(lease.endpoint().state().is_usable());
+                            prop_assert!(lease.endpoint().address() != address(0));
+                        }
+                        Err(PickError::NoneFit) => prop_assert_eq!(usable, 0),
+                        Err(error) => prop_assert_eq!((error, usable), (PickError::AllTried, 1)),
                     }
                 }
             }

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::balance::{Member, Settings, Strategy, Thresholds};
+use crate::balance::{Ask, Member, Settings, Strategy, Thresholds};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -57,11 +57,7 @@ impl Origin {
     }
 
     fn member(&self) -> Member {
-        Member {
-            server: self.address.to_string().into(),
-            address: self.address,
-            weight: 1,
-        }
+        Member::new(self.address.to_string(), self.address, 1)
     }
 }
 
@@ -86,8 +82,12 @@ fn pool(upstream: &Upstream, origins: &[&Origin]) -> Arc<Pool> {
         unhealthy_after: check.unhealthy_after,
         healthy_after: check.healthy_after,
     });
-    let strategy = Strategy::RoundRobin;
-    let pool = Pool::new(Arc::clone(&upstream.name), Settings { strategy, health });
+    let settings = Settings {
+        strategy: Strategy::RoundRobin,
+        health,
+        ..Settings::default()
+    };
+    let pool = Pool::new(Arc::clone(&upstream.name), settings);
     pool.update(origins.iter().map(|origin| origin.member()).collect());
     Arc::new(pool)
 }
@@ -136,7 +136,13 @@ async fn a_server_goes_out_and_comes_back() {
     assert_eq!(endpoint.health().reason(), Some("status 500"));
     assert_eq!(pool.usable(), 1);
     assert_eq!(
-        pool.pick(&[steady.address]).unwrap().endpoint().address(),
+        pool.pick(&Ask {
+            tried: &[steady.address],
+            ..Ask::any(std::time::Instant::now())
+        })
+        .unwrap()
+        .endpoint()
+        .address(),
         steady.address
     );
     origin.turn(204);

@@ -35,11 +35,7 @@ fn judging(status: RangeInclusive<u16>, body: Option<&str>) -> Probe {
 
 fn endpoint(server: &str, address: std::net::SocketAddr) -> Arc<Endpoint> {
     let pool = Pool::new("api".into(), Settings::default());
-    let change = pool.update(vec![Member {
-        server: server.into(),
-        address,
-        weight: 1,
-    }]);
+    let change = pool.update(vec![Member::new(server, address, 1)]);
     Arc::clone(&change.joined[0])
 }
 
