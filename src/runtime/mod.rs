@@ -1,7 +1,7 @@
 //! What requests read: the snapshot, compiled once from the model; and what outlives it.
 
+pub mod discovery;
 pub mod prober;
-pub mod resolver;
 mod snapshot;
 
 pub use snapshot::{Action, Route, Snapshot, Upstream};
