@@ -14,7 +14,8 @@ use crate::balance::Endpoint;
 use crate::config::Config;
 use crate::edge::{self, BindError, Caps, Edge, Gate, Responder};
 use crate::proxy::{GateSide, Proxy};
-use crate::runtime::{Live, LoadError, Registry, Upstream, prober, resolver};
+use crate::runtime::discovery::{self, Resolver};
+use crate::runtime::{Live, LoadError, Registry, Upstream, prober};
 
 /// How long the start waits for names and first health checks before it serves without them.
 const PREPARATION: Duration = Duration::from_secs(3);
@@ -74,15 +75,17 @@ impl Gateway {
     pub async fn start(config: Config, registry: Arc<Registry>) -> Result<Self, StartError> {
         let admin = config.admin.listen;
         let bound = bind_all(&config.server.listen, admin)?;
+        let resolver = Arc::new(Resolver::new(config.dns.clone()));
         let live = Live::new(config, registry).map_err(StartError::Load)?;
 
         let mut background = JoinSet::new();
         let (stop_background, stopping) = watch::channel(false);
-        prepare(&live).await;
+        prepare(&live, &resolver).await;
         for upstream in &live.peek().upstreams {
-            background.spawn(resolver::run(
+            background.spawn(discovery::run(
                 upstream.model.clone(),
                 Arc::clone(&upstream.pool),
+                Arc::clone(&resolver),
                 stopping.clone(),
             ));
             if upstream.model.health_check.is_some() {
@@ -173,11 +176,12 @@ fn bind_all(server: &[SocketAddr], admin: Option<SocketAddr>) -> Result<Sockets,
 }
 
 /// Resolves names and checks every server once, so that the first request already meets known servers.
-async fn prepare(live: &Live) {
+async fn prepare(live: &Live, resolver: &Arc<Resolver>) {
     let mut work = JoinSet::new();
     for upstream in live.pin().upstreams.iter().cloned() {
+        let resolver = Arc::clone(resolver);
         work.spawn(async move {
-            resolver::resolve_once(&upstream.model, &upstream.pool).await;
+            discovery::resolve_once(&upstream.model, &upstream.pool, &resolver).await;
             if upstream.model.health_check.is_some() {
                 let tls = upstream.probe_tls.clone();
                 prober::first_round(&upstream.model, tls, &upstream.pool, health_hook(&upstream)).await;

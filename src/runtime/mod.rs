@@ -1,8 +1,8 @@
 //! What requests read: the snapshot, compiled once from the model; and what outlives it.
 
 mod concurrency;
+pub mod discovery;
 pub mod prober;
-pub mod resolver;
 mod slot;
 mod snapshot;
 mod tls;

@@ -7,7 +7,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 pub const UNIX: &str = "unix:";
 
 /// The address that stands for such a server among the others: in 100::/64, to which nothing is ever routed (RFC 6666).
-pub(super) fn address(server: &str) -> SocketAddr {
+pub(in crate::runtime) fn address(server: &str) -> SocketAddr {
     let mut hasher = DefaultHasher::new();
     server.hash(&mut hasher);
     let address = (0x0100_u128 << 112) | u128::from(hasher.finish());

@@ -3,6 +3,7 @@
 mod answers;
 mod contract;
 mod delivery;
+mod discovery;
 mod faults;
 mod files;
 mod gate;
