@@ -9,7 +9,7 @@ mod unix;
 
 pub use slot::Slot;
 pub use snapshot::{Action, Route, Snapshot, Upstream};
-pub use tls::{ClientTls, Identity, TlsFault};
+pub use tls::{ClientTls, Identity, SystemAuthorities, TlsFault, system_authorities};
 pub use unix::UNIX;
 
 use std::collections::HashMap;
