@@ -46,6 +46,7 @@ impl Proxy {
     pub fn application(live: Arc<Live>) -> Arc<HttpProxy<Self>> {
         let conf = ServerConf {
             upstream_keepalive_pool_size: POOL_SIZE,
+            ca_file: peer::instead_of_the_systems(),
             // The exchange counts its own attempts; this only bounds what a fault of ours could do.
             max_retries: 16,
             ..ServerConf::default()

@@ -9,10 +9,11 @@ use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::tls::{ALPN, CaType};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::balance::Endpoint;
 use crate::config::model::Protocol;
-use crate::runtime::{ClientTls, UNIX, Upstream};
+use crate::runtime::{ClientTls, UNIX, Upstream, system_authorities};
 
 /// Exchanges at a time on one HTTP/2 connection.
 const STREAMS: usize = 100;
@@ -110,13 +111,27 @@ fn group(upstream: &Upstream) -> u64 {
     hasher.finish()
 }
 
+/// Whom the server's certificate must come from; `None`: whom Pingora found in the system.
 fn authorities(tls: &ClientTls) -> Option<Arc<CaType>> {
-    let certificates = tls.authorities.as_ref()?.iter();
-    Some(
-        certificates
-            .map(|authority| WrappedX509::new(authority.to_vec(), parse_x509))
-            .collect(),
-    )
+    /// An authority whose key nobody has: where nothing is verified Pingora wants one all the same, and there may be none.
+    const NOBODY: &[u8] = include_bytes!("nobody.der");
+    if !tls.verify {
+        return Some([WrappedX509::new(NOBODY.to_vec(), parse_x509)].into());
+    }
+    let system = system_authorities();
+    let authorities = match &tls.authorities {
+        Some(authorities) => authorities,
+        None if system.sound => return None,
+        None => &system.usable,
+    };
+    let wrap = |authority: &CertificateDer<'_>| WrappedX509::new(authority.to_vec(), parse_x509);
+    Some(authorities.iter().map(wrap).collect())
+}
+
+/// What Pingora reads in place of the system's authorities. It gives up, and all of the gateway with it, where these
+/// cannot be read or used; then it finds none there, and each upstream brings those that can.
+pub(super) fn instead_of_the_systems() -> Option<String> {
+    (!system_authorities().sound).then(|| "/dev/null".to_owned())
 }
 
 fn client_certificate(tls: &ClientTls) -> Option<Arc<CertKey>> {

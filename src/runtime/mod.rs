@@ -11,7 +11,7 @@ mod unix;
 pub use concurrency::{Concurrency, Full, Place};
 pub use slot::Slot;
 pub use snapshot::{Action, Route, Snapshot, Upstream};
-pub use tls::{ClientTls, Identity, TlsFault};
+pub use tls::{ClientTls, Identity, SystemAuthorities, TlsFault, system_authorities};
 pub use unix::UNIX;
 
 use std::collections::HashMap;

@@ -139,7 +139,7 @@ fn client_config(
             }
             Arc::new(roots)
         }
-        None => Arc::clone(&SYSTEM_ROOTS),
+        None => Arc::clone(&system_authorities().roots),
     };
     let unusable = |path: PathBuf| {
         move |error: rustls::Error| TlsFault {
@@ -164,19 +164,41 @@ fn client_config(
     }
 }
 
+/// The authorities of the system.
+pub struct SystemAuthorities {
+    /// Those that can be used, in DER.
+    pub usable: Vec<CertificateDer<'static>>,
+    /// Whether they could be read and all of them can be used.
+    pub sound: bool,
+    roots: Arc<RootCertStore>,
+}
+
 /// The authorities of the system, read when they are first needed. Without any, servers fail verification, and say so.
-static SYSTEM_ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
-    let mut roots = RootCertStore::empty();
-    match rustls_native_certs::load_native_certs() {
-        Ok(certificates) => {
-            // Old stores hold certificates that nothing modern can parse.
-            let (_, unusable) = roots.add_parsable_certificates(certificates);
-            tracing::debug!(usable = roots.len(), unusable, "certificate authorities of the system");
+#[must_use]
+pub fn system_authorities() -> &'static SystemAuthorities {
+    static SYSTEM: LazyLock<SystemAuthorities> = LazyLock::new(|| {
+        let certificates = rustls_native_certs::load_native_certs();
+        if let Err(error) = &certificates {
+            tracing::warn!(%error, "the system's certificate authorities cannot be read");
         }
-        Err(error) => tracing::warn!(%error, "the system's certificate authorities cannot be read"),
-    }
-    Arc::new(roots)
-});
+        let mut roots = RootCertStore::empty();
+        let mut sound = certificates.is_ok();
+        let mut usable = certificates.unwrap_or_default();
+        usable.retain(|certificate| {
+            // Old stores hold certificates that nothing modern can parse.
+            let parsed = x509_parser::parse_x509_certificate(certificate).is_ok();
+            let taken = parsed && roots.add(certificate.clone()).is_ok();
+            sound &= taken;
+            taken
+        });
+        SystemAuthorities {
+            usable,
+            sound,
+            roots: Arc::new(roots),
+        }
+    });
+    &SYSTEM
+}
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsFault> {
     let fault = |kind| TlsFault {

@@ -31,7 +31,12 @@ pub(crate) struct Process {
 impl Process {
     /// Runs this file and waits until it serves.
     pub(crate) async fn run(file: &Path) -> Self {
-        let mut child = command()
+        Self::run_as(command(), file).await
+    }
+
+    /// As [`Process::run`], with what the command brings along.
+    pub(crate) async fn run_as(mut command: Command, file: &Path) -> Self {
+        let mut child = command
             .args(["run", "-c"])
             .arg(file)
             .stdout(Stdio::null())

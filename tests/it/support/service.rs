@@ -126,6 +126,8 @@ impl Shared {
                 let switch =
                     "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello";
                 let _ = io.write_all(switch.as_bytes()).await;
+                let _ = io.flush().await;
+                let _ = io.read_to_end(&mut buffer).await; // until the client has had enough
                 return;
             }
             let body = say.body.concat();
