@@ -19,6 +19,10 @@ use source::Value;
 const AGGREGATE_V4: u8 = 24;
 const AGGREGATE_V6: u8 = 48;
 
+/// What stands above the bits of an aggregate.
+const FAMILY_V4: u64 = 4;
+const FAMILY_V6: u64 = 6;
+
 /// What identifies a client.
 #[derive(Debug, Clone)]
 pub struct KeySpec {
@@ -76,6 +80,14 @@ pub struct Key {
     pub id: u128,
     /// The client's IPv4 /24 or IPv6 /48 (or wider, if clients are counted by wider ones), not hashed.
     pub aggregate: u64,
+}
+
+impl Key {
+    /// Whether the client came from an IPv6 address.
+    #[must_use]
+    pub fn is_ipv6(self) -> bool {
+        self.aggregate >> 48 == FAMILY_V6
+    }
 }
 
 /// Whom a request is counted for.
@@ -207,10 +219,10 @@ fn leading(address: u128, bits: u8) -> u128 {
 /// The network around a client, in the form of [`Key::aggregate`]: its family above 48 bits of address.
 fn aggregate(client: IpAddr, ipv6_prefix: u8) -> u64 {
     match client.to_canonical() {
-        IpAddr::V4(v4) => 4 << 48 | u64::from(v4.to_bits() >> (32 - AGGREGATE_V4)),
+        IpAddr::V4(v4) => FAMILY_V4 << 48 | u64::from(v4.to_bits() >> (32 - AGGREGATE_V4)),
         IpAddr::V6(v6) => {
             let network = leading(v6.to_bits(), ipv6_prefix.min(AGGREGATE_V6)) >> (128 - AGGREGATE_V6);
-            6 << 48 | u64::try_from(network).unwrap_or(u64::MAX)
+            FAMILY_V6 << 48 | u64::try_from(network).unwrap_or(u64::MAX)
         }
     }
 }

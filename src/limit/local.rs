@@ -160,10 +160,10 @@ impl Local {
     }
 
     fn place(&self, id: u128) -> Place {
-        let mix = self.mix(id);
+        let slot = Slot::client(id, |id| self.mix(id));
         Place {
-            shard: (mix >> 60) as usize & (SHARDS - 1),
-            slot: Slot { id, mix },
+            shard: (slot.mix() >> 60) as usize & (SHARDS - 1),
+            slot,
         }
     }
 
@@ -184,10 +184,10 @@ impl Reservation {
     fn settle(&mut self, mut each: impl FnMut(&mut Shard, &Held)) {
         for held in self.held.drain(..) {
             let mut shard = self.store.shards[held.place.shard].lock();
-            if let Some(open) = shard.open.get_mut(&held.place.slot.id) {
+            if let Some(open) = shard.open.get_mut(&held.place.slot.id()) {
                 *open = open.saturating_sub(held.cost);
                 if *open == 0 {
-                    shard.open.remove(&held.place.slot.id);
+                    shard.open.remove(&held.place.slot.id());
                 }
             }
             each(&mut shard, &held);
@@ -246,11 +246,11 @@ impl<'a> Locked<'a> {
         let mut tat = shard.table.find(place.slot);
         if tat == 0 && shard.table.unknown(now) {
             let id = store.networks.network(&policy.name, key.aggregate);
-            place.slot = Slot { id, mix: store.mix(id) };
+            place.slot = Slot::network(id, |id| store.mix(id));
             tat = shard.table.find(place.slot);
         }
         if policy.count == Count::Failures
-            && let Some(open) = shard.open.get(&place.slot.id)
+            && let Some(open) = shard.open.get(&place.slot.id())
         {
             tat = policy.bucket.charge(tat, now, *open);
         }
@@ -265,7 +265,7 @@ impl<'a> Locked<'a> {
         let bucket = policy.bucket;
         let cost = cost.min(bucket.capacity());
         if policy.count == Count::Failures {
-            let open = shard.open.entry(place.slot.id).or_default();
+            let open = shard.open.entry(place.slot.id()).or_default();
             *open = open.saturating_add(cost);
             return Some(Held {
                 place,

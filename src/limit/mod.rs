@@ -11,9 +11,11 @@ pub mod gcra;
 pub mod key;
 pub mod local;
 pub mod policy;
+pub mod report;
 
 pub use charge::{Charge, Charges, Levels, Limits, MAX_LIMITS, Verdict};
 pub use gcra::{Bucket, Level};
 pub use key::{Asker, Key, KeyHasher, KeySpec, Keyed, Missing, Source};
 pub use local::{Checked, Local, Reservation};
 pub use policy::{Announce, Count, Mode, OnStoreError, Policy};
+pub use report::Report;

@@ -5,10 +5,15 @@
 //! state of a set is always the one whose loss matters least, and a new key takes its place. Losing a state can only make
 //! the limit more generous for that one client; it never refuses anybody.
 //!
+//! Buckets of networks, which a flood brings, take four places of a set and then displace each other: who is known stays.
+//!
 //! The table doubles while a new key would displace one that was known in the last minute, up to its largest size.
 
 /// Places in a set.
 const WAYS: usize = 16;
+
+/// Places of a set that networks may take from clients.
+const NETWORKS: usize = 4;
 
 /// How long a key is remembered after it is full again, as long as the table can grow, nanoseconds.
 const MEMORY: u64 = 60_000_000_000;
@@ -37,14 +42,43 @@ impl Entry {
     fn is(&self, id: u128) -> bool {
         self.tat != 0 && (self.low, self.high) == halves(id)
     }
+
+    fn is_network(&self) -> bool {
+        self.low & 1 == 1
+    }
 }
 
 /// A key with where it belongs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slot {
-    pub(super) id: u128,
+    /// Its lowest bit tells networks from clients.
+    id: u128,
     /// Well mixed under a secret: its low bits choose the set.
-    pub(super) mix: u64,
+    mix: u64,
+}
+
+impl Slot {
+    pub(super) fn client(id: u128, mix: impl Fn(u128) -> u64) -> Self {
+        let id = id & !1;
+        Self { id, mix: mix(id) }
+    }
+
+    pub(super) fn network(id: u128, mix: impl Fn(u128) -> u64) -> Self {
+        let id = id | 1;
+        Self { id, mix: mix(id) }
+    }
+
+    pub(super) fn id(self) -> u128 {
+        self.id
+    }
+
+    pub(super) fn mix(self) -> u64 {
+        self.mix
+    }
+
+    fn is_network(self) -> bool {
+        self.id & 1 == 1
+    }
 }
 
 #[derive(Debug)]
@@ -85,7 +119,7 @@ impl Table {
             if tat <= now {
                 return; // full, as if it had never been seen
             }
-            let least = least(set);
+            let least = least(set, slot.is_network());
             if least.tat.saturating_add(MEMORY) > now && least.tat != 0 && may_grow {
                 self.grow(&mix);
                 continue;
@@ -132,11 +166,15 @@ impl Table {
     }
 }
 
-fn least(set: &mut [Entry; WAYS]) -> &mut Entry {
-    let (first, others) = set.split_first_mut().expect("a set has places");
-    others
-        .iter_mut()
-        .fold(first, |least, entry| if entry.tat < least.tat { entry } else { least })
+/// What matters least in a set, to a network or to a client.
+fn least(set: &mut [Entry; WAYS], network: bool) -> &mut Entry {
+    let networks = |entry: &&Entry| entry.tat != 0 && entry.is_network();
+    // An empty place is nobody's.
+    let own = network && set.iter().filter(networks).count() >= NETWORKS && set.iter().all(|entry| entry.tat != 0);
+    let candidates = set.iter_mut().filter(|entry| !own || entry.is_network());
+    candidates
+        .reduce(|least, entry| if entry.tat < least.tat { entry } else { least })
+        .expect("a set has places, and networks among them if their number matters")
 }
 
 fn halves(id: u128) -> (u64, u64) {

@@ -3,10 +3,11 @@
 use super::*;
 
 fn slot(id: u64) -> Slot {
-    Slot {
-        id: u128::from(id) << 64 | u128::from(id),
-        mix: mix(u128::from(id)),
-    }
+    Slot::client(u128::from(id) << 64 | u128::from(id) << 1, mix)
+}
+
+fn network(id: u64) -> Slot {
+    Slot::network(u128::from(id), mix)
 }
 
 fn mix(id: u128) -> u64 {
@@ -64,6 +65,24 @@ fn the_nearest_to_full_is_given_up_first() {
     assert_eq!(table.find(slot(9)), 0);
     assert_eq!(table.find(slot(2)), 102);
     assert_eq!(table.occupancy(0), (16, 16, false));
+}
+
+#[test]
+fn networks_displace_each_other_rather_than_clients() {
+    let mut table = Table::new(WAYS);
+    for id in 1..=14 {
+        put(&mut table, id, 100 + id, 0);
+    }
+    for id in 0..100 {
+        table.put(network(id), 1_000 + id, 0, mix);
+    }
+    // Two places were empty, two more they took from clients: the nearest to full.
+    assert!((1..=14).all(|id| (table.find(slot(id)) != 0) == (id > 2)));
+    // Of a hundred networks the four with the longest debts stay.
+    assert_eq!((96..100).filter(|id| table.find(network(*id)) != 0).count(), 4);
+    // Clients displace whatever matters least.
+    put(&mut table, 50, 5_000, 0);
+    assert_eq!(table.find(slot(3)), 0);
 }
 
 #[test]
