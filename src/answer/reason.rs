@@ -41,6 +41,8 @@ pub enum Reason {
     NoServer,
     /// 503: the gateway has too many connections.
     Overloaded,
+    /// 503: the route or the upstream has as many requests as it takes, and the wait was too long.
+    Busy,
     /// 504: the upstream did not answer in time.
     GatewayTimeout,
     /// 505: not HTTP/1.0 or HTTP/1.1.
@@ -49,7 +51,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their status codes.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::BadRequest,
         Self::BadPath,
         Self::AddressNotAllowed,
@@ -68,6 +70,7 @@ impl Reason {
         Self::BadGateway,
         Self::NoServer,
         Self::Overloaded,
+        Self::Busy,
         Self::GatewayTimeout,
         Self::VersionNotSupported,
     ];
@@ -215,6 +218,12 @@ impl Reason {
                 "overloaded",
                 "Service Unavailable",
                 "There are too many requests at the moment.",
+            ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "Service Unavailable",
+                "This part of the site has as many requests as it can take at the moment.",
             ),
             Self::GatewayTimeout => (
                 StatusCode::GATEWAY_TIMEOUT,

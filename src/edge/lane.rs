@@ -54,6 +54,8 @@ pub(crate) struct Lane {
     /// The client's pace: armed only while the gateway waits for body bytes.
     pace: Option<Pin<Box<Sleep>>>,
     paced: u64,
+    /// Something was written that may still be in a buffer.
+    unflushed: bool,
     /// The upstream's: armed only while the exchange asks for it.
     alarm: Option<(u64, Pin<Box<Sleep>>)>,
 }
@@ -73,6 +75,7 @@ impl Lane {
             body_timeout,
             pace: None,
             paced: 0,
+            unflushed: false,
             alarm: None,
         }
     }
@@ -211,7 +214,12 @@ impl Lane {
 
 impl AsyncRead for Lane {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let lane = self.get_mut();
+        let mut lane = self.get_mut();
+        // Who reads has nothing to write: what trickles from the upstream goes out now. Pingora flushes chunks, and
+        // bodies of a known length only at their end.
+        if lane.unflushed {
+            let _ = Pin::new(&mut lane).poll_flush(cx)?;
+        }
         if let Poll::Ready(error) = lane.poll_alarm(cx) {
             return Poll::Ready(Err(error));
         }
@@ -232,11 +240,15 @@ impl AsyncWrite for Lane {
         let lane = self.get_mut();
         let written = ready!(Pin::new(&mut lane.conn()?.io).poll_write(cx, bytes))?;
         lane.link.sent.fetch_add(written as u64, Relaxed);
+        lane.unflushed = true;
         Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().conn()?.io).poll_flush(cx)
+        let lane = self.get_mut();
+        ready!(Pin::new(&mut lane.conn()?.io).poll_flush(cx))?;
+        lane.unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -252,6 +264,7 @@ impl AsyncWrite for Lane {
         let lane = self.get_mut();
         let written = ready!(Pin::new(&mut lane.conn()?.io).poll_write_vectored(cx, slices))?;
         lane.link.sent.fetch_add(written as u64, Relaxed);
+        lane.unflushed = true;
         Poll::Ready(Ok(written))
     }
 

@@ -87,6 +87,12 @@ impl Link {
         self.alarm.store(setting | millis, Relaxed);
     }
 
+    /// The exchange goes on after a fault that the lane was asked to watch for.
+    pub fn forgive(&self) {
+        self.fault.store(0, Relaxed);
+        self.set_alarm(None);
+    }
+
     /// Why the lane ended the request, if it did.
     #[must_use]
     pub fn fault(&self) -> Option<Reason> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header;
 use pingora::http::ResponseHeader;
-use pingora::prelude::{Error, ErrorType, Result};
+use pingora::prelude::{Error, ErrorType};
 use pingora::proxy::Session;
 
 use crate::answer::{Answer, Grpc, Reason};
@@ -17,7 +17,7 @@ use crate::edge::Arrival;
 use crate::observe::identity::Identity;
 use crate::observe::metrics::InFlight;
 use crate::policy::{Delivery, Encoder};
-use crate::runtime::{Live, Route, Snapshot, Upstream};
+use crate::runtime::{Full, Live, Place, Route, Snapshot, Upstream};
 
 /// The state of one exchange.
 pub struct Exchange {
@@ -40,6 +40,10 @@ pub struct Exchange {
     pub(super) attempt: Attempt,
     pub(super) encoder: Option<Encoder>,
     pub(super) refusal: Option<Reason>,
+    /// When the client is told to come back, where that is known.
+    pub(super) retry_after: Option<Duration>,
+    /// The place in the route's concurrency limit.
+    pub(super) place: Option<Place>,
     /// The client was told to send its body.
     pub(super) continued: bool,
     pub(super) concluded: bool,
@@ -55,12 +59,18 @@ pub(super) struct Attempt {
     pub(super) tried: Vec<SocketAddr>,
     /// Those of them that refused the connection.
     pub(super) refused: Vec<SocketAddr>,
+    /// What consistent hashing goes by.
+    pub(super) hash: Option<u64>,
     pub(super) count: u32,
     pub(super) started: Option<Instant>,
     /// From the choice of the server to the head of its answer.
     pub(super) first_byte: Option<Duration>,
-    /// A request that may be sent twice has been sent once.
+    /// A request that may be sent twice by right has been.
     pub(super) repeated: bool,
+    /// The answer is thrown away for a better one.
+    pub(super) discarded: bool,
+    /// The server that the client's cookie names.
+    pub(super) bound: Option<String>,
     /// What Pingora allows each read from the server.
     pub(super) read_limit: Duration,
     /// The limit of this phase, where it is shorter than that: watched by the lane, anew with each part of the answer.
@@ -89,6 +99,8 @@ impl Exchange {
             attempt: Attempt::default(),
             encoder: None,
             refusal: None,
+            retry_after: None,
+            place: None,
             continued: false,
             concluded: false,
         }
@@ -138,10 +150,25 @@ impl Exchange {
         }
     }
 
+    /// Takes a place in the route's concurrency limit; waits for one in its queue.
+    pub(super) async fn take_place(&mut self) -> Result<(), Answer> {
+        let limit = self.route.as_ref().and_then(|route| route.concurrency.clone());
+        let Some(limit) = limit else { return Ok(()) };
+        match limit.enter().await {
+            Ok(place) => {
+                self.place = Some(place);
+                Ok(())
+            }
+            Err(Full) => Err(self.refusal(Reason::Busy)),
+        }
+    }
+
     /// The answer that goes with a reason.
     pub(super) fn refusal(&self, reason: Reason) -> Answer {
         let retry_after = match reason {
+            _ if self.retry_after.is_some() => self.retry_after,
             Reason::NoServer => self.upstream().and_then(|upstream| upstream.retry_after),
+            Reason::Busy => Some(Duration::from_secs(1)),
             _ => None,
         };
         Answer::Refusal {
@@ -153,7 +180,7 @@ impl Exchange {
     }
 
     /// Encodes a part of the body, where the answer is encoded.
-    pub(super) fn encode(&mut self, body: &mut Option<Bytes>, end: bool) -> Result<()> {
+    pub(super) fn encode(&mut self, body: &mut Option<Bytes>, end: bool) -> pingora::Result<()> {
         let Some(encoder) = &mut self.encoder else {
             return Ok(());
         };
@@ -165,5 +192,18 @@ impl Exchange {
             self.encoder = None;
         }
         Ok(())
+    }
+}
+
+impl Drop for Exchange {
+    /// A server has become less full: who waits for that is told.
+    fn drop(&mut self) {
+        let lease = self.attempt.lease.take();
+        if lease.is_some()
+            && let Some(upstream) = self.upstream().cloned()
+        {
+            drop(lease);
+            upstream.queue.freed();
+        }
     }
 }

@@ -7,6 +7,7 @@ use pingora::prelude::{Error, ErrorSource, ErrorType};
 use pingora::proxy::Session;
 
 use super::Exchange;
+use super::retry::Cause;
 use crate::answer::Reason;
 use crate::balance::{AttemptOutcome, Ejection, Endpoint, Finish};
 use crate::observe::metrics::FailureKind;
@@ -14,7 +15,7 @@ use crate::runtime::prober;
 
 impl Exchange {
     /// No connection: nothing was sent, so any request may try another server.
-    pub(super) fn connect_failed(&mut self, mut error: Box<Error>) -> Box<Error> {
+    pub(super) fn connect_failed(&mut self, session: &Session, mut error: Box<Error>) -> Box<Error> {
         self.complain(&error);
         let timed_out = is_timeout(&error);
         self.count_failure(if timed_out {
@@ -22,7 +23,6 @@ impl Exchange {
         } else {
             FailureKind::Connect
         });
-        let mut retry = false;
         let now = Instant::now();
         let own = is_our_own(&error);
         if !own {
@@ -36,27 +36,28 @@ impl Exchange {
             }
             self.attempt.tried.push(endpoint.address());
             self.attempt.refused.push(endpoint.address());
-            // An exchange that broke and was begun anew has not used up what connecting may cost.
-            retry = self.attempt.count < upstream.attempts + u32::from(self.attempt.repeated);
-            if retry {
-                upstream.metrics.retried();
-            }
         }
+        let retry = self.tries_again(session, Cause::Connect);
         error.set_retry(retry);
         error
     }
 
-    /// The connection broke during the exchange. Once, a request that may be repeated (RFC 9110 §9.2.2) is sent again:
-    /// the server may have closed an idle connection at the very moment it was used, or may have died.
-    /// What an HTTP/2 server says it has not begun with (RFC 9113 §8.7) is sent again whatever the method.
+    /// The exchange failed after the request was begun. What an HTTP/2 server says it has not begun with (RFC 9113 §8.7)
+    /// is sent again whatever the method.
     pub(super) fn attempt_failed(&mut self, session: &Session, mut error: Box<Error>, reused: bool) -> Box<Error> {
         error.retry.decide_reuse(reused);
         let untouched = *error.etype() == ErrorType::H2Error && error.retry();
         error.set_retry(false);
-        if *error.esource() != ErrorSource::Upstream || self.fault().is_some() {
+        if std::mem::take(&mut self.attempt.discarded) {
+            self.give_up_server();
+            error.set_retry(true);
             return error;
         }
-        let timed_out = is_timeout(&error);
+        let rang = self.fault() == Some(Reason::GatewayTimeout);
+        if !rang && (*error.esource() != ErrorSource::Upstream || self.fault().is_some()) {
+            return error;
+        }
+        let timed_out = rang || is_timeout(&error);
         self.count_failure(match error.etype() {
             _ if timed_out => FailureKind::Timeout,
             ErrorType::InvalidHTTPHeader => FailureKind::Invalid,
@@ -71,21 +72,27 @@ impl Exchange {
             self.complain(&error);
             self.finish_attempt(AttemptOutcome::FAILURE, None, Instant::now());
         }
-        let retry = (untouched || broke && session.req_header().method.is_idempotent())
-            && !self.attempt.repeated
-            && session.response_written().is_none()
-            && !session.as_ref().retry_buffer_truncated()
-            && !self.arrival.as_ref().is_some_and(|arrival| arrival.upgrade);
-        if retry && let Some(lease) = self.attempt.lease.take() {
-            self.attempt.repeated = true;
-            // Elsewhere, if there is another: a server that breaks one connection will mostly break the next.
-            self.attempt.tried.push(lease.endpoint().address());
-            if let Some(upstream) = self.upstream() {
-                upstream.metrics.retried();
+        let cause = match () {
+            () if untouched => Some(Cause::Untouched),
+            () if timed_out => Some(Cause::Timeout),
+            () if broke => Some(Cause::Broke),
+            () => None,
+        };
+        if cause.is_some_and(|cause| self.tries_again(session, cause)) {
+            self.give_up_server();
+            if let Some(arrival) = &self.arrival {
+                arrival.link.forgive();
             }
             error.set_retry(true);
         }
         error
+    }
+
+    /// The next attempt goes elsewhere, if there is another: a server that fails once will mostly fail again.
+    fn give_up_server(&mut self) {
+        if let Some(lease) = self.attempt.lease.take() {
+            self.attempt.tried.push(lease.endpoint().address());
+        }
     }
 
     /// Tells the log why a server could not be spoken with. Not of each request: under attack that would be the attack.

@@ -1,5 +1,6 @@
 //! The thin Pingora adapter: one short method per phase, top to bottom in the order in which they run.
 
+mod affinity;
 mod begin;
 mod conclude;
 mod deadline;
@@ -9,6 +10,7 @@ mod gateside;
 mod hygiene;
 mod peer;
 mod respond;
+mod retry;
 mod upgrade;
 mod upstream;
 
@@ -81,7 +83,13 @@ impl ProxyHttp for Proxy {
     /// Who calls, which route, may it; answers what the gateway answers by itself.
     async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<bool> {
         exchange.configure(session);
-        match exchange.begin(session) {
+        let decision = exchange.begin(session);
+        if !matches!(decision, begin::Decision::Answer(_))
+            && let Err(answer) = exchange.take_place().await
+        {
+            return respond::answer(session, exchange, &answer).await.map(|()| true);
+        }
+        match decision {
             begin::Decision::Proxy => Ok(false),
             begin::Decision::Answer(answer) => respond::answer(session, exchange, &answer).await.map(|()| true),
             begin::Decision::Files => respond::files(session, exchange).await.map(|()| true),
@@ -91,18 +99,18 @@ impl ProxyHttp for Proxy {
     }
 
     /// Chooses a server, again for each attempt.
-    async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        exchange.choose_peer()
+    async fn upstream_peer(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        exchange.choose_peer(session).await
     }
 
     fn fail_to_connect(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         _peer: &HttpPeer,
         exchange: &mut Self::CTX,
         error: Box<Error>,
     ) -> Box<Error> {
-        exchange.connect_failed(error)
+        exchange.connect_failed(session, error)
     }
 
     async fn connected_to_upstream(

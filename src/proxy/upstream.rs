@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora::proxy::Session;
@@ -14,11 +14,55 @@ use crate::balance::{Ask, AttemptOutcome, PickError};
 use crate::client::{self, Forwarding};
 use crate::config::model::Protocol;
 use crate::policy::{Encoder, Recipient};
-use crate::runtime::{Action, UNIX};
+use crate::runtime::{Action, Full, UNIX};
+
+/// Tells a server that it is not the first to be asked: 2 is the first further attempt.
+const ATTEMPT: HeaderName = HeaderName::from_static("x-gateway-attempt");
+
+/// What choosing came to.
+enum Choice {
+    Peer(Box<HttpPeer>),
+    /// Every server that is fit has as many requests as it takes.
+    AllFull,
+}
 
 impl Exchange {
+    /// Chooses a server; while all of them are full, waits for one in the upstream's queue.
+    pub(super) async fn choose_peer(&mut self, session: &Session) -> Result<Box<HttpPeer>> {
+        let Some(upstream) = self.upstream().cloned() else {
+            return Err(Error::explain(ErrorType::InternalError, "a route without an upstream"));
+        };
+        if self.attempt.count == 0 {
+            upstream.pool.budget().deposit(Instant::now());
+            self.attempt.bound = self.bound_to(&upstream, session.req_header());
+            self.attempt.hash = self.hash(&upstream, session.req_header());
+        }
+        let mut place = None;
+        loop {
+            match self.try_peer() {
+                Ok(Choice::Peer(peer)) => return Ok(peer),
+                Ok(Choice::AllFull) => {}
+                Err(error) => return Err(error),
+            }
+            // Taken once: who waits keeps the place until there is a server or the time is up.
+            let waiting = match place.take() {
+                Some(waiting) => Ok(waiting),
+                None => upstream.queue.enter(),
+            };
+            place = match waiting {
+                Ok(mut waiting) => waiting.turn().await.then_some(waiting),
+                Err(Full) => None,
+            };
+            if place.is_none() {
+                upstream.metrics.no_server();
+                self.refusal = Some(Reason::Busy);
+                return Err(Error::explain(ErrorType::ConnectError, "every server is full"));
+            }
+        }
+    }
+
     /// Chooses a server among those that were not tried.
-    pub(super) fn choose_peer(&mut self) -> Result<Box<HttpPeer>> {
+    fn try_peer(&mut self) -> Result<Choice> {
         let Some(upstream) = self.upstream().cloned() else {
             return Err(Error::explain(ErrorType::InternalError, "a route without an upstream"));
         };
@@ -33,16 +77,22 @@ impl Exchange {
         let now = Instant::now();
         let ask = Ask {
             tried: &self.attempt.tried,
-            ..Ask::any(now)
+            hash: self.attempt.hash,
+            sticky: self.attempt.bound.as_deref(),
+            now,
         };
         let picked = match upstream.pool.pick(&ask) {
             // Better one that failed a moment ago than none.
-            Err(PickError::AllTried) => upstream.pool.pick(&Ask::any(now)),
+            Err(PickError::AllTried) => upstream.pool.pick(&Ask { tried: &[], ..ask }),
             picked => picked,
         };
         let lease = match picked {
             Ok(lease) => lease,
+            Err(PickError::AllFull) => return Ok(Choice::AllFull),
             Err(error) => {
+                if let PickError::BreakerOpen { retry_after } = error {
+                    self.retry_after = Some(retry_after);
+                }
                 upstream.metrics.no_server();
                 self.refusal = Some(Reason::NoServer);
                 return Err(Error::because(ErrorType::ConnectError, "choosing a server", error));
@@ -74,11 +124,18 @@ impl Exchange {
             peer.options.total_connection_timeout = Some(limit);
         }
         self.attempt.read_limit = peer.options.read_timeout.unwrap_or(Duration::MAX);
-        self.enter_phase(upstream.timeouts.first_byte);
+        let first_byte = upstream.timeouts.first_byte;
+        self.enter_phase(
+            upstream
+                .model
+                .retry
+                .per_try_timeout
+                .map_or(first_byte, |limit| limit.min(first_byte)),
+        );
         self.attempt.count += 1;
         self.attempt.started = Some(now);
         self.attempt.lease = Some(lease);
-        Ok(peer)
+        Ok(Choice::Peer(peer))
     }
 
     pub(super) fn connected(&mut self, reused: bool) {
@@ -131,6 +188,11 @@ impl Exchange {
             if let Some(identity) = &self.identity {
                 identity.write(fields);
             }
+            if self.attempt.count > 1 {
+                fields.insert(ATTEMPT, HeaderValue::from(self.attempt.count));
+            } else {
+                fields.remove(ATTEMPT);
+            }
             if let Some(left) = left {
                 fields.insert(deadline::FIELD, deadline::format(left));
             }
@@ -182,6 +244,12 @@ impl Exchange {
                 upstream.metrics.answered(first_byte);
             }
             self.finish_attempt(outcome(response), Some(first_byte), now);
+        }
+        if !tunnel && self.discards(session, response) {
+            self.attempt.discarded = true;
+            return Err(
+                Error::explain(ErrorType::HTTPStatus(response.status.as_u16()), "tried again elsewhere").into_up(),
+            );
         }
         let Some(timeouts) = self.upstream().map(|upstream| upstream.timeouts) else {
             return Ok(());
@@ -255,6 +323,7 @@ impl Exchange {
             if let Some(identity) = &self.identity {
                 identity.write_response(fields);
             }
+            self.bind(fields);
             if status == StatusCode::SWITCHING_PROTOCOLS {
                 return;
             }

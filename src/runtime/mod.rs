@@ -3,12 +3,14 @@
 mod concurrency;
 pub mod discovery;
 pub mod prober;
+mod queue;
 mod slot;
 mod snapshot;
 mod tls;
 mod unix;
 
 pub use concurrency::{Concurrency, Full, Place};
+pub use queue::{Queue, Waiting};
 pub use slot::Slot;
 pub use snapshot::{Action, Route, Snapshot, Upstream};
 pub use tls::{ClientTls, Identity, SystemAuthorities, TlsFault, system_authorities};
@@ -19,13 +21,15 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 
-use crate::balance::{Pool, Settings, Strategy, Thresholds};
-use crate::config::model::{self, Config, LogTarget};
+use crate::balance::{
+    AdaptiveSettings, BreakerSettings, BudgetSettings, OutlierSettings, Pool, Settings, Strategy, Thresholds,
+};
+use crate::config::model::{self, Balance, Config, LogTarget};
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 
@@ -39,6 +43,7 @@ pub struct Registry {
     generation: AtomicU64,
     pools: Mutex<HashMap<Arc<str>, Arc<Pool>>>,
     logs: Mutex<Vec<(LogTarget, AccessLog)>>,
+    concurrency: Mutex<HashMap<Arc<str>, (model::Concurrency, Arc<Concurrency>)>>,
 }
 
 impl Registry {
@@ -52,6 +57,7 @@ impl Registry {
             generation: AtomicU64::new(0),
             pools: Mutex::default(),
             logs: Mutex::default(),
+            concurrency: Mutex::default(),
         })
     }
 
@@ -72,14 +78,7 @@ impl Registry {
             unhealthy_after: check.unhealthy_after,
             healthy_after: check.healthy_after,
         });
-        // What the file cannot say yet is as it was before there was a choice.
-        let settings = Settings {
-            strategy: Strategy::RoundRobin,
-            health,
-            outlier: None,
-            slow_start: Duration::ZERO,
-            ..Settings::default()
-        };
+        let settings = settings(upstream, health);
         let mut pools = self.pools.lock();
         let pool = match pools.get(&upstream.name) {
             Some(pool) if *pool.settings() == settings => Arc::clone(pool),
@@ -88,6 +87,19 @@ impl Registry {
         };
         pools.insert(Arc::clone(&upstream.name), Arc::clone(&pool));
         pool
+    }
+
+    /// The concurrency limit of a route: the one that is in use, if the file still says the same.
+    fn concurrency(&self, route: &Arc<str>, limit: model::Concurrency) -> Arc<Concurrency> {
+        let mut limits = self.concurrency.lock();
+        match limits.get(route) {
+            Some((same, running)) if *same == limit => Arc::clone(running),
+            _ => {
+                let running = Arc::new(Concurrency::new(limit.limit, limit.queue, limit.wait));
+                limits.insert(Arc::clone(route), (limit, Arc::clone(&running)));
+                running
+            }
+        }
     }
 
     /// The access log of this target: the one that is open, or a new one.
@@ -155,6 +167,43 @@ impl fmt::Display for LoadError {
 }
 
 impl std::error::Error for LoadError {}
+
+/// What the file says about a pool.
+fn settings(upstream: &model::Upstream, health: Option<Thresholds>) -> Settings {
+    Settings {
+        strategy: match &upstream.balance {
+            Balance::PeakEwma => Strategy::PeakEwma,
+            Balance::LeastRequests => Strategy::LeastRequests,
+            Balance::RoundRobin => Strategy::RoundRobin,
+            Balance::Random => Strategy::Random,
+            Balance::ConsistentHash { bounded_load, .. } => Strategy::ConsistentHash {
+                load_factor: bounded_load.unwrap_or(f64::INFINITY),
+            },
+        },
+        health,
+        outlier: upstream.outlier.map(|outlier| OutlierSettings {
+            consecutive_failures: outlier.failures,
+            success_rate: outlier.success_rate,
+            base_time: outlier.base_time,
+            max_ejected: outlier.max_ejected,
+            ..OutlierSettings::default()
+        }),
+        slow_start: upstream.slow_start,
+        panic_threshold: upstream.panic_threshold,
+        breaker: upstream.breaker.map(|breaker| BreakerSettings {
+            failure_share: breaker.failures,
+            min_requests: breaker.min_requests,
+            open_for: breaker.open,
+            ..BreakerSettings::default()
+        }),
+        adaptive: upstream.adaptive_limit.then(AdaptiveSettings::default),
+        retry_budget: BudgetSettings {
+            ratio: upstream.retry.budget,
+            floor: upstream.retry.min_per_second,
+        },
+        hedge_budget: BudgetSettings::HEDGE,
+    }
+}
 
 /// The snapshot in force, and the registry.
 pub struct Live {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::{ClientTls, LoadError, Registry, Slot};
+use super::{ClientTls, Concurrency, LoadError, Queue, Registry, Slot};
 use crate::answer::Answer;
-use crate::balance::{Endpoint, Pool};
+use crate::balance::{Endpoint, Pool, Sticky};
 use crate::config::model::{self, Config};
 use crate::observe::Throttle;
 use crate::observe::access_log::{AccessLog, Format, Redaction};
@@ -58,6 +58,8 @@ pub struct Route {
     pub delivery: Delivery,
     /// Whether its requests are logged.
     pub access_log: bool,
+    /// How many of its requests may be in progress.
+    pub concurrency: Option<Arc<Concurrency>>,
     /// Its counters.
     pub metrics: RouteMetrics,
 }
@@ -101,8 +103,10 @@ pub struct Upstream {
     pub prepared: Slot,
     /// Limits of one attempt.
     pub timeouts: model::UpstreamTimeouts,
-    /// Most attempts of one request.
-    pub attempts: u32,
+    /// Requests that wait while every server is full.
+    pub queue: Queue,
+    /// Signs the cookies of sticky sessions.
+    pub sticky: Option<Sticky>,
     /// How a client is told to come back when no server is fit: one interval of the health check.
     pub retry_after: Option<Duration>,
     /// Its counters.
@@ -133,11 +137,11 @@ impl Upstream {
             probe_tls,
             prepared: Slot::default(),
             timeouts: model.timeouts,
-            attempts: if model.retry.on.connect {
-                model.retry.attempts
-            } else {
-                1
-            },
+            queue: Queue::new(model.queue.size, model.queue.timeout),
+            // Validation has seen to the secret's length.
+            sticky: model.sticky.as_ref().and_then(|sticky| {
+                Sticky::new(sticky.secret.expose().as_bytes(), &model.name, sticky.ttl.as_secs()).ok()
+            }),
             retry_after: model.health_check.as_ref().map(|check| check.interval),
             metrics: metrics.upstream(&model.name),
             complaints: Throttle::new(COMPLAINT),
@@ -276,6 +280,7 @@ fn compile_route(route: model::Route, upstreams: &[Arc<Upstream>], registry: &Re
             compress: route.compress,
         },
         access_log: route.access_log,
+        concurrency: route.concurrency.map(|limit| registry.concurrency(&route.name, limit)),
         metrics: registry.metrics.route(&route.name),
         name: route.name,
     }

@@ -275,6 +275,24 @@ async fn bodies_stream_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_of_known_length_streams_too() {
+    let origin = Origin::hasty(|_| {
+        vec![
+            Step::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\none".to_vec()),
+            Step::Hang,
+        ]
+    })
+    .await;
+    let gateway = before(&origin, "", "").await;
+    let mut connection = gateway.connect().await;
+    connection.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"\r\n\r\none") {
+        seen.extend(connection.read_some().await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upstream_connections_are_used_again() {
     let origin = Origin::fixed("hello").await;
     let gateway = before(&origin, "", "").await;

@@ -1,0 +1,78 @@
+//! When a request is sent again: `retry` of its upstream, and what RFC 9110 §9.2.2 allows without being asked.
+
+use std::time::Instant;
+
+use http::{StatusCode, header};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+use super::Exchange;
+
+/// Why an attempt is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Nothing was sent.
+    Connect,
+    /// The server says that it has not begun with the request.
+    Untouched,
+    /// The connection broke.
+    Broke,
+    /// There was no answer in time.
+    Timeout,
+    /// The server answered with this status.
+    Status(StatusCode),
+}
+
+impl Exchange {
+    /// Whether the request is to be sent again. Counts the attempt that it allows.
+    pub(super) fn tries_again(&mut self, session: &Session, cause: Cause) -> bool {
+        let Some(upstream) = self.upstream().cloned() else {
+            return false;
+        };
+        let retry = &upstream.model.retry;
+        // An exchange that broke and was begun anew by right has not used up what the file grants.
+        let left = self.attempt.count < retry.attempts + u32::from(self.attempt.repeated);
+        if cause == Cause::Connect {
+            let again = left && retry.on.connect;
+            if again {
+                upstream.metrics.retried();
+            }
+            return again;
+        }
+        let method = &session.req_header().method;
+        if session.response_written().is_some()
+            || session.as_ref().retry_buffer_truncated()
+            || self.arrival.as_ref().is_some_and(|arrival| arrival.upgrade)
+        {
+            return false;
+        }
+        // Once without being asked: the server may have closed an idle connection at the moment it was used, or died.
+        let by_right = match cause {
+            Cause::Untouched => true,
+            Cause::Broke => method.is_idempotent(),
+            _ => false,
+        };
+        if by_right && !self.attempt.repeated {
+            self.attempt.repeated = true;
+            upstream.metrics.retried();
+            return true;
+        }
+        let asked = match cause {
+            Cause::Broke | Cause::Untouched => retry.on.reset,
+            Cause::Timeout => retry.on.timeout,
+            Cause::Status(status) => retry.on.statuses.contains(&status),
+            Cause::Connect => false,
+        };
+        // The budget last: what is not sent again must not use it up.
+        let again = asked && left && retry.methods.contains(method) && upstream.pool.budget().withdraw(Instant::now());
+        if again {
+            upstream.metrics.retried();
+        }
+        again
+    }
+
+    /// Whether an answer is thrown away for a better one. A server that says when to come back is believed.
+    pub(super) fn discards(&mut self, session: &Session, answer: &ResponseHeader) -> bool {
+        !answer.headers.contains_key(header::RETRY_AFTER) && self.tries_again(session, Cause::Status(answer.status))
+    }
+}
