@@ -32,7 +32,7 @@ pub enum Class {
 }
 
 /// What one limit has seen since it began.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Report {
     counts: [Counts; 2],
     minute: u64,
@@ -100,19 +100,6 @@ impl Class {
     #[must_use]
     pub fn of(key: Key) -> Self {
         if key.is_ipv6() { Self::Ipv6 } else { Self::Ipv4 }
-    }
-}
-
-impl Default for Report {
-    fn default() -> Self {
-        Self {
-            counts: Default::default(),
-            minute: 0,
-            followed: HashMap::new(),
-            sample: 0,
-            rates: Histogram::default(),
-            bursts: Histogram::default(),
-        }
     }
 }
 

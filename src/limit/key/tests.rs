@@ -126,7 +126,7 @@ fn sources_are_read_from_the_request() {
         (Host, from("::1"), Some(b"deals247.online")),
     ];
     for (source, request, expected) in cases {
-        let spec = by(&[source.clone()], Missing::Skip);
+        let spec = by(std::slice::from_ref(&source), Missing::Skip);
         let mut framed = KeyHasher::shared(b"").begin("limit");
         let expected = expected.map_or(Keyed::Skipped, |value| {
             framed.part(source.tag(), value);

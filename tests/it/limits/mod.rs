@@ -1,6 +1,8 @@
 //! Limits beside those whom they stand in for, and under attack.
 
+mod express;
 mod flood;
+mod nginx;
 
 use flood::Flood;
 
@@ -16,7 +18,6 @@ fn a_flood_of_new_sources_harms_nobody_who_was_there() {
             limit,
         }
         .run();
-        eprintln!("{outcome:?}");
         let share = |(asked, refused): (u64, u64)| refused as f64 / asked.max(1) as f64;
         assert!(
             outcome.innocent.0 > 500 && share(outcome.innocent) < 0.001,
