@@ -2,9 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -15,13 +13,13 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
-use tokio::time::Sleep;
 
 use super::caps::{Caps, Refused};
 use super::head::{self, Framing};
 use super::lane::Lane;
 use super::link::{Conn, Link};
 use super::reply::Reply;
+use super::rest::{Next, Rest};
 use super::scanner::{Extent, Scanner};
 use super::scratch;
 use crate::answer::Reason;
@@ -107,12 +105,6 @@ struct Client {
     peer: SocketAddr,
     local: SocketAddr,
     link: Arc<Link>,
-}
-
-/// How a read between two requests ended.
-enum Next {
-    Bytes,
-    Closed,
 }
 
 /// Whether the connection goes on after a request.
@@ -238,55 +230,6 @@ where
         self.observer
             .refused(&request, &reply, if sent { bytes.len() as u64 } else { 0 });
         if sent { After::Close(conn) } else { After::Gone }
-    }
-}
-
-/// What a connection waits for between two requests. Made once for each connection: a timer and a place among those who
-/// wait for the stop that were taken anew for every request would cost more than the request's head.
-struct Rest {
-    stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
-    alarm: Pin<Box<Sleep>>,
-}
-
-impl Rest {
-    fn new(shutdown: &ShutdownWatch) -> Self {
-        let mut shutdown = shutdown.clone();
-        let stopping = async move {
-            if shutdown.wait_for(|stopping| *stopping).await.is_err() {
-                std::future::pending::<()>().await; // nobody can stop us any more
-            }
-        };
-        Self {
-            stopping: Box::pin(stopping),
-            alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
-        }
-    }
-
-    /// Waits for the first byte of a request without holding a buffer.
-    async fn until_bytes(&mut self, conn: &mut Conn, patience: Duration) -> Next {
-        let give_up = tokio::time::Instant::now() + patience;
-        poll_fn(|cx| {
-            match scratch::poll_read(&mut conn.io, cx, &mut conn.ahead) {
-                Poll::Ready(Ok(1..)) => return Poll::Ready(Next::Bytes),
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Closed),
-                Poll::Pending => {}
-            }
-            if self.stopping.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Next::Closed);
-            }
-            // An alarm that was set for an earlier wait rings too early: only then is it set again.
-            if self.alarm.deadline() > give_up {
-                self.alarm.as_mut().reset(give_up);
-            }
-            while self.alarm.as_mut().poll(cx).is_ready() {
-                if tokio::time::Instant::now() >= give_up {
-                    return Poll::Ready(Next::Closed);
-                }
-                self.alarm.as_mut().reset(give_up);
-            }
-            Poll::Pending
-        })
-        .await
     }
 }
 

@@ -12,6 +12,7 @@ mod link;
 mod listeners;
 mod reply;
 mod responder;
+mod rest;
 mod scanner;
 mod scratch;
 

@@ -35,7 +35,7 @@ table! {
         /// answer is 503.
         optional concurrency: Either<False, Either<Integer<1, MAX_CONCURRENCY>, Concurrency>> => "any number",
         /// Which requests are refused first where there are more than can be served.
-        optional priority: Priority => "`normal`",
+        @planned optional priority: Priority => "`normal`",
         /// The only networks or addresses that may use the route. Answered with 403.
         optional allow: List<Written<IpNet>> => "everybody",
         /// Whether requests are written to the access log.

@@ -102,12 +102,10 @@ table! {
     /// Leaves the upstream alone for a while when too much of what it is asked fails. Answered with 503 meanwhile; then a few
     /// requests try whether it is better.
     pub struct Breaker {
-        /// The share of requests that fail.
+        /// The share of the requests of the last ten seconds that fail.
         default failures: Written<Percent> = "\"50%\"",
-        /// Fewer requests in a window say nothing.
+        /// Fewer requests within ten seconds say nothing.
         default min_requests: Integer<1, 1_000_000> = "20",
-        /// What is counted together.
-        default window: Written<Timeout> = "\"10s\"",
         /// For how long it is left alone.
         default open: Written<Timeout> = "\"5s\"",
     }

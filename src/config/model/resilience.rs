@@ -71,10 +71,8 @@ pub struct Hedge {
 pub struct Breaker {
     /// The share of failures that opens it, above 0.
     pub failures: f64,
-    /// Fewer requests in a window say nothing.
+    /// Fewer requests within ten seconds say nothing.
     pub min_requests: u32,
-    /// What is counted together.
-    pub window: Duration,
     /// How long it stays open.
     pub open: Duration,
 }

@@ -128,12 +128,9 @@ pub(super) fn hedge(
 }
 
 pub(super) fn breaker(breaker: &file::resilience::Breaker, checker: &mut Checker<'_>) -> Breaker {
-    const SHORTEST: Duration = Duration::from_millis(100);
-    const LONGEST: Duration = Duration::from_secs(3600);
     let file::resilience::Breaker {
         failures,
         min_requests,
-        window,
         open,
     } = breaker;
     above_zero(
@@ -142,13 +139,9 @@ pub(super) fn breaker(breaker: &file::resilience::Breaker, checker: &mut Checker
         "write for example `\"50%\"`",
         checker,
     );
-    if !(SHORTEST..=LONGEST).contains(&window.value.value.0) {
-        checker.error(window.span, "`window` must be between `100ms` and `1h`", None);
-    }
     Breaker {
         failures: failures.value.value.0,
         min_requests: small(min_requests.0),
-        window: window.value.value.0,
         open: open.value.value.0,
     }
 }

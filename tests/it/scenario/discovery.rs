@@ -17,7 +17,7 @@ use crate::support::origin::{Origin, reply};
 /// A route to an upstream whose servers are these; more keys of the upstream, and more tables, may follow.
 async fn before(dns: &NameServer, servers: &str, more: &str) -> Running {
     gateway::start(&format!(
-        "[dns]\nservers = [\"{}\"]\ntimeout = \"500ms\"\n[upstream.app]\n{servers}\n{more}\n\
+        "[dns]\nservers = [\"{}\"]\ntimeout = \"500ms\"\n[upstream.app]\nbalance = \"round-robin\"\n{servers}\n{more}\n\
          [[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\n",
         dns.address
     ))
@@ -206,12 +206,7 @@ async fn services_have_their_ports_and_weights_from_dns() {
     dns.set("_http._tcp.app.test", 1, &records);
     // Answers with many records do not fit into a datagram.
     dns.truncates(true);
-    let gateway = before(
-        &dns,
-        "servers = [\"srv:_http._tcp.app.test\"]\nbalance = \"round-robin\"",
-        "",
-    )
-    .await;
+    let gateway = before(&dns, "servers = [\"srv:_http._tcp.app.test\"]", "").await;
     for _ in 0..8 {
         assert_eq!(gateway.get("/").await.status, 200);
     }

@@ -147,7 +147,12 @@ async fn who_can_be_asked_elsewhere_is_asked_elsewhere() {
 async fn a_broken_exchange_is_repeated_only_where_that_is_harmless() {
     let bad = Origin::start(|_| vec![Step::Close]).await;
     let good = Origin::fixed("good").await;
-    let gateway = before(&[bad.address, good.address], "").await;
+    // In turn, whatever happens: the default would soon ask the good one only.
+    let gateway = before(
+        &[bad.address, good.address],
+        "balance = \"round-robin\"\noutlier = false",
+    )
+    .await;
     for _ in 0..10 {
         assert_eq!(gateway.get("/").await.text(), "good");
     }
