@@ -15,5 +15,6 @@ mod probes;
 mod process;
 mod protocols;
 mod proxying;
+mod resilience;
 mod routing;
 mod upstream_tls;

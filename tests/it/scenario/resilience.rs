@@ -1,0 +1,215 @@
+//! Retries, sticky sessions, hashing, queues: what users notice of a sick or busy replica.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::support::gateway::{self, Running};
+use crate::support::origin::{Origin, Step, raw, reply};
+use crate::support::{client, eventually};
+
+async fn before(servers: &[&Origin], upstream: &str, route: &str) -> Running {
+    let servers: Vec<String> = servers.iter().map(|origin| format!("\"{}\"", origin.address)).collect();
+    gateway::start(&format!(
+        "[upstream.app]\nservers = [{}]\n{upstream}\n[[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\n{route}\n",
+        servers.join(", ")
+    ))
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statuses_are_tried_again_elsewhere_where_the_file_says_so() {
+    let sick = Origin::start(|_| reply(503, "", "sick")).await;
+    let well = Origin::fixed("well").await;
+    let gateway = before(
+        &[&sick, &well],
+        "balance = \"round-robin\"\noutlier = false\nretry = { attempts = 2, on = [\"503\"] }",
+        "",
+    )
+    .await;
+    for _ in 0..10 {
+        assert_eq!(gateway.get("/").await.text(), "well");
+    }
+    let again: Vec<_> = well
+        .received()
+        .into_iter()
+        .filter(|request| !request.headers("x-gateway-attempt").is_empty())
+        .collect();
+    assert!(!again.is_empty(), "a server is told that it is not the first");
+    assert!(
+        again
+            .iter()
+            .all(|request| request.header("x-gateway-attempt") == Some("2"))
+    );
+    let posted = sick.received().len();
+    for _ in 0..10 {
+        client::ask(
+            gateway.address,
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx",
+        )
+        .await;
+    }
+    assert_eq!(sick.received().len(), posted + 5, "a POST is not sent again");
+    // Nobody else to ask: the answer as it came.
+    let alone = before(&[&sick], "retry = { attempts = 3, on = [\"503\"] }", "").await;
+    assert_eq!(alone.get("/").await.text(), "sick");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_says_when_to_come_back_is_believed() {
+    let busy = Origin::start(|_| reply(503, "Retry-After: 7\r\n", "busy")).await;
+    let gateway = before(&[&busy], "retry = { attempts = 3, on = [\"503\"] }", "").await;
+    let answer = gateway.get("/").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("7")));
+    assert_eq!(busy.received().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hang_is_tried_elsewhere_in_its_time() {
+    let hung = Origin::start(|_| vec![Step::Hang]).await;
+    let well = Origin::fixed("well").await;
+    let gateway = before(
+        &[&hung, &well],
+        "balance = \"round-robin\"\noutlier = false\nretry = { attempts = 2, on = [\"timeout\"], per_try_timeout = \"200ms\" }",
+        "",
+    )
+    .await;
+    let mut connection = gateway.connect().await;
+    for _ in 0..4 {
+        assert_eq!(connection.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.text(), "well");
+    }
+    assert!(!hung.received().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retries_are_bounded_by_their_budget() {
+    let sick = Origin::start(|_| reply(503, "", "sick")).await;
+    let gateway = before(
+        &[&sick],
+        "outlier = false\nretry = { attempts = 5, on = [\"503\"], budget = \"10%\", min_per_second = 1 }",
+        "",
+    )
+    .await;
+    let mut connection = gateway.connect().await;
+    for _ in 0..300 {
+        assert_eq!(connection.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.status, 503);
+    }
+    let sent = sick.received().len();
+    assert!(
+        sent < 300 + 30 + 60,
+        "{sent} requests for 300, and a budget of a tenth and one a second"
+    );
+    assert!(sent > 300, "some are");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fast_failing_server_attracts_next_to_nothing() {
+    let failing = Origin::start(|_| reply(500, "", "")).await;
+    let well = Origin::start(|_| [vec![Step::Wait(Duration::from_millis(2))], reply(200, "", "")].concat()).await;
+    let gateway = before(&[&failing, &well], "", "").await;
+    let mut connection = gateway.connect().await;
+    for _ in 0..300 {
+        connection.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    }
+    assert!(failing.received().len() < 15, "{} of 300", failing.received().len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_with_the_cookie_stays_with_its_server() {
+    let (one, two) = (Origin::fixed("one").await, Origin::fixed("two").await);
+    let gateway = before(
+        &[&one, &two],
+        "balance = \"round-robin\"\nsticky = { cookie = \"srv\", secret = \"0123456789abcdef0123456789abcdef\" }",
+        "",
+    )
+    .await;
+    let first = gateway.get("/").await;
+    let cookie = first.header("set-cookie").expect("a cookie").to_owned();
+    assert!(
+        cookie.starts_with("srv=") && cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"),
+        "{cookie}"
+    );
+    assert!(!cookie.contains("Secure"), "not over clear text: {cookie}");
+    let pair = cookie.split(';').next().expect("pair").to_owned();
+    for _ in 0..10 {
+        let answer = client::get(gateway.address, "/", &format!("Cookie: a=b; {pair}\r\n")).await;
+        assert_eq!((answer.text(), answer.header("set-cookie")), (first.text(), None));
+    }
+    // What was not signed here binds nobody.
+    let forged = client::get(gateway.address, "/", &format!("Cookie: {pair}x\r\n")).await;
+    assert!(forged.header("set-cookie").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_key_goes_to_the_same_server() {
+    let (one, two) = (Origin::fixed("one").await, Origin::fixed("two").await);
+    let gateway = before(
+        &[&one, &two],
+        "balance = \"consistent-hash\"\nhash = \"header:X-Shop\"",
+        "",
+    )
+    .await;
+    let mut everybody = BTreeSet::new();
+    for shop in 0..30 {
+        let fields = format!("X-Shop: {shop}\r\n");
+        let mut seen = BTreeSet::new();
+        for _ in 0..3 {
+            seen.insert(client::get(gateway.address, "/", &fields).await.text().to_owned());
+        }
+        assert_eq!(seen.len(), 1, "shop {shop}");
+        everybody.extend(seen);
+    }
+    assert_eq!(everybody.len(), 2, "keys are spread");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_takes_so_many_at_once_and_the_next_wait_briefly() {
+    let slow = Origin::start(|_| {
+        [
+            vec![Step::Wait(Duration::from_millis(400))],
+            raw("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+        ]
+        .concat()
+    })
+    .await;
+    let gateway = before(&[&slow], "", "concurrency = { limit = 1, queue = 1, wait = \"20s\" }").await;
+    let mut first = gateway.connect().await;
+    first.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    eventually("in progress", async || slow.received().len() == 1).await;
+    let mut second = gateway.connect().await;
+    second.send("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    // The third finds neither a place nor room to wait, once the second waits.
+    eventually("full", async || {
+        let refused = gateway.get("/3").await;
+        refused.status == 503 && refused.header("retry-after") == Some("1")
+    })
+    .await;
+    assert_eq!(first.response(false).await.expect("an answer").text(), "ok");
+    assert_eq!(second.response(false).await.expect("an answer").text(), "ok");
+    assert_eq!(gateway.get("/4").await.text(), "ok", "places come back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_server_makes_requests_wait_for_it() {
+    let slow = Origin::start(|_| {
+        [
+            vec![Step::Wait(Duration::from_millis(100))],
+            raw("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+        ]
+        .concat()
+    })
+    .await;
+    let text = format!(
+        "[upstream.app]\nservers = [{{ address = \"{}\", max_requests = 1 }}]\nqueue = {{ size = 2, timeout = \"20s\" }}\n\
+         [[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\n",
+        slow.address
+    );
+    let gateway = gateway::start(&text).await;
+    let mut asks = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let address = gateway.address;
+        asks.spawn(async move { client::get(address, "/", "").await.status });
+    }
+    while let Some(status) = asks.join_next().await {
+        assert_eq!(status.expect("an answer"), 200);
+    }
+}
