@@ -43,8 +43,11 @@ pub struct Registry {
     generation: AtomicU64,
     pools: Mutex<HashMap<Arc<str>, Arc<Pool>>>,
     logs: Mutex<Vec<(LogTarget, AccessLog)>>,
-    concurrency: Mutex<HashMap<Arc<str>, (model::Concurrency, Arc<Concurrency>)>>,
+    concurrency: Mutex<HashMap<Arc<str>, RunningLimit>>,
 }
+
+/// A concurrency limit in use, and what the file said when it was made.
+type RunningLimit = (model::Concurrency, Arc<Concurrency>);
 
 impl Registry {
     /// Empty.

@@ -1,7 +1,5 @@
 //! What an upstream does when servers are slow, full or failing.
 
-use std::time::Duration;
-
 use ::http::Method;
 
 use super::servers::Servers;
