@@ -7,6 +7,7 @@ mod exchange;
 mod failure;
 mod gateside;
 mod hygiene;
+mod limit;
 mod peer;
 mod respond;
 mod upgrade;
@@ -81,7 +82,8 @@ impl ProxyHttp for Proxy {
     /// Who calls, which route, may it; answers what the gateway answers by itself.
     async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<bool> {
         exchange.configure(session);
-        match exchange.begin(session) {
+        let decision = exchange.begin(session);
+        match exchange.limit(session, decision).await? {
             begin::Decision::Proxy => Ok(false),
             begin::Decision::Answer(answer) => respond::answer(session, exchange, &answer).await.map(|()| true),
             begin::Decision::Files => respond::files(session, exchange).await.map(|()| true),

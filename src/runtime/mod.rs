@@ -2,6 +2,7 @@
 
 mod concurrency;
 pub mod discovery;
+mod limits;
 pub mod prober;
 mod slot;
 mod snapshot;
@@ -9,6 +10,7 @@ mod tls;
 mod unix;
 
 pub use concurrency::{Concurrency, Full, Place};
+pub use limits::{Outcome, RouteLimits, Ruling, Standing};
 pub use slot::Slot;
 pub use snapshot::{Action, Route, Snapshot, Upstream};
 pub use tls::{ClientTls, Identity, SystemAuthorities, TlsFault, system_authorities};
@@ -28,8 +30,9 @@ use crate::balance::{Pool, Settings, Strategy, Thresholds};
 use crate::config::model::{self, Config, LogTarget};
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
+use limits::LimitState;
 
-/// What outlives a snapshot, found by name: counters, servers and their health, the access log.
+/// What outlives a snapshot, found by name: counters, servers and their health, what limits counted, the access log.
 pub struct Registry {
     /// The counters.
     pub metrics: Arc<Metrics>,
@@ -38,6 +41,7 @@ pub struct Registry {
     draining: AtomicBool,
     generation: AtomicU64,
     pools: Mutex<HashMap<Arc<str>, Arc<Pool>>>,
+    limits: LimitState,
     logs: Mutex<Vec<(LogTarget, AccessLog)>>,
 }
 
@@ -51,6 +55,7 @@ impl Registry {
             draining: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             pools: Mutex::default(),
+            limits: LimitState::new(),
             logs: Mutex::default(),
         })
     }
