@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod connection;
+mod limit;
 mod refusal;
 mod route;
 mod upstream;
@@ -19,6 +20,7 @@ use prometheus::{Encoder, IntCounter, IntGauge, Registry, TEXT_FORMAT, TextEncod
 use crate::answer::Reason;
 
 pub use connection::{ConnectionLimit, ConnectionMetrics};
+pub use limit::{LimitMetrics, LimitVerdict};
 pub use route::RouteMetrics;
 pub use upstream::{FailureKind, ServerMetrics, UpstreamMetrics};
 
@@ -37,6 +39,7 @@ pub struct Metrics {
     routes: Mutex<HashMap<Box<str>, RouteMetrics>>,
     upstreams: Mutex<HashMap<Box<str>, UpstreamMetrics>>,
     servers: Mutex<HashMap<ServerKey, ServerMetrics>>,
+    limits: Mutex<HashMap<Box<str>, LimitMetrics>>,
     connections: ConnectionMetrics,
     refusals: Refusals,
     generation: IntGauge,
@@ -72,6 +75,7 @@ impl Metrics {
             routes: Mutex::default(),
             upstreams: Mutex::default(),
             servers: Mutex::default(),
+            limits: Mutex::default(),
             refusals: Refusals::new(&registry),
             registry,
         })
@@ -120,6 +124,18 @@ impl Metrics {
         if let Some(metrics) = servers.remove(&key) {
             metrics.unregister(&self.registry);
         }
+    }
+
+    /// The metrics of a rate limit.
+    #[must_use]
+    pub fn limit(&self, name: &str) -> LimitMetrics {
+        let mut limits = self.limits.lock();
+        if let Some(known) = limits.get(name) {
+            return known.clone();
+        }
+        let new = LimitMetrics::new(&self.registry, name);
+        limits.insert(name.into(), new.clone());
+        new
     }
 
     /// The metrics of client connections.
@@ -212,6 +228,7 @@ mod tests {
             .record(&Method::GET, StatusCode::OK, Duration::from_millis(3), 10, 20);
         metrics.upstream("api").answered(Duration::from_millis(2));
         metrics.server("api", "127.0.0.1:5000").picked();
+        metrics.limit("api").decided(LimitVerdict::Allowed);
         metrics.refusals.count(0, || "no_server");
         metrics.config_loaded(1, UNIX_EPOCH + Duration::from_secs(1_700_000_000));
         metrics

@@ -15,6 +15,12 @@ impl AllowList {
         Self(networks)
     }
 
+    /// The networks.
+    #[must_use]
+    pub fn networks(&self) -> &[IpNet] {
+        &self.0
+    }
+
     /// Whether this client may use the route; IPv4-mapped IPv6 addresses count as IPv4.
     #[must_use]
     pub fn admits(&self, client: IpAddr) -> bool {

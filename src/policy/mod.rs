@@ -23,6 +23,9 @@ use http::{HeaderMap, StatusCode};
 use crate::answer::{Answer, Reason};
 
 /// What a route asks of a request before it does anything.
+///
+/// What needs no memory is here. Behind it, in this order, stands what counts: the rate limits of the route
+/// (`proxy/limit.rs`), then how many requests are in progress. So what is refused here costs nobody a unit.
 #[derive(Debug, Clone)]
 pub struct Admission {
     /// Who may use the route; `None`: everyone.

@@ -80,7 +80,7 @@ impl Exchange {
                 upstream_time: self.attempt.first_byte,
                 attempts: self.attempt.count,
                 cache: None,
-                limit: None,
+                limit: self.limited.word(),
                 refusal: self.refusal.map(crate::answer::Reason::word),
                 tls: None,
                 user_agent: field(header::USER_AGENT),

@@ -10,6 +10,7 @@ use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, ErrorType};
 use pingora::proxy::Session;
 
+use super::limit::Limited;
 use crate::answer::{Answer, Grpc, Reason};
 use crate::balance::Lease;
 use crate::client::{Client, Scheme};
@@ -37,6 +38,8 @@ pub struct Exchange {
     /// Until when the caller wants its answer.
     pub(super) deadline: Option<Instant>,
     pub(super) in_flight: Option<InFlight>,
+    /// What the rate limits said.
+    pub(super) limited: Limited,
     pub(super) attempt: Attempt,
     pub(super) encoder: Option<Encoder>,
     pub(super) refusal: Option<Reason>,
@@ -96,6 +99,7 @@ impl Exchange {
             grpc: None,
             deadline: None,
             in_flight: None,
+            limited: Limited::default(),
             attempt: Attempt::default(),
             encoder: None,
             refusal: None,

@@ -8,6 +8,7 @@ mod exchange;
 mod failure;
 mod gateside;
 mod hygiene;
+mod limit;
 mod peer;
 mod respond;
 mod retry;
@@ -84,6 +85,8 @@ impl ProxyHttp for Proxy {
     async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<bool> {
         exchange.configure(session);
         let decision = exchange.begin(session);
+        let decision = exchange.limit(session, decision).await?;
+        // After the limits: a place that is waited for must not be waited for by who is refused anyway.
         if !matches!(decision, begin::Decision::Answer(_))
             && let Err(answer) = exchange.take_place().await
         {

@@ -327,6 +327,8 @@ impl Exchange {
             if status == StatusCode::SWITCHING_PROTOCOLS {
                 return;
             }
+            // Before the route's rules: they may take the fields out.
+            self.limited.announce(fields);
             coding = self.delivery().deliver(&recipient, status, fields);
             if coding.is_some() && !old_client {
                 fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -335,6 +337,7 @@ impl Exchange {
                 fields.remove(header::TRANSFER_ENCODING); // RFC 9112 §6.1: HTTP/1.0 does not know it
             }
         });
+        self.limited.settle(status);
         self.encoder = coding
             .filter(|_| !recipient.head)
             .map(|coding| Encoder::new(coding, !known_length));

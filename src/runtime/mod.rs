@@ -2,6 +2,7 @@
 
 mod concurrency;
 pub mod discovery;
+mod limits;
 pub mod prober;
 mod queue;
 mod slot;
@@ -10,6 +11,7 @@ mod tls;
 mod unix;
 
 pub use concurrency::{Concurrency, Full, Place};
+pub use limits::{Outcome, RouteLimits, Ruling, Standing};
 pub use queue::{Queue, Waiting};
 pub use slot::Slot;
 pub use snapshot::{Action, Route, Snapshot, Upstream};
@@ -32,8 +34,9 @@ use crate::balance::{
 use crate::config::model::{self, Balance, Config, LogTarget};
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
+use limits::LimitState;
 
-/// What outlives a snapshot, found by name: counters, servers and their health, the access log.
+/// What outlives a snapshot, found by name: counters, servers and their health, what limits counted, the access log.
 pub struct Registry {
     /// The counters.
     pub metrics: Arc<Metrics>,
@@ -42,6 +45,7 @@ pub struct Registry {
     draining: AtomicBool,
     generation: AtomicU64,
     pools: Mutex<HashMap<Arc<str>, Arc<Pool>>>,
+    limits: LimitState,
     logs: Mutex<Vec<(LogTarget, AccessLog)>>,
     concurrency: Mutex<HashMap<Arc<str>, RunningLimit>>,
 }
@@ -59,6 +63,7 @@ impl Registry {
             draining: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             pools: Mutex::default(),
+            limits: LimitState::new(),
             logs: Mutex::default(),
             concurrency: Mutex::default(),
         })

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use super::limits::{CompiledLimits, RouteLimits};
 use super::{ClientTls, Concurrency, LoadError, Queue, Registry, Slot};
 use crate::answer::Answer;
 use crate::balance::{Endpoint, Pool, Sticky};
@@ -54,6 +55,8 @@ pub struct Route {
     pub action: Action,
     /// What it asks first.
     pub admission: Admission,
+    /// The limits that its requests are counted by; `None`: none.
+    pub limits: Option<Arc<RouteLimits>>,
     /// What is done to its answers.
     pub delivery: Delivery,
     /// Whether its requests are logged.
@@ -201,11 +204,12 @@ impl Snapshot {
             .zip(profiles)
             .map(|(model, profiles)| Arc::new(Upstream::compile(model, profiles, registry)))
             .collect();
+        let limits = CompiledLimits::new(&config.rate_limits, &registry.limits, &registry.metrics);
         let router = Router::new(config.routes.iter().map(|route| route.matcher.clone()).collect());
         let routes = config
             .routes
             .into_iter()
-            .map(|route| Arc::new(compile_route(route, &upstreams, registry)));
+            .map(|route| Arc::new(compile_route(route, &upstreams, &limits, registry)));
         Ok(Self {
             generation,
             server: Arc::new(config.server),
@@ -247,7 +251,12 @@ fn load_tls(upstream: &model::Upstream) -> Result<Profiles, LoadError> {
     Ok((tls, probe_tls))
 }
 
-fn compile_route(route: model::Route, upstreams: &[Arc<Upstream>], registry: &Registry) -> Route {
+fn compile_route(
+    route: model::Route,
+    upstreams: &[Arc<Upstream>],
+    limits: &CompiledLimits,
+    registry: &Registry,
+) -> Route {
     let action = match route.action {
         model::Action::Proxy { upstream, rewrite } => Action::Proxy {
             upstream: Arc::clone(&upstreams[upstream]),
@@ -275,6 +284,7 @@ fn compile_route(route: model::Route, upstreams: &[Arc<Upstream>], registry: &Re
             allow: route.allow,
             max_body: route.max_body,
         },
+        limits: limits.route(&route.rate_limits),
         delivery: Delivery {
             headers: route.headers,
             compress: route.compress,

@@ -11,7 +11,7 @@ use crate::config::value::Integer;
 
 table! {
     /// A Redis that several gateways share, so that their limits count together. Either `url` or `sentinel`.
-    pub struct Redis {
+    @planned pub struct Redis {
         /// Where it is: `redis://` or `rediss://` (TLS), with user and password if it wants them. A list is some nodes of a
         /// Cluster; the others are learnt from them.
         optional url: OneOrMore<Secret<RedisUrl>>,

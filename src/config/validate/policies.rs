@@ -8,6 +8,7 @@ use crate::config::file;
 use crate::config::file::policies::Choice;
 use crate::config::model::{Concurrency, Priority};
 use crate::config::value::{Either, Field};
+use crate::limit::MAX_LIMITS;
 use crate::policy::{AllowList, Compression, HeaderPolicy};
 
 /// What waits where only the limit is written; a test compares these with the defaults of the table.
@@ -59,6 +60,13 @@ pub(super) fn compile(
                 );
             }
             counted.push(index);
+        }
+        if counted.len() > MAX_LIMITS {
+            checker.error(
+                names.span,
+                format!("these are {} limits", counted.len()),
+                format!("a request is counted by {MAX_LIMITS} at most: remove some"),
+            );
         }
         counted
     });

@@ -25,6 +25,8 @@ pub enum Source {
     Route,
     /// The host.
     Host,
+    /// A claim of a verified token. Tokens are not verified yet: it is always missing.
+    Claim,
 }
 
 /// What a request has of a source.
@@ -50,6 +52,7 @@ impl Source {
             Self::Query(_) => 4,
             Self::Route => 5,
             Self::Host => 6,
+            Self::Claim => 8, // 7 is a network
         }
     }
 
@@ -64,6 +67,7 @@ impl Source {
             },
             Self::Route => plain(Some(asker.route.as_bytes())),
             Self::Host => plain(Some(asker.host.as_bytes())),
+            Self::Claim => Value::Missing,
         }
     }
 }

@@ -110,6 +110,12 @@ pub(super) const REFUSALS: Family = family(
     "Requests that the gateway refused itself.",
 );
 
+pub(super) const LIMIT_DECISIONS: Family = family(
+    "gateway_limit_decisions_total",
+    &["policy", "verdict"],
+    "Decisions of rate limits.",
+);
+
 pub(super) const GENERATION: Family = family(
     "gateway_config_generation",
     &[],

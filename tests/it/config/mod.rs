@@ -82,6 +82,7 @@ fn the_contract_loads_and_what_is_not_enforced_is_named() {
     assert_eq!(
         messages,
         [
+            "`[redis]` is not enforced yet",
             "`[cors.api]` is not enforced yet",
             "`[cache.hashed]` is not enforced yet",
             "`[cache.api]` is not enforced yet",

@@ -10,6 +10,7 @@ mod gate;
 mod grpc;
 mod health;
 mod hostile;
+mod limits;
 mod observability;
 mod probes;
 mod process;
