@@ -18,7 +18,7 @@ use crate::runtime::{Outcome, Ruling, Standing};
 #[derive(Default)]
 pub(super) struct Limited {
     /// Where the client stands, if it passed and its limits are known.
-    standing: Option<Standing>,
+    standing: Option<Box<Standing>>,
     /// What the access log says.
     word: Option<Arc<str>>,
 }
@@ -104,7 +104,7 @@ impl Exchange {
             tokio::select! {
                 () = &mut turn => return Ok(()),
                 // It yields only an error: there is no body.
-                gone = session.as_downstream_mut().read_body_or_idle(true) => { gone?; }
+                gone = session.as_downstream_mut().read_body_or_idle(true) => { gone.map_err(|error| error.into_down())?; }
             }
         }
     }

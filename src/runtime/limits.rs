@@ -183,7 +183,7 @@ pub struct Ruling {
 /// Whether a request passes.
 pub enum Outcome {
     /// After a wait, which is zero mostly.
-    Passes(Duration, Standing),
+    Passes(Duration, Box<Standing>),
     /// With this answer it does not.
     Refused(crate::answer::Answer),
 }
@@ -222,11 +222,14 @@ impl RouteLimits {
             },
             Verdict::Delayed { wait, levels } => Ruling {
                 // A single request may cost more than what can pass in the longest wait.
-                outcome: Outcome::Passes(wait.min(self.longest_wait), self.standing(charges, levels, reservation)),
+                outcome: Outcome::Passes(
+                    wait.min(self.longest_wait),
+                    Box::new(self.standing(charges, levels, reservation)),
+                ),
                 word: Some(Arc::clone(&self.delayed)),
             },
             Verdict::Allowed { levels } => Ruling {
-                outcome: Outcome::Passes(Duration::ZERO, self.standing(charges, levels, reservation)),
+                outcome: Outcome::Passes(Duration::ZERO, Box::new(self.standing(charges, levels, reservation))),
                 word: reported,
             },
         }

@@ -252,8 +252,8 @@ async fn proxied_answers_tell_where_the_client_stands() {
 async fn every_kind_of_route_is_limited_and_what_is_refused_anyway_is_free() {
     let gateway = gateway::start(
         "[rate_limit.route]\nrate = \"1/d\"\nkey = \"route\"\n[defaults]\nrate_limit = [\"route\"]\n\
-         [[route]]\nname = \"fixed\"\npath = \"/fixed\"\nmax_body = 1000\nrespond = { body = \"ok\" }\n\
-         [[route]]\nname = \"moved\"\npath = \"/moved\"\nredirect = \"/fixed\"\n\
+         [[route]]\nname = \"fixed\"\npath = \"/fixed\"\nmax_body = \"1KB\"\nrespond = { body = \"ok\" }\n\
+         [[route]]\nname = \"moved\"\npath = \"/moved\"\nredirect = { to = \"/fixed\" }\n\
          [[route]]\nname = \"metrics\"\npath = \"/metrics\"\nserve = \"metrics\"\n\
          [[route]]\nname = \"health\"\npath = \"/health/*\"\nserve = \"health\"\n",
     )
