@@ -31,7 +31,7 @@ table! {
         /// The most client connections at a time.
         default max_connections: Integer<1, 10_000_000> = "20000",
         /// The most connections of one client address at a time (IPv6: of one /64). Trusted proxies are not counted.
-        default max_connections_per_client: Integer<1, 10_000_000> = "1000",
+        default max_connections_per_client: Integer<1, 10_000_000> = "10000",
         /// A request head must be complete within this time. Answered with 408.
         default header_timeout: Written<Timeout> = "\"10s\"",
         /// A request body must make progress within this time. Answered with 408.
