@@ -33,3 +33,4 @@ pub mod proxy;
 mod quality;
 pub mod route;
 pub mod runtime;
+mod vary;

@@ -4,12 +4,14 @@
 
 mod access;
 mod compress;
+mod cors;
 mod headers;
 mod redirect;
 mod rewrite;
 
 pub use access::AllowList;
 pub use compress::{Coding, Compression, Encoder};
+pub use cors::{Cors, OriginPattern, Origins, RequestFields, announced as announced_method};
 pub use headers::{ContentSecurityPolicy, HeaderPolicy, Preset};
 pub use redirect::{Redirect, Template, TemplateError};
 pub use rewrite::Rewrite;
@@ -18,7 +20,8 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::answer::{Answer, Reason};
 
@@ -30,17 +33,35 @@ use crate::answer::{Answer, Reason};
 pub struct Admission {
     /// Who may use the route; `None`: everyone.
     pub allow: Option<AllowList>,
+    /// Whether preflights are answered here, by what [`Delivery::cors`] says.
+    pub preflights: bool,
     /// Largest request body, bytes.
     pub max_body: u64,
 }
 
 impl Admission {
-    /// Lets a request continue or answers it. `body`: the length that the request announces, bytes.
-    pub fn admit(&self, client: IpAddr, body: Option<u64>) -> ControlFlow<Answer> {
-        let Self { allow, max_body } = self; // a new policy must be placed below, or this does not compile
+    /// Lets a request continue or answers it. `body`: the length that the request announces, bytes; `preflight`: whether it
+    /// is one.
+    pub fn admit(&self, client: IpAddr, body: Option<u64>, preflight: bool) -> ControlFlow<Answer> {
+        // A new policy must be placed below, or this does not compile.
+        let Self {
+            allow,
+            preflights,
+            max_body,
+        } = self;
         // Addresses first: who may not come in learns nothing about the other rules.
         if allow.as_ref().is_some_and(|list| !list.admits(client)) {
             return ControlFlow::Break(Answer::refuse(Reason::AddressNotAllowed));
+        }
+        // Before everything that asks who somebody is or counts: browsers send neither names nor keys along (Fetch, "CORS
+        // protocol and credentials"). What may follow is said at delivery.
+        if *preflights && preflight {
+            return ControlFlow::Break(Answer::Content {
+                status: StatusCode::NO_CONTENT,
+                content_type: const { HeaderValue::from_static("text/plain") },
+                body: Bytes::new(),
+                fields: Vec::new(),
+            });
         }
         // By its announcement, before a byte of it is read; what is not announced is counted as it arrives.
         if body.is_some_and(|length| length > *max_body) {
@@ -55,6 +76,8 @@ impl Admission {
 pub struct Delivery {
     /// Header fields.
     pub headers: Option<Arc<HeaderPolicy>>,
+    /// Who may read the answer from another site.
+    pub cors: Option<Arc<Cors>>,
     /// Content coding.
     pub compress: Option<Arc<Compression>>,
 }
@@ -66,6 +89,10 @@ pub struct Recipient<'a> {
     pub tls: bool,
     /// The request is a HEAD.
     pub head: bool,
+    /// Its fields.
+    pub fields: &'a HeaderMap,
+    /// It is a preflight.
+    pub preflight: bool,
     /// Its `Accept-Encoding`.
     pub accept_encoding: Option<&'a str>,
 }
@@ -73,9 +100,18 @@ pub struct Recipient<'a> {
 impl Delivery {
     /// Changes the fields of an answer; returns the coding that its body must now be encoded with.
     pub fn deliver(&self, to: &Recipient<'_>, status: StatusCode, fields: &mut HeaderMap) -> Option<Coding> {
-        let Self { headers, compress } = self; // a new policy must be placed below, or this does not compile
+        // A new policy must be placed below, or this does not compile.
+        let Self {
+            headers,
+            cors,
+            compress,
+        } = self;
         if let Some(policy) = headers {
             policy.apply(to.tls, fields);
+        }
+        // After the fields: what they set by hand is replaced with the application's.
+        if let Some(cors) = cors {
+            cors.apply(to.fields, to.preflight, fields);
         }
         // After the fields: a policy may have said `no-transform`.
         compress
@@ -91,8 +127,12 @@ mod tests {
     #[test]
     fn strangers_learn_nothing_about_the_body_limit() {
         let allow = Some(AllowList::new(vec!["10.0.0.0/8".parse().expect("network")]));
-        let admission = Admission { allow, max_body: 10 };
-        let refused = |ip: &str, body| match admission.admit(ip.parse().expect("address"), body) {
+        let admission = Admission {
+            allow,
+            preflights: false,
+            max_body: 10,
+        };
+        let refused = |ip: &str, body| match admission.admit(ip.parse().expect("address"), body, false) {
             ControlFlow::Break(Answer::Refusal { reason, .. }) => Some(reason),
             _ => None,
         };
@@ -100,5 +140,22 @@ mod tests {
         assert_eq!(refused("10.0.0.1", Some(11)), Some(Reason::BodyTooLarge));
         assert_eq!(refused("10.0.0.1", Some(10)), None);
         assert_eq!(refused("10.0.0.1", None), None);
+    }
+
+    #[test]
+    fn preflights_are_answered_behind_the_addresses() {
+        let allow = Some(AllowList::new(vec!["10.0.0.0/8".parse().expect("network")]));
+        let admission = Admission {
+            allow,
+            preflights: true,
+            max_body: 10,
+        };
+        let status = |ip: &str, preflight| match admission.admit(ip.parse().expect("address"), Some(11), preflight) {
+            ControlFlow::Break(answer) => answer.render(None, "").status.as_u16(),
+            ControlFlow::Continue(()) => 200,
+        };
+        assert_eq!(status("192.0.2.1", true), 403);
+        assert_eq!(status("10.0.0.1", true), 204);
+        assert_eq!(status("10.0.0.1", false), 413);
     }
 }

@@ -10,6 +10,7 @@ use crate::answer::{Answer, Grpc, Reason};
 use crate::client::Scheme;
 use crate::edge::Framing;
 use crate::observe::identity::Identity;
+use crate::policy;
 use crate::route::{self, Request};
 use crate::runtime::Action;
 
@@ -19,6 +20,8 @@ pub(super) enum Decision {
     Proxy,
     /// The gateway answers.
     Answer(Answer),
+    /// It was answered before it came to what is counted: it costs nothing.
+    Settled(Answer),
     /// A file answers.
     Files,
     /// The metrics answer.
@@ -32,7 +35,7 @@ impl Exchange {
     pub(super) fn begin(&mut self, session: &Session) -> Decision {
         match self.consider(session) {
             ControlFlow::Continue(decision) => decision,
-            ControlFlow::Break(answer) => Decision::Answer(answer),
+            ControlFlow::Break(answer) => Decision::Settled(answer),
         }
     }
 
@@ -68,13 +71,21 @@ impl Exchange {
             Err(_) if raw == "*" => "*".into(),
             Err(_) => return ControlFlow::Break(Answer::refuse(Reason::BadPath)),
         };
-        let found = self.snapshot.route(&Request {
+        let asked = Request {
             method: &request.method,
             host: &self.host,
             path: &path,
             query: request.uri.query(),
             headers: &request.headers,
+        };
+        // A preflight is answered by the route of the request that it announces, where that one says who may call.
+        let announced = policy::announced_method(&request.method, &request.headers);
+        self.preflight = announced.is_some();
+        let announced = announced.as_ref().and_then(|method| {
+            let route = self.snapshot.route(&Request { method, ..asked });
+            route.filter(|route| route.admission.preflights)
         });
+        let found = announced.or_else(|| self.snapshot.route(&asked));
         if let std::borrow::Cow::Owned(path) = path {
             self.path = Some(path.into());
         }
@@ -89,7 +100,7 @@ impl Exchange {
             Framing::Length(length) => Some(length),
             Framing::None | Framing::Chunked => None,
         };
-        route.admission.admit(self.client.ip, body)?;
+        route.admission.admit(self.client.ip, body, self.preflight)?;
         ControlFlow::Continue(match &route.action {
             Action::Proxy { .. } => Decision::Proxy,
             Action::Respond(answer) => Decision::Answer(answer.clone()),
@@ -100,12 +111,12 @@ impl Exchange {
                         status: redirect.status,
                         location,
                     }),
-                    Err(_) => Decision::Answer(Answer::refuse(Reason::BadRequest)),
+                    Err(_) => Decision::Settled(Answer::refuse(Reason::BadRequest)),
                 }
             }
             Action::Files(_) => Decision::Files,
             Action::Metrics | Action::Health(_) if !matches!(request.method, Method::GET | Method::HEAD) => {
-                Decision::Answer(Answer::Refusal {
+                Decision::Settled(Answer::Refusal {
                     reason: Reason::MethodNotAllowed,
                     retry_after: None,
                     fields: vec![(header::ALLOW, HeaderValue::from_static("GET, HEAD"))],

@@ -33,6 +33,8 @@ pub struct Exchange {
     /// The normalised path, where it differs from the raw one.
     pub(super) path: Option<Box<str>>,
     pub(super) route: Option<Arc<Route>>,
+    /// It only asks what a page of another site may ask.
+    pub(super) preflight: bool,
     /// Which kind of gRPC the request speaks, if any.
     pub(super) grpc: Option<Grpc>,
     /// Until when the caller wants its answer.
@@ -96,6 +98,7 @@ impl Exchange {
             host: Box::default(),
             path: None,
             route: None,
+            preflight: false,
             grpc: None,
             deadline: None,
             in_flight: None,

@@ -37,12 +37,15 @@ impl Observer for GateSide {
 
     fn phrase(&self, request: &RefusedRequest<'_>) -> Reply {
         // Nothing that a refused head says is believed, the client's wishes about the answer's form included.
-        let identity = Identity::new(&HeaderMap::new(), false);
+        let unread = HeaderMap::new();
+        let identity = Identity::new(&unread, false);
         let mut rendered = Answer::refuse(request.reason).render(None, identity.request_id());
         identity.write_response(&mut rendered.headers);
         let recipient = Recipient {
             tls: false,
             head: false,
+            fields: &unread,
+            preflight: false,
             accept_encoding: None,
         };
         self.live

@@ -9,7 +9,6 @@ use pingora::proxy::Session;
 
 use super::Exchange;
 use super::begin::Decision;
-use crate::answer::Answer;
 use crate::edge::Framing;
 use crate::limit::Asker;
 use crate::runtime::{Outcome, Ruling, Standing};
@@ -55,7 +54,7 @@ impl Exchange {
         let Some(limits) = route.limits.clone() else {
             return Ok(decision);
         };
-        if matches!(decision, Decision::Answer(Answer::Refusal { .. })) {
+        if matches!(decision, Decision::Settled(_)) {
             return Ok(decision);
         }
         let ruling = {
@@ -83,7 +82,7 @@ impl Exchange {
                 }
                 Ok(decision)
             }
-            Outcome::Refused(answer) => Ok(Decision::Answer(answer)),
+            Outcome::Refused(answer) => Ok(Decision::Settled(answer)),
         }
     }
 

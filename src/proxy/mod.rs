@@ -87,14 +87,16 @@ impl ProxyHttp for Proxy {
         let decision = exchange.begin(session);
         let decision = exchange.limit(session, decision).await?;
         // After the limits: a place that is waited for must not be waited for by who is refused anyway.
-        if !matches!(decision, begin::Decision::Answer(_))
+        if !matches!(decision, begin::Decision::Answer(_) | begin::Decision::Settled(_))
             && let Err(answer) = exchange.take_place().await
         {
             return respond::answer(session, exchange, &answer).await.map(|()| true);
         }
         match decision {
             begin::Decision::Proxy => Ok(false),
-            begin::Decision::Answer(answer) => respond::answer(session, exchange, &answer).await.map(|()| true),
+            begin::Decision::Answer(answer) | begin::Decision::Settled(answer) => {
+                respond::answer(session, exchange, &answer).await.map(|()| true)
+            }
             begin::Decision::Files => respond::files(session, exchange).await.map(|()| true),
             begin::Decision::Metrics => respond::metrics(session, exchange).await.map(|()| true),
             begin::Decision::Health => respond::health(session, exchange).await.map(|()| true),

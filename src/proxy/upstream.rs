@@ -313,6 +313,8 @@ impl Exchange {
         let recipient = Recipient {
             tls: self.client.scheme == client::Scheme::Https,
             head: request.method == http::Method::HEAD,
+            fields: &request.headers,
+            preflight: self.preflight,
             accept_encoding: request
                 .headers
                 .get(header::ACCEPT_ENCODING)

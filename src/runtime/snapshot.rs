@@ -219,6 +219,7 @@ impl Snapshot {
             access_log,
             delivery: Delivery {
                 headers: config.default_headers,
+                cors: config.default_cors,
                 compress: None,
             },
             no_route: registry.metrics.route(UNROUTED),
@@ -282,11 +283,13 @@ fn compile_route(
         action,
         admission: Admission {
             allow: route.allow,
+            preflights: route.cors.is_some(),
             max_body: route.max_body,
         },
         limits: limits.route(&route.rate_limits),
         delivery: Delivery {
             headers: route.headers,
+            cors: route.cors,
             compress: route.compress,
         },
         access_log: route.access_log,

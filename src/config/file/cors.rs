@@ -1,5 +1,7 @@
 //! `[cors.NAME]`
 
+use std::net::Ipv4Addr;
+
 use ::http::{HeaderName, Method};
 
 use crate::config::list::{List, Several};
@@ -8,28 +10,48 @@ use crate::config::suggest::clip;
 use crate::config::table::table;
 use crate::config::text::{Fault, FromText, Written};
 use crate::config::units::Timeout;
+use crate::config::words::words;
+use crate::policy::OriginPattern;
 
 table! {
-    /// Which other sites' pages may call an application. Preflights are answered by the gateway.
-    @planned pub struct Cors {
-        /// The sites: `scheme://host`, with a port where it is not the usual one; or `*` for all of them.
+    /// Which other sites' pages may call an application and read what it answers. The gateway answers preflights, before
+    /// identity and limits; every answer of the route says who may read it, refusals too.
+    pub struct Cors {
+        /// The sites: `https://deals247.online`, with a port where it is not the usual one; `https://*.deals247.online` for
+        /// every name below it, but not for the name itself; `*` for all of them.
         required origins: Several<Written<Origin>>,
         /// The methods they may use.
         default methods: Several<Written<Method>> = "[\"GET\", \"HEAD\", \"POST\"]",
-        /// The request header fields they may send.
+        /// The request header fields they may send; `*`: whichever they ask for.
         default headers: List<Written<HeaderName>> = "[]",
+        /// The response header fields they may read, beyond the few that are always free.
+        default expose: List<Written<HeaderName>> = "[]",
         /// Whether they may send cookies and the like; not with the origin `*`.
         default credentials: bool = "false",
         /// How long a browser may keep the answer of a preflight.
         default max_age: Written<Timeout> = "\"10min\"",
+        /// Whether pages of public sites may reach this one in a private network (Private Network Access).
+        default private_network: bool = "false",
+        /// What is done with fields of this kind that the application sends itself. There are never two of one kind.
+        default upstream_fields: UpstreamFields = "\"replace\"",
     }
 }
 
-/// An origin as browsers write it (RFC 6454 §7), or `*`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+words! {
+    /// What is done with the application's own fields.
+    pub enum UpstreamFields {
+        /// They are taken out, whoever asks: this table alone says who may read.
+        Replace = "replace",
+        /// They stay where the application says `Access-Control-Allow-Origin`, once; elsewhere this table says it.
+        Keep = "keep",
+    }
+}
+
+/// An origin as browsers write it (RFC 6454 §7), all those below a domain, or `*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
     Any,
-    Site,
+    Site(OriginPattern),
 }
 
 impl FromText for Origin {
@@ -68,9 +90,6 @@ impl FromText for Origin {
                 clip(&text.to_ascii_lowercase())
             )));
         }
-        if host.contains('*') {
-            return Err(fault().help("an origin has no wildcards: list the sites, or write `\"*\"` for all of them"));
-        }
         let usual = match scheme {
             "http" => host.strip_suffix(":80"),
             "https" => host.strip_suffix(":443"),
@@ -86,11 +105,31 @@ impl FromText for Origin {
             && scheme
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b));
-        if !scheme_fits || super::net::Host::from_text(host).is_err() {
-            return Err(fault()
-                .help("write scheme, host and, where it is not the usual one, port: `\"http://localhost:5173\"`"));
+        let below = host.strip_prefix("*.");
+        if !scheme_fits || super::net::Host::from_text(below.unwrap_or(host)).is_err() {
+            return Err(fault().help(if host.contains('*') {
+                "one `*` may stand for everything before the first dot: `\"https://*.deals247.online\"`"
+            } else {
+                "write scheme, host and, where it is not the usual one, port: `\"http://localhost:5173\"`"
+            }));
         }
-        Ok(Self::Site)
+        let Some(domain) = below else {
+            return Ok(Self::Site(OriginPattern::Exact(text.into())));
+        };
+        let name = domain.split(':').next().unwrap_or_default();
+        if domain.starts_with('[') || name.parse::<Ipv4Addr>().is_ok() {
+            return Err(fault().help("there is nothing below an address: list the origins"));
+        }
+        if !name.contains('.') && name != "localhost" {
+            return Err(fault().help(format!(
+                "anybody can have a name below `.{}`: write a domain of your own",
+                clip(name)
+            )));
+        }
+        Ok(Self::Site(OriginPattern::Below {
+            scheme: format!("{scheme}://").into(),
+            rest: format!(".{domain}").into(),
+        }))
     }
 }
 
@@ -106,6 +145,8 @@ mod tests {
             "http://localhost:5173",
             "capacitor://localhost",
             "http://[::1]:3000",
+            "https://*.deals247.online",
+            "http://*.localhost:5173",
         ] {
             assert!(Origin::from_text(text).is_ok(), "{text}");
         }
@@ -113,7 +154,15 @@ mod tests {
             ("deals247.online", "https://deals247.online"),
             ("https://deals247.online/", "no path"),
             ("https://Deals247.online", "https://deals247.online"),
-            ("https://*.online", "no wildcards"),
+            ("https://*.online", "anybody can have a name"),
+            ("https://*.online:8443", "anybody can have a name"),
+            ("https://*", "before the first dot"),
+            ("https://a.*.online", "before the first dot"),
+            ("https://a*.deals247.online", "before the first dot"),
+            ("https://*.*.deals247.online", "before the first dot"),
+            ("https://*.127.0.0.1", "below an address"),
+            ("https://*.[::1]", "below an address"),
+            ("https://*.deals247.online:443", "https://*.deals247.online"),
             ("https://a:443", "https://a"),
             ("null", "sandboxed"),
             ("https://", "write scheme"),

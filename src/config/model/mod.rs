@@ -21,7 +21,7 @@ pub use self::upstream::{
 
 use std::sync::Arc;
 
-use crate::policy::HeaderPolicy;
+use crate::policy::{Cors, HeaderPolicy};
 
 /// A whole configuration.
 #[derive(Debug, Clone)]
@@ -46,4 +46,6 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// The headers policy of answers that no route gives (no route matched, the head was refused).
     pub default_headers: Option<Arc<HeaderPolicy>>,
+    /// Who may read such answers from other sites.
+    pub default_cors: Option<Arc<Cors>>,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use crate::policy::{AllowList, Compression, HeaderPolicy, Redirect, Rewrite};
+use crate::policy::{AllowList, Compression, Cors, HeaderPolicy, Redirect, Rewrite};
 use crate::route::Matcher;
 
 /// `[[route]]`, with the defaults filled in.
@@ -23,6 +23,8 @@ pub struct Route {
     pub allow: Option<AllowList>,
     /// Response header fields.
     pub headers: Option<Arc<HeaderPolicy>>,
+    /// Who may call it from other sites; `None`: nothing is said about it.
+    pub cors: Option<Arc<Cors>>,
     /// Content coding of answers.
     pub compress: Option<Arc<Compression>>,
     /// Whether requests are written to the access log.

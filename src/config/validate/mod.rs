@@ -2,6 +2,7 @@
 //! several values are seen together is judged.
 
 mod action;
+mod cors;
 mod health_check;
 mod names;
 mod policies;
@@ -16,11 +17,13 @@ mod upstream;
 mod upstream_tls;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use self::names::Names;
 use super::diagnostic::{Diagnostic, Report, Span};
 use super::file::File;
 use super::model::Config;
+use crate::policy::{Cors, HeaderPolicy};
 
 /// More routes than anybody writes by hand; the check for shadowed routes compares them with one another.
 const MAX_ROUTES: usize = 10_000;
@@ -69,6 +72,12 @@ struct Known<'f> {
     caches: Names<'f>,
 }
 
+/// Policies that routes name, in file order; `None`: faulty, which has been reported.
+struct Named<'a> {
+    headers: &'a [Arc<HeaderPolicy>],
+    cors: &'a [Option<Arc<Cors>>],
+}
+
 /// Makes the model; `None`: what is wrong has been reported, here or before.
 pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<Config> {
     let checker = &mut Checker { dir, report };
@@ -95,7 +104,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         .iter()
         .map(|(_, headers)| tables::headers(headers, checker))
         .collect();
-    file.cors.0.iter().for_each(|(_, cors)| tables::cors(cors, checker));
+    let cors: Vec<_> = file.cors.0.iter().map(|(_, cors)| cors::cors(cors, checker)).collect();
     file.cache.0.iter().for_each(|(_, cache)| tables::cache(cache, checker));
 
     let mut known = Known {
@@ -105,7 +114,11 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         cors: Names::new("cors", &file.cors),
         caches: Names::new("cache", &file.cache),
     };
-    let defaults = policies::compile(&file.defaults, &mut known, &headers, checker);
+    let named = Named {
+        headers: &headers,
+        cors: &cors,
+    };
+    let defaults = policies::compile(&file.defaults, &mut known, &named, checker);
     if file.route.given && file.route.0.len() > MAX_ROUTES {
         let message = format!(
             "there are {} routes: more than {MAX_ROUTES} are not supported",
@@ -122,7 +135,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         .route
         .0
         .iter()
-        .map(|route| route::route(route, &defaults, server.max_body, &mut known, &headers, checker))
+        .map(|route| route::route(route, &defaults, server.max_body, &mut known, &named, checker))
         .collect();
     route::unique_names(&file.route, checker);
     route::reachable(&file.route, &routes, checker);
@@ -159,5 +172,6 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         rate_limits: rate_limits.into_iter().collect::<Option<_>>()?,
         routes: routes.into_iter().collect::<Option<_>>()?,
         default_headers: defaults.headers.flatten(),
+        default_cors: defaults.cors.flatten(),
     })
 }

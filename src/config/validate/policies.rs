@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Checker, Known, count};
+use super::{Checker, Known, Named, count};
 use crate::config::file;
 use crate::config::file::policies::Choice;
 use crate::config::model::{Concurrency, Priority};
 use crate::config::value::{Either, Field};
 use crate::limit::MAX_LIMITS;
-use crate::policy::{AllowList, Compression, HeaderPolicy};
+use crate::policy::{AllowList, Compression, Cors, HeaderPolicy};
 
 /// What waits where only the limit is written; a test compares these with the defaults of the table.
 const QUEUE: usize = 100;
@@ -18,6 +18,7 @@ const WAIT: Duration = Duration::from_millis(500);
 /// What a table says about policies; `None`: nothing.
 pub(super) struct Compiled {
     pub(super) headers: Option<Option<Arc<HeaderPolicy>>>,
+    pub(super) cors: Option<Option<Arc<Cors>>>,
     pub(super) compress: Option<Option<Arc<Compression>>>,
     pub(super) allow: Option<AllowList>,
     pub(super) access_log: Option<bool>,
@@ -30,7 +31,7 @@ pub(super) struct Compiled {
 pub(super) fn compile(
     policies: &file::policies::Policies,
     known: &mut Known<'_>,
-    named_headers: &[Arc<HeaderPolicy>],
+    named: &Named<'_>,
     checker: &mut Checker<'_>,
 ) -> Compiled {
     let file::policies::Policies {
@@ -70,9 +71,6 @@ pub(super) fn compile(
         }
         counted
     });
-    if let Some(name) = chosen(cors).flatten() {
-        known.cors.find_at(&name, checker);
-    }
     if let Some(name) = chosen(cache).flatten() {
         known.caches.find_at(&name, checker);
     }
@@ -86,7 +84,11 @@ pub(super) fn compile(
     Compiled {
         headers: chosen(headers).map(|name| {
             let index = known.headers.find_at(&name?, checker)?;
-            named_headers.get(index).cloned()
+            named.headers.get(index).cloned()
+        }),
+        cors: chosen(cors).map(|name| {
+            let index = known.cors.find_at(&name?, checker)?;
+            named.cors.get(index).cloned().flatten()
         }),
         compress: compress.given().map(|compress| match &compress.value {
             Either::First(false) => None,

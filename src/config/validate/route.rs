@@ -1,10 +1,9 @@
 //! `[[route]]`
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::policies::{self, Compiled};
-use super::{Checker, Known};
+use super::{Checker, Known, Named as Policies};
 use crate::config::diagnostic::{Diagnostic, Span};
 use crate::config::file;
 use crate::config::list::Tables;
@@ -13,7 +12,6 @@ use crate::config::named::Pairs;
 use crate::config::suggest::clip;
 use crate::config::text::{FromText, Written};
 use crate::config::value::Spanned;
-use crate::policy::HeaderPolicy;
 use crate::route::{Condition, Conditions, ConflictKind, Matcher, ValuePattern, conflicts};
 
 /// Makes the route; `None`: something of it is wrong and has been reported.
@@ -22,10 +20,10 @@ pub(super) fn route(
     defaults: &Compiled,
     max_body: u64,
     known: &mut Known<'_>,
-    headers: &[Arc<HeaderPolicy>],
+    named: &Policies<'_>,
     checker: &mut Checker<'_>,
 ) -> Option<Route> {
-    let own = policies::compile(&route.policies, known, headers, checker);
+    let own = policies::compile(&route.policies, known, named, checker);
     let matcher = matcher(&route.value);
     let action = super::action::action(route, matcher.as_ref(), known, checker);
     Some(Route {
@@ -34,6 +32,7 @@ pub(super) fn route(
         action: action?,
         allow: own.allow.or_else(|| defaults.allow.clone()),
         headers: own.headers.or_else(|| defaults.headers.clone()).flatten(),
+        cors: own.cors.or_else(|| defaults.cors.clone()).flatten(),
         compress: own.compress.or_else(|| defaults.compress.clone()).flatten(),
         access_log: own.access_log.or(defaults.access_log).unwrap_or(true),
         max_body: own.max_body.or(defaults.max_body).unwrap_or(max_body),

@@ -6,7 +6,6 @@ use ::http::{HeaderName, HeaderValue};
 
 use super::{Checker, small};
 use crate::config::file;
-use crate::config::file::cors::Origin;
 use crate::config::file::http::FieldName;
 use crate::config::file::log::LogFormat;
 use crate::config::model::{AccessLog, Dns, Log, LogTarget};
@@ -159,28 +158,6 @@ fn names<V>(pairs: &Pairs<FieldName, V>, key: &str, checker: &mut Checker<'_>) {
             );
         }
         seen.push(field);
-    }
-}
-
-pub(super) fn cors(cors: &file::cors::Cors, checker: &mut Checker<'_>) {
-    let Some(origins) = cors.origins.given() else {
-        return;
-    };
-    let Some(any) = origins.0.iter().find(|origin| origin.value.value == Origin::Any) else {
-        return;
-    };
-    if cors.credentials.value {
-        checker.error(
-            any.span,
-            "`\"*\"` does not go with `credentials = true`",
-            "every site could act in the name of your users, and browsers refuse it: list the sites".to_owned(),
-        );
-    } else if origins.0.len() > 1 {
-        checker.error(
-            any.span,
-            "`\"*\"` is every site: the others are superfluous",
-            "write `[\"*\"]`, or list the sites".to_owned(),
-        );
     }
 }
 

@@ -1,32 +1,9 @@
 //! The fields that a content coding concerns.
 
-use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, VARY};
+use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Coding;
-
-/// Says that other clients may get another coding, once.
-pub(super) fn vary_by_accept_encoding(headers: &mut HeaderMap) {
-    const ACCEPT_ENCODING: &str = "Accept-Encoding";
-    if has_directive(headers, VARY, ACCEPT_ENCODING) || has_directive(headers, VARY, "*") {
-        return;
-    }
-    if !headers.contains_key(VARY) {
-        headers.insert(VARY, HeaderValue::from_static(ACCEPT_ENCODING));
-        return;
-    }
-    let mut joined = Vec::with_capacity(64);
-    for line in headers.get_all(VARY).iter().map(HeaderValue::as_bytes) {
-        if !line.is_empty() {
-            joined.extend_from_slice(line);
-            joined.extend_from_slice(b", ");
-        }
-    }
-    joined.extend_from_slice(ACCEPT_ENCODING.as_bytes());
-    if let Ok(value) = HeaderValue::from_bytes(&joined) {
-        headers.insert(VARY, value);
-    }
-}
 
 /// The fields of an answer that will be encoded: nothing stays that is true of the plain bytes only.
 pub(super) fn describe_encoded(coding: Coding, headers: &mut HeaderMap) {

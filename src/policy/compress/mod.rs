@@ -6,7 +6,7 @@ mod fields;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 
-use crate::quality;
+use crate::{quality, vary};
 pub use encoder::Encoder;
 
 /// A content coding that the gateway can produce.
@@ -92,7 +92,7 @@ impl Compression {
         if matches!(fate, Fate::Untouched) {
             return None;
         }
-        fields::vary_by_accept_encoding(headers);
+        vary::by(headers, "Accept-Encoding");
         if matches!(fate, Fate::Varies) {
             return None;
         }

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use deals247_gateway::config::{self, Loaded, Report};
 
+/// Documents with samples that are whole files.
+const GUIDES: [&str; 1] = ["docs/cors.md"];
+
 /// An environment with one variable.
 fn env(name: &str) -> Option<String> {
     (name == "APP_PORT").then(|| "3000".to_owned())
@@ -83,7 +86,6 @@ fn the_contract_loads_and_what_is_not_enforced_is_named() {
         messages,
         [
             "`[redis]` is not enforced yet",
-            "`[cors.api]` is not enforced yet",
             "`[cache.hashed]` is not enforced yet",
             "`[cache.api]` is not enforced yet",
         ]
@@ -137,6 +139,25 @@ fn defaults_are_safe() {
     );
 }
 
+/// Every sample of the guides loads, as it stands, without a warning: what they show can be copied.
+#[test]
+fn samples_in_documents_load() {
+    let mut samples = 0;
+    for guide in GUIDES {
+        let text = std::fs::read_to_string(root().join(guide)).expect(guide);
+        for sample in text
+            .split("```toml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next())
+        {
+            let loaded = parse(sample).unwrap_or_else(|report| panic!("{guide}: {report}"));
+            assert!(loaded.report.is_empty(), "{guide}: {}", loaded.report);
+            samples += 1;
+        }
+    }
+    assert!(samples >= GUIDES.len(), "a guide without a sample");
+}
+
 #[test]
 fn what_is_printed_means_the_same() {
     let contract = std::fs::read_to_string(root().join("tests/it/config/contract.toml")).expect("contract");
@@ -151,6 +172,13 @@ fn what_is_printed_means_the_same() {
         url = ["redis://:secret@redis:6379", "redis://other"]
         [dns]
         servers = ["127.0.0.53", "[::1]:5353"]
+        [cors.partners]
+        origins = ["https://*.partner.example:8443", "http://[::1]:3000"]
+        methods = ["GET"]
+        headers = ["*"]
+        expose = ["X-Total"]
+        private_network = true
+        upstream_fields = "keep"
         [rate_limit.all]
         rate = "10/s"
         burst = 20
@@ -186,6 +214,7 @@ fn what_is_printed_means_the_same() {
         queue = { size = 0 }
         [defaults]
         headers = "page"
+        cors = "partners"
         rate_limit = ["all", "one"]
         concurrency = { limit = 3, queue = 0 }
         priority = "low"

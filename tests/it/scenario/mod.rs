@@ -2,6 +2,7 @@
 
 mod answers;
 mod contract;
+mod cors;
 mod delivery;
 mod discovery;
 mod faults;
