@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -11,7 +11,8 @@ use super::latency::Estimate;
 use super::limit::Limiter;
 use super::outlier::Passive;
 use super::ramp::Ramp;
-use super::{Drain, Health, Member, Outcome, State, Thresholds, Transition};
+use super::{Health, Member, Outcome, State, Thresholds, Transition};
+use crate::slot::Slot;
 
 /// As many requests at once as come.
 const UNLIMITED: u32 = u32::MAX;
@@ -30,8 +31,7 @@ pub struct Endpoint {
     weight: AtomicU32,
     backup: AtomicBool,
     max_requests: AtomicU32,
-    /// A [`Drain`], by its code.
-    drain: AtomicU8,
+    draining: AtomicBool,
     in_flight: AtomicUsize,
     picks: AtomicU64,
     failures: AtomicU64,
@@ -41,6 +41,8 @@ pub struct Endpoint {
     /// Whether the probes say that it is out: the state of `health`, for those who pick.
     down: AtomicBool,
     health: Mutex<Health>,
+    /// What the layer that speaks with the server keeps for it: its idle connections live as long as it does.
+    pub kept: Slot,
     pub(super) latency: Estimate,
     pub(super) passive: Passive,
     pub(super) ramp: Ramp,
@@ -63,7 +65,7 @@ impl Endpoint {
             weight: AtomicU32::new(1),
             backup: AtomicBool::new(false),
             max_requests: AtomicU32::new(UNLIMITED),
-            drain: AtomicU8::new(Drain::Off.code()),
+            draining: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             picks: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -71,6 +73,7 @@ impl Endpoint {
             suspect: AtomicBool::new(false),
             down: AtomicBool::new(false),
             health: Mutex::default(),
+            kept: Slot::default(),
             latency: Estimate::default(),
             passive: Passive::default(),
             ramp: Ramp::default(),
@@ -157,20 +160,16 @@ impl Endpoint {
         self.passive.ejections()
     }
 
-    /// Whether the operator takes it out.
-    #[must_use]
-    pub fn drain(&self) -> Drain {
-        Drain::of_code(self.drain.load(Relaxed))
-    }
-
-    /// Whether it gets no new clients.
+    /// Whether it gets no new requests.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.drain() != Drain::Off
+        self.draining.load(Relaxed)
     }
 
-    pub(super) fn set_drain(&self, drain: Drain) {
-        self.drain.store(drain.code(), Relaxed);
+    /// From now on it gets no new requests, or does again. Sticky sessions still go to it, until they expire or it leaves
+    /// the file: whoever drains a server waits for them, and takes it out when waiting is enough. As in HAProxy.
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Relaxed);
     }
 
     /// What the active checks know about its health now.

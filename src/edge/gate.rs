@@ -21,9 +21,9 @@ use super::link::{Conn, Link};
 use super::reply::Reply;
 use super::rest::{Next, Rest};
 use super::scanner::{Extent, Scanner};
-use super::scratch;
 use crate::answer::Reason;
 use crate::config::model;
+use crate::http1;
 use crate::observe::metrics::InFlight;
 
 /// Bytes of an unwanted body that are read and thrown away, so that the client reads our answer before it sees the
@@ -255,7 +255,7 @@ async fn read_head(conn: &mut Conn, limits: &model::Server) -> Result<Option<Ext
     let Conn { io, ahead } = conn;
     let complete = Box::pin(async {
         loop {
-            match poll_fn(|cx| scratch::poll_read(io, cx, ahead)).await {
+            match poll_fn(|cx| http1::poll_read(io, cx, ahead)).await {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => return Ok(None),
             }
@@ -279,7 +279,7 @@ async fn linger(mut conn: Conn) {
         let mut left = LINGER_BYTES.saturating_sub(conn.ahead.len());
         while left > 0 {
             conn.ahead.clear();
-            match poll_fn(|cx| scratch::poll_read(&mut conn.io, cx, &mut conn.ahead)).await {
+            match poll_fn(|cx| http1::poll_read(&mut conn.io, cx, &mut conn.ahead)).await {
                 Ok(read @ 1..) => left = left.saturating_sub(read),
                 Ok(0) | Err(_) => return,
             }

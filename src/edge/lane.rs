@@ -23,11 +23,10 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::chunked::Chunked;
 use super::head::Framing;
 use super::link::{Conn, Link};
-use super::scratch;
 use crate::answer::Reason;
+use crate::http1::{self, Chunked};
 
 /// A body must bring this many bytes (or its rest) within each body timeout: less is a crawl.
 const PACE_BYTES: u64 = 4096;
@@ -179,7 +178,7 @@ impl Lane {
             if conn.ahead.len() >= MAX_AHEAD {
                 return Poll::Pending; // the exchange's own progress polls again
             }
-            match scratch::poll_read(&mut conn.io, cx, &mut conn.ahead) {
+            match http1::poll_read(&mut conn.io, cx, &mut conn.ahead) {
                 Poll::Ready(Ok(0)) if conn.ahead.is_empty() => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(0)) => return Poll::Pending, // requests wait: they are answered before the end counts
                 Poll::Ready(Ok(_)) => {}

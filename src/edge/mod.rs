@@ -4,7 +4,6 @@
 //! lends the connection to an application for exactly one request at a time.
 
 mod caps;
-mod chunked;
 mod gate;
 mod head;
 mod lane;
@@ -14,7 +13,6 @@ mod reply;
 mod responder;
 mod rest;
 mod scanner;
-mod scratch;
 
 pub use caps::{Caps, Refused};
 pub use gate::{Arrival, Gate, Observer, RefusedRequest};

@@ -1,45 +1,37 @@
 //! An application that answers every request from a function: the admin listener.
 
-use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Uri, header};
+use http::{HeaderMap, Method, Uri};
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
 use super::Arrival;
-use crate::answer::{Reason, Rendered};
-
-/// Longest body of a request, bytes: what is sent here are short orders.
-const BODY_MAX: u64 = 64 * 1024;
+use crate::answer::Rendered;
 
 /// A request as the function sees it.
 #[derive(Debug)]
-pub struct Ask {
+pub struct Ask<'a> {
     /// The method.
-    pub method: Method,
+    pub method: &'a Method,
     /// The target.
-    pub uri: Uri,
+    pub uri: &'a Uri,
     /// The fields.
-    pub headers: HeaderMap,
+    pub headers: &'a HeaderMap,
     /// The other end of the connection.
     pub peer: IpAddr,
-    /// The body; or why it was not taken: too large, too slow, badly framed.
-    pub body: Result<Bytes, Reason>,
 }
 
 /// The application.
 pub struct Responder<F>(F);
 
-impl<F, A> Responder<F>
+impl<F> Responder<F>
 where
-    F: Fn(Ask) -> A + Send + Sync + 'static,
-    A: Future<Output = Rendered> + Send,
+    F: Fn(&Ask<'_>) -> Rendered + Send + Sync + 'static,
 {
     /// Answers with what `function` returns.
     #[must_use]
@@ -49,10 +41,9 @@ where
 }
 
 #[async_trait]
-impl<F, A> HttpServerApp for Responder<F>
+impl<F> HttpServerApp for Responder<F>
 where
-    F: Fn(Ask) -> A + Send + Sync + 'static,
-    A: Future<Output = Rendered> + Send,
+    F: Fn(&Ask<'_>) -> Rendered + Send + Sync + 'static,
 {
     async fn process_new_http(
         self: &Arc<Self>,
@@ -63,21 +54,15 @@ where
         if !session.read_request().await.ok()? {
             return None;
         }
-        arrival.link.limit_body(BODY_MAX);
-        let body = body(&mut session, &arrival).await;
-        // What is left of a body that was not taken must not be read as the next request.
-        let keep_alive = arrival.keep_alive && body.is_ok();
-        session.set_keepalive(keep_alive.then_some(60));
+        session.set_keepalive(arrival.keep_alive.then_some(60));
         let request = session.req_header();
-        let head_only = request.method == Method::HEAD;
-        let ask = Ask {
-            method: request.method.clone(),
-            uri: request.uri.clone(),
-            headers: request.headers.clone(),
+        let rendered = (self.0)(&Ask {
+            method: &request.method,
+            uri: &request.uri,
+            headers: &request.headers,
             peer: arrival.peer.ip(),
-            body,
-        };
-        let rendered = (self.0)(ask).await;
+        });
+        let head_only = request.method == Method::HEAD;
         let (mut parts, ()) = http::Response::new(()).into_parts();
         parts.status = rendered.status;
         parts.headers = rendered.headers;
@@ -91,22 +76,5 @@ where
         let settings = HttpPersistentSettings::for_session(&session);
         let stream = session.finish().await.ok()??;
         Some(ReusedHttpStream::from_reusable_stream(stream, settings))
-    }
-}
-
-/// Reads the body whole; the lane keeps it within its bounds.
-async fn body(session: &mut ServerSession, arrival: &Arrival) -> Result<Bytes, Reason> {
-    if session.req_header().headers.contains_key(header::EXPECT) {
-        let told = session.write_continue_response().await;
-        told.map_err(|_| Reason::BadRequest)?;
-    }
-    let mut whole = BytesMut::new();
-    loop {
-        match session.read_request_body().await {
-            Ok(Some(part)) if whole.len() + part.len() <= BODY_MAX as usize => whole.extend_from_slice(&part),
-            Ok(Some(_)) => return Err(Reason::BodyTooLarge),
-            Ok(None) => return Ok(whole.freeze()),
-            Err(_) => return Err(arrival.link.fault().unwrap_or(Reason::BadRequest)),
-        }
     }
 }

@@ -9,7 +9,7 @@ use pingora::server::ShutdownWatch;
 use tokio::time::Sleep;
 
 use super::link::Conn;
-use super::scratch;
+use crate::http1;
 
 /// How a read between two requests ended.
 pub(super) enum Next {
@@ -42,7 +42,7 @@ impl Rest {
     pub(super) async fn until_bytes(&mut self, conn: &mut Conn, patience: Duration) -> Next {
         let give_up = tokio::time::Instant::now() + patience;
         poll_fn(|cx| {
-            match scratch::poll_read(&mut conn.io, cx, &mut conn.ahead) {
+            match http1::poll_read(&mut conn.io, cx, &mut conn.ahead) {
                 Poll::Ready(Ok(1..)) => return Poll::Ready(Next::Bytes),
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Closed),
                 Poll::Pending => {}

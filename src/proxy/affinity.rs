@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 use std::hash::Hasher as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, HeaderValue, header};
-use pingora::http::RequestHeader;
+use http::{HeaderMap, HeaderValue, header, request};
 use siphasher::sip::SipHasher13;
 
 use super::Exchange;
@@ -15,7 +14,7 @@ use crate::runtime::Upstream;
 
 impl Exchange {
     /// The hash that consistent hashing goes by; the same on every gateway. `None`: the strategy asks for none.
-    pub(super) fn hash(&self, upstream: &Upstream, request: &RequestHeader) -> Option<u64> {
+    pub(super) fn hash(&self, upstream: &Upstream, request: &request::Parts) -> Option<u64> {
         let Balance::ConsistentHash { key, .. } = &upstream.model.balance else {
             return None;
         };
@@ -38,7 +37,7 @@ impl Exchange {
     }
 
     /// The server that the client's cookie names, if it is one of ours and still good.
-    pub(super) fn bound_to(&self, upstream: &Upstream, request: &RequestHeader) -> Option<String> {
+    pub(super) fn bound_to(&self, upstream: &Upstream, request: &request::Parts) -> Option<String> {
         let sticky = upstream.sticky.as_ref()?;
         let value = cookie(&request.headers, &upstream.model.sticky.as_ref()?.cookie)?;
         sticky.verify(std::str::from_utf8(value).ok()?, now())

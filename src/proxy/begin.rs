@@ -2,8 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use http::{HeaderValue, Method, header};
-use pingora::proxy::Session;
+use http::{HeaderValue, Method, header, request};
 
 use super::{Exchange, deadline};
 use crate::answer::{Answer, Grpc, Reason};
@@ -32,18 +31,19 @@ pub(super) enum Decision {
 
 impl Exchange {
     /// Decides.
-    pub(super) fn begin(&mut self, session: &Session) -> Decision {
-        match self.consider(session) {
+    pub(super) fn begin(&mut self, request: &request::Parts) -> Decision {
+        match self.consider(request) {
             ControlFlow::Continue(decision) => decision,
             ControlFlow::Break(answer) => Decision::Settled(answer),
         }
     }
 
-    fn consider(&mut self, session: &Session) -> ControlFlow<Answer, Decision> {
-        let request = session.req_header();
+    fn consider(&mut self, request: &request::Parts) -> ControlFlow<Answer, Decision> {
         let Some(arrival) = &self.arrival else {
             return ControlFlow::Break(Answer::refuse(Reason::Internal)); // not through the gate: cannot be
         };
+        self.peer_ip = arrival.peer.ip();
+        self.local_port = arrival.local.port();
         self.client = self
             .snapshot
             .server

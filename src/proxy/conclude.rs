@@ -1,32 +1,22 @@
 //! What happened, told once: counters and the log line.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use http::{StatusCode, header};
-use pingora::prelude::Error;
-use pingora::proxy::Session;
+use http::{StatusCode, header, request};
 
-use super::{Exchange, respond};
+use super::Exchange;
 use crate::observe::access_log::Entry;
 
 impl Exchange {
-    /// Counts and logs the exchange.
-    pub(super) fn conclude(&mut self, session: &Session, error: Option<&Error>) {
+    /// Counts and logs the exchange: how it was answered, the bytes both ways.
+    pub(super) fn conclude(&mut self, request: &request::Parts, status: StatusCode, bytes_in: u64, bytes_out: u64) {
         if std::mem::replace(&mut self.concluded, true) {
             return;
         }
-        let request = session.req_header();
-        let status = session
-            .response_written()
-            .map_or_else(respond::client_left, |response| response.status);
-        let (duration, bytes_in, bytes_out) = match &self.arrival {
-            Some(arrival) => (arrival.started.elapsed(), arrival.link.received(), arrival.link.sent()),
-            None => (
-                Default::default(),
-                session.body_bytes_read() as u64,
-                session.body_bytes_sent() as u64,
-            ),
-        };
+        let duration = self
+            .arrival
+            .as_ref()
+            .map_or_else(Duration::default, |arrival| arrival.started.elapsed());
         let metrics = self
             .route
             .as_ref()
@@ -35,22 +25,10 @@ impl Exchange {
         if let Some(reason) = self.refusal {
             self.live.registry.metrics.refused(reason);
         }
-        self.log(session, status, duration, bytes_in, bytes_out, error);
+        self.log(request, status, duration, bytes_in, bytes_out);
     }
 
-    fn log(
-        &self,
-        session: &Session,
-        status: StatusCode,
-        duration: std::time::Duration,
-        bytes_in: u64,
-        bytes_out: u64,
-        error: Option<&Error>,
-    ) {
-        let request = session.req_header();
-        if let Some(error) = error {
-            tracing::debug!(request_id = self.request_id(), %error, "the exchange failed");
-        }
+    fn log(&self, request: &request::Parts, status: StatusCode, duration: Duration, bytes_in: u64, bytes_out: u64) {
         let Some(sink) = &self.snapshot.access_log else { return };
         if self.route.as_ref().is_some_and(|route| !route.access_log) {
             return;

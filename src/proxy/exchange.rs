@@ -5,10 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header;
-use pingora::http::ResponseHeader;
-use pingora::prelude::{Error, ErrorType};
-use pingora::proxy::Session;
 
 use super::limit::Limited;
 use crate::answer::{Answer, Grpc, Reason};
@@ -26,6 +22,10 @@ pub struct Exchange {
     pub(super) live: Arc<Live>,
     /// What the gate knows; always there for HTTP/1.
     pub(super) arrival: Option<Box<Arrival>>,
+    /// The address at the other end of the client's connection.
+    pub(super) peer_ip: IpAddr,
+    /// The port on which the request came.
+    pub(super) local_port: u16,
     pub(super) identity: Option<Identity>,
     pub(super) client: Client,
     /// Host without port, lower case; empty until it is known to be good.
@@ -93,6 +93,8 @@ impl Exchange {
             snapshot,
             live,
             arrival: None,
+            peer_ip: client.ip,
+            local_port: 0,
             identity: None,
             client,
             host: Box::default(),
@@ -110,32 +112,6 @@ impl Exchange {
             place: None,
             continued: false,
             concluded: false,
-        }
-    }
-
-    /// The connection's limits for this exchange.
-    pub(super) fn configure(&self, session: &mut Session) {
-        let server = &self.snapshot.server;
-        session.set_write_timeout(Some(server.write_timeout));
-        // The lane keeps the pace of a body; this only catches what it could not.
-        session.set_read_timeout(Some(server.body_timeout * 2));
-        let keep_alive = self.arrival.as_ref().is_some_and(|arrival| arrival.keep_alive);
-        session.set_keepalive(keep_alive.then_some(server.keepalive_timeout.as_secs().max(1)));
-    }
-
-    /// Our answer to a failed exchange is out. Pingora lets go of the connection; where the answer promised to keep it,
-    /// the gate does.
-    pub(super) fn answered_whole(&self, session: &Session) {
-        let keeps = |answer: &ResponseHeader| {
-            answer
-                .headers
-                .get(header::CONNECTION)
-                .is_some_and(|value| value == "keep-alive")
-        };
-        if let Some(arrival) = &self.arrival
-            && session.response_written().is_some_and(keeps)
-        {
-            arrival.link.keep();
         }
     }
 
@@ -187,14 +163,11 @@ impl Exchange {
     }
 
     /// Encodes a part of the body, where the answer is encoded.
-    pub(super) fn encode(&mut self, body: &mut Option<Bytes>, end: bool) -> pingora::Result<()> {
+    pub(super) fn encode(&mut self, body: &mut Option<Bytes>, end: bool) -> std::io::Result<()> {
         let Some(encoder) = &mut self.encoder else {
             return Ok(());
         };
-        let encoded = encoder
-            .encode(body.as_deref().unwrap_or_default(), end)
-            .map_err(|error| Error::because(ErrorType::InternalError, "encoding a body", error))?;
-        *body = Some(encoded);
+        *body = Some(encoder.encode(body.as_deref().unwrap_or_default(), end)?);
         if end {
             self.encoder = None;
         }
@@ -202,9 +175,10 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
-    /// A server has become less full: who waits for that is told.
-    fn drop(&mut self) {
+impl Exchange {
+    /// The server is done with: it has become less full, and who waits for that is told.
+    pub(super) fn release(&mut self) {
+        self.attempt.in_flight = None;
         let lease = self.attempt.lease.take();
         if lease.is_some()
             && let Some(upstream) = self.upstream().cloned()
@@ -212,5 +186,11 @@ impl Drop for Exchange {
             drop(lease);
             upstream.queue.freed();
         }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.release();
     }
 }

@@ -1,30 +1,65 @@
-//! What went wrong, what may be tried again, and what the client is told.
+//! What went wrong with an attempt, what may be tried again, and what that says about the server.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pingora::prelude::{Error, ErrorSource, ErrorType};
-use pingora::proxy::Session;
-
 use super::Exchange;
-use super::retry::Cause;
+use super::retry::{Cause, Sent};
 use crate::answer::Reason;
 use crate::balance::{AttemptOutcome, Ejection, Endpoint, Finish};
 use crate::observe::metrics::FailureKind;
 use crate::runtime::prober;
 
+/// How an attempt at a server failed, whoever carried it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// No connection. Nothing was sent.
+    Connect,
+    /// No connection in time. Nothing was sent.
+    ConnectTimeout,
+    /// The gateway itself is out of descriptors, ports or memory: no server is to blame. Nothing was sent.
+    Exhausted,
+    /// The connection broke.
+    Broke,
+    /// The server took too long.
+    Timeout,
+    /// The answer breaks the rules of HTTP.
+    Invalid,
+    /// The server says that it has not begun with the request (RFC 9113 §8.7).
+    Untouched,
+    /// Something else, of which nothing may be concluded.
+    Other,
+}
+
+impl Fault {
+    /// The cause that the client is told.
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Self::ConnectTimeout | Self::Timeout => Reason::GatewayTimeout,
+            Self::Connect | Self::Exhausted | Self::Broke | Self::Invalid | Self::Untouched | Self::Other => {
+                Reason::BadGateway
+            }
+        }
+    }
+
+    fn kind(self) -> FailureKind {
+        match self {
+            Self::Connect | Self::Exhausted => FailureKind::Connect,
+            Self::ConnectTimeout | Self::Timeout => FailureKind::Timeout,
+            Self::Invalid => FailureKind::Invalid,
+            Self::Broke | Self::Untouched | Self::Other => FailureKind::Reset,
+        }
+    }
+}
+
 impl Exchange {
-    /// No connection: nothing was sent, so any request may try another server.
-    pub(super) fn connect_failed(&mut self, session: &Session, mut error: Box<Error>) -> Box<Error> {
-        self.complain(&error);
-        let timed_out = is_timeout(&error);
-        self.count_failure(if timed_out {
-            FailureKind::Timeout
-        } else {
-            FailureKind::Connect
-        });
+    /// No connection: nothing was sent, so any request may try another server. Whether it is to.
+    pub(super) fn connect_failed(&mut self, sent: Sent<'_>, fault: Fault, why: &dyn fmt::Display) -> bool {
+        self.complain(why);
+        self.count_failure(fault.kind());
         let now = Instant::now();
-        let own = is_our_own(&error);
+        let own = fault == Fault::Exhausted;
         if !own {
             self.finish_attempt(AttemptOutcome::FAILURE, None, now);
         }
@@ -37,66 +72,54 @@ impl Exchange {
             self.attempt.tried.push(endpoint.address());
             self.attempt.refused.push(endpoint.address());
         }
-        let retry = self.tries_again(session, Cause::Connect);
-        error.set_retry(retry);
-        error
+        self.tries_again(sent, Cause::Connect)
     }
 
-    /// The exchange failed after the request was begun. What an HTTP/2 server says it has not begun with (RFC 9113 §8.7)
-    /// is sent again whatever the method.
-    pub(super) fn attempt_failed(&mut self, session: &Session, mut error: Box<Error>, reused: bool) -> Box<Error> {
-        error.retry.decide_reuse(reused);
-        let untouched = *error.etype() == ErrorType::H2Error && error.retry();
-        error.set_retry(false);
-        if std::mem::take(&mut self.attempt.discarded) {
-            self.give_up_server();
-            error.set_retry(true);
-            return error;
-        }
-        let rang = self.fault() == Some(Reason::GatewayTimeout);
-        if !rang && (*error.esource() != ErrorSource::Upstream || self.fault().is_some()) {
-            return error;
-        }
-        let timed_out = rang || is_timeout(&error);
-        self.count_failure(match error.etype() {
-            _ if timed_out => FailureKind::Timeout,
-            ErrorType::InvalidHTTPHeader => FailureKind::Invalid,
-            _ => FailureKind::Reset,
-        });
-        let broke = matches!(
-            error.etype(),
-            ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectError
-        );
+    /// The exchange failed after the request was begun. Whether it is to be sent again. `reused`: on a connection out of
+    /// the pool.
+    pub(super) fn attempt_failed(
+        &mut self,
+        sent: Sent<'_>,
+        fault: Fault,
+        reused: bool,
+        why: &dyn fmt::Display,
+    ) -> bool {
+        self.count_failure(fault.kind());
+        let broke = fault == Fault::Broke;
         // A pooled connection that turns out to be closed is nothing to tell, and says nothing about the server.
         if !(reused && broke) {
-            self.complain(&error);
+            self.complain(why);
             self.finish_attempt(AttemptOutcome::FAILURE, None, Instant::now());
         }
-        let cause = match () {
-            () if untouched => Some(Cause::Untouched),
-            () if timed_out => Some(Cause::Timeout),
-            () if broke => Some(Cause::Broke),
-            () => None,
+        let cause = match fault {
+            Fault::Untouched => Cause::Untouched,
+            Fault::Timeout | Fault::ConnectTimeout => Cause::Timeout,
+            Fault::Broke | Fault::Connect => Cause::Broke,
+            Fault::Exhausted | Fault::Invalid | Fault::Other => return false,
         };
-        if cause.is_some_and(|cause| self.tries_again(session, cause)) {
+        let again = self.tries_again(sent, cause);
+        if again {
             self.give_up_server();
-            if let Some(arrival) = &self.arrival {
-                arrival.link.forgive();
-            }
-            error.set_retry(true);
         }
-        error
+        again
+    }
+
+    /// The body of an answer that is being delivered already ended too early: nothing can be sent again. The head has been
+    /// told to the balancer.
+    pub(super) fn body_failed(&mut self, fault: Fault, why: &dyn fmt::Display) {
+        self.count_failure(fault.kind());
+        self.complain(why);
     }
 
     /// The next attempt goes elsewhere, if there is another: a server that fails once will mostly fail again.
-    fn give_up_server(&mut self) {
+    pub(super) fn give_up_server(&mut self) {
         if let Some(lease) = self.attempt.lease.take() {
             self.attempt.tried.push(lease.endpoint().address());
         }
     }
 
     /// Tells the log why a server could not be spoken with. Not of each request: under attack that would be the attack.
-    fn complain(&self, error: &Error) {
+    fn complain(&self, error: &dyn fmt::Display) {
         if let (Some(upstream), Some(lease)) = (self.upstream(), &self.attempt.lease)
             && let Some(left_out) = upstream.complaints.admit(Instant::now())
         {
@@ -122,6 +145,14 @@ impl Exchange {
         }
     }
 
+    /// What the client is told of an attempt that failed for good.
+    pub(super) fn reason_of(&self, fault: Fault) -> Reason {
+        match fault.reason() {
+            Reason::BadGateway if self.nobody_connects() => Reason::NoServer,
+            reason => reason,
+        }
+    }
+
     /// Every server of an upstream whose health is watched has refused this request's connection: its next check will
     /// say that no server is fit, and the client can as well hear it now.
     fn nobody_connects(&self) -> bool {
@@ -136,44 +167,17 @@ impl Exchange {
             .filter(|endpoint| endpoint.state().is_usable())
             .all(refused)
     }
-
-    fn fault(&self) -> Option<Reason> {
-        self.arrival.as_ref()?.link.fault()
-    }
-
-    /// What the client is told; `None`: it is gone.
-    pub(super) fn reason_for(&mut self, session: &Session, error: &Error) -> Option<Reason> {
-        let reason = self.refusal.or_else(|| self.fault()).or_else(|| match error.esource() {
-            ErrorSource::Upstream if is_timeout(error) => Some(Reason::GatewayTimeout),
-            ErrorSource::Upstream if self.nobody_connects() => Some(Reason::NoServer),
-            ErrorSource::Upstream => Some(Reason::BadGateway),
-            ErrorSource::Downstream => match error.etype() {
-                ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => None,
-                ErrorType::WriteTimedout => None, // it takes nothing any more
-                ErrorType::ReadTimedout => Some(Reason::RequestTimeout),
-                _ => Some(Reason::BadRequest),
-            },
-            ErrorSource::Internal | ErrorSource::Unset => Some(Reason::Internal),
-        });
-        if session.response_written().is_none() {
-            self.refusal = reason;
-        }
-        if reason == Some(Reason::Internal) {
-            tracing::error!(request_id = self.request_id(), %error, "a fault of the gateway");
-        }
-        reason
-    }
 }
 
 /// One line of bounded length, whatever the server sent.
-fn legible(error: &Error) -> String {
+fn legible(error: &dyn fmt::Display) -> String {
     const MOST: usize = 400;
     let visible = |c: char| if c.is_control() { ' ' } else { c };
     error.to_string().chars().take(MOST).map(visible).collect()
 }
 
-/// The gateway itself is out of descriptors, ports or memory: no server is to blame.
-fn is_our_own(error: &Error) -> bool {
+/// Whether an error of the system says that the gateway itself is out of descriptors, ports or memory.
+pub(super) fn is_our_own(error: &std::io::Error) -> bool {
     const OWN: [i32; 5] = [
         rustix::io::Errno::MFILE.raw_os_error(),
         rustix::io::Errno::NFILE.raw_os_error(),
@@ -181,18 +185,5 @@ fn is_our_own(error: &Error) -> bool {
         rustix::io::Errno::NOMEM.raw_os_error(),
         rustix::io::Errno::ADDRNOTAVAIL.raw_os_error(),
     ];
-    let cause = error.root_cause().downcast_ref::<std::io::Error>();
-    cause
-        .and_then(std::io::Error::raw_os_error)
-        .is_some_and(|code| OWN.contains(&code))
-}
-
-fn is_timeout(error: &Error) -> bool {
-    matches!(
-        error.etype(),
-        ErrorType::ConnectTimedout
-            | ErrorType::TLSHandshakeTimedout
-            | ErrorType::ReadTimedout
-            | ErrorType::WriteTimedout
-    )
+    error.raw_os_error().is_some_and(|code| OWN.contains(&code))
 }

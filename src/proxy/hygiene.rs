@@ -3,46 +3,90 @@
 use http::header::{self, HeaderMap, HeaderName};
 use http::{StatusCode, request, response};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::prelude::Result;
 
 /// Most names in `Connection` that are looked at.
 const MAX_NOMINATED: usize = 32;
 
 /// Removes what the upstream said about its connection to us. `tunnel`: the answer is a 101, which needs two of them.
 pub(super) fn clean_response(response: &mut ResponseHeader, tunnel: bool) {
-    edit_response(response, |fields| {
+    edit_response(response, |fields| clean_answer(fields, tunnel));
+}
+
+/// The same of its fields.
+pub(super) fn clean_answer(fields: &mut HeaderMap, tunnel: bool) {
+    let mut nominated: Vec<HeaderName> = Vec::new();
+    for value in fields.get_all(header::CONNECTION) {
+        let names = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        nominated.extend(
+            names
+                .take(MAX_NOMINATED)
+                .filter_map(|name| HeaderName::from_bytes(name).ok()),
+        );
+    }
+    for name in &nominated {
+        // Framing and what the gateway itself lives on cannot be nominated away.
+        if ![
+            header::TRANSFER_ENCODING,
+            header::CONTENT_LENGTH,
+            header::UPGRADE,
+            header::CONTENT_TYPE,
+        ]
+        .contains(name)
+        {
+            fields.remove(name);
+        }
+    }
+    fields.remove("keep-alive");
+    fields.remove("proxy-connection");
+    fields.remove(header::PROXY_AUTHENTICATE);
+    fields.remove(header::TE);
+    fields.remove(header::TRAILER); // trailers of HTTP/1.1 end at the gateway
+    if !tunnel {
+        fields.remove(header::CONNECTION);
+        fields.remove(header::UPGRADE);
+    }
+}
+
+/// `Connection` names what no connection can take away: a client that tries wants to hide something from the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Nominated;
+
+/// Removes from a request what concerns the client's connection to us: the same fields as Pingora, and the same refusals.
+pub(super) fn clean_request(fields: &mut HeaderMap) -> Result<(), Nominated> {
+    /// From so many on it is an attack on our patience.
+    const TOO_MANY: usize = 10;
+    const PROTECTED: [&str; 4] = ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+    if fields.contains_key(header::CONNECTION) {
         let mut nominated: Vec<HeaderName> = Vec::new();
         for value in fields.get_all(header::CONNECTION) {
             let names = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-            nominated.extend(
-                names
-                    .take(MAX_NOMINATED)
-                    .filter_map(|name| HeaderName::from_bytes(name).ok()),
-            );
-        }
-        for name in &nominated {
-            // Framing and what the gateway itself lives on cannot be nominated away.
-            if ![
-                header::TRANSFER_ENCODING,
-                header::CONTENT_LENGTH,
-                header::UPGRADE,
-                header::CONTENT_TYPE,
-            ]
-            .contains(name)
-            {
-                fields.remove(name);
+            for name in names.filter(|name| !name.is_empty()) {
+                let name = HeaderName::from_bytes(name).map_err(|_| Nominated)?;
+                if PROTECTED.contains(&name.as_str()) || nominated.len() + 1 >= TOO_MANY {
+                    return Err(Nominated);
+                }
+                nominated.push(name);
             }
         }
-        fields.remove("keep-alive");
-        fields.remove("proxy-connection");
-        fields.remove(header::PROXY_AUTHENTICATE);
-        fields.remove(header::TE);
-        fields.remove(header::TRAILER); // trailers of HTTP/1.1 end at the gateway
-        if !tunnel {
-            fields.remove(header::CONNECTION);
-            fields.remove(header::UPGRADE);
+        for name in nominated {
+            fields.remove(name);
         }
-    });
+    }
+    for name in [
+        header::CONNECTION,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ] {
+        fields.remove(name);
+    }
+    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
+        fields.remove(name);
+    }
+    Ok(())
 }
 
 /// Edits the fields of an answer. Pingora keeps the spelling of names beside them and lets nobody touch the map; names
@@ -59,7 +103,7 @@ fn empty_response() -> ResponseHeader {
 }
 
 /// Edits the fields of a request; its target stays byte for byte.
-pub(super) fn edit_request(request: &mut RequestHeader, edit: impl FnOnce(&mut HeaderMap)) -> Result<()> {
+pub(super) fn edit_request(request: &mut RequestHeader, edit: impl FnOnce(&mut HeaderMap)) -> pingora::Result<()> {
     let (empty, ()) = request::Request::new(()).into_parts();
     let old = std::mem::replace(request, empty.into());
     let target = (old.uri.path_and_query().map(|target| target.as_str().as_bytes()) != Some(old.raw_path()))

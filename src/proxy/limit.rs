@@ -3,13 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
-use pingora::prelude::Result;
-use pingora::proxy::Session;
+use http::{HeaderMap, StatusCode, request};
 
 use super::Exchange;
 use super::begin::Decision;
-use crate::edge::Framing;
 use crate::limit::Asker;
 use crate::runtime::{Outcome, Ruling, Standing};
 
@@ -45,20 +42,19 @@ impl Limited {
 }
 
 impl Exchange {
-    /// Lets a decision stand, perhaps after a wait, or refuses the request. What is refused anyway costs nothing.
-    ///
-    /// # Errors
-    /// The client left while it waited.
-    pub(super) async fn limit(&mut self, session: &mut Session, decision: Decision) -> Result<Decision> {
-        let Some(route) = &self.route else { return Ok(decision) };
+    /// Lets a decision stand, perhaps after a wait for the turn of the request, or refuses it. What is refused anyway costs
+    /// nothing.
+    pub(super) async fn limit(&mut self, request: &request::Parts, decision: Decision) -> (Decision, Duration) {
+        let Some(route) = &self.route else {
+            return (decision, Duration::ZERO);
+        };
         let Some(limits) = route.limits.clone() else {
-            return Ok(decision);
+            return (decision, Duration::ZERO);
         };
         if matches!(decision, Decision::Settled(_)) {
-            return Ok(decision);
+            return (decision, Duration::ZERO);
         }
         let ruling = {
-            let request = session.req_header();
             let planned = limits.plan(&Asker {
                 client: self.client.ip,
                 headers: &request.headers,
@@ -67,7 +63,7 @@ impl Exchange {
                 host: &self.host,
             });
             match planned {
-                Ok(charges) if charges.is_empty() => return Ok(decision),
+                Ok(charges) if charges.is_empty() => return (decision, Duration::ZERO),
                 Ok(charges) => limits.check(&charges, self.live.registry.started).await,
                 Err(ruling) => ruling,
             }
@@ -77,34 +73,9 @@ impl Exchange {
         match outcome {
             Outcome::Passes(wait, standing) => {
                 self.limited.standing = Some(standing);
-                if !wait.is_zero() {
-                    self.wait(session, wait).await?;
-                }
-                Ok(decision)
+                (decision, wait)
             }
-            Outcome::Refused(answer) => Ok(Decision::Settled(answer)),
-        }
-    }
-
-    /// Waits for the turn of the request, or until its client leaves.
-    async fn wait(&self, session: &mut Session, wait: Duration) -> Result<()> {
-        let has_body = self
-            .arrival
-            .as_ref()
-            .is_none_or(|arrival| arrival.framing != Framing::None);
-        let turn = tokio::time::sleep(wait);
-        if has_body {
-            // To look for the end of the connection would be to read the body.
-            turn.await;
-            return Ok(());
-        }
-        tokio::pin!(turn);
-        loop {
-            tokio::select! {
-                () = &mut turn => return Ok(()),
-                // It yields only an error: there is no body.
-                gone = session.as_downstream_mut().read_body_or_idle(true) => { gone.map_err(|error| error.into_down())?; }
-            }
+            Outcome::Refused(answer) => (Decision::Settled(answer), Duration::ZERO),
         }
     }
 }

@@ -2,20 +2,24 @@
 
 mod affinity;
 mod begin;
+mod carrier;
 mod conclude;
 mod deadline;
 mod exchange;
 mod failure;
+mod fetch;
 mod gateside;
 mod hygiene;
 mod limit;
 mod peer;
 mod respond;
 mod retry;
+mod session;
 mod upgrade;
 mod upstream;
 
 pub use exchange::Exchange;
+pub use fetch::{Caller, Failure, Fetched, fetch};
 pub use gateside::GateSide;
 
 use std::any::Any;
@@ -27,11 +31,12 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
-use pingora::prelude::{Error, HttpPeer, Result};
+use pingora::prelude::{Error, ErrorType, HttpPeer, Result};
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, Session, http_proxy};
 use pingora::server::configuration::ServerConf;
 
+use self::upstream::NoServer;
 use crate::edge::Arrival;
 use crate::runtime::Live;
 
@@ -84,8 +89,9 @@ impl ProxyHttp for Proxy {
     /// Who calls, which route, may it; answers what the gateway answers by itself.
     async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<bool> {
         exchange.configure(session);
-        let decision = exchange.begin(session);
-        let decision = exchange.limit(session, decision).await?;
+        let decision = exchange.begin(session.req_header());
+        let (decision, wait) = exchange.limit(session.req_header(), decision).await;
+        exchange.pause(session, wait).await?;
         // After the limits: a place that is waited for must not be waited for by who is refused anyway.
         if !matches!(decision, begin::Decision::Answer(_) | begin::Decision::Settled(_))
             && let Err(answer) = exchange.take_place().await
@@ -105,7 +111,10 @@ impl ProxyHttp for Proxy {
 
     /// Chooses a server, again for each attempt.
     async fn upstream_peer(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        exchange.choose_peer(session).await
+        match exchange.choose(session.req_header()).await {
+            Ok(()) => exchange.peer(),
+            Err(NoServer(why)) => Err(Error::explain(ErrorType::ConnectError, why)),
+        }
     }
 
     fn fail_to_connect(
@@ -115,7 +124,7 @@ impl ProxyHttp for Proxy {
         exchange: &mut Self::CTX,
         error: Box<Error>,
     ) -> Box<Error> {
-        exchange.connect_failed(session, error)
+        exchange.pingora_connect_failed(session, error)
     }
 
     async fn connected_to_upstream(
@@ -177,7 +186,10 @@ impl ProxyHttp for Proxy {
         if self.live.registry.is_draining() {
             session.set_keepalive(None);
         }
-        exchange.deliver(session, response);
+        let status = response.status;
+        hygiene::edit_response(response, |fields| {
+            exchange.deliver(session.req_header(), status, fields)
+        });
         if exchange.ends_with_connection(session, response) {
             session.set_keepalive(None);
         }
@@ -191,7 +203,7 @@ impl ProxyHttp for Proxy {
         end: bool,
         exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
-        exchange.encode(body, end)?;
+        exchange.encode(body, end).map_err(not_encoded)?;
         Ok(None)
     }
 
@@ -204,7 +216,7 @@ impl ProxyHttp for Proxy {
         exchange: &mut Self::CTX,
     ) -> Result<Option<Bytes>> {
         let mut rest = None;
-        exchange.encode(&mut rest, true)?;
+        exchange.encode(&mut rest, true).map_err(not_encoded)?;
         Ok(rest)
     }
 
@@ -217,7 +229,7 @@ impl ProxyHttp for Proxy {
         exchange: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
-        exchange.attempt_failed(session, error, reused)
+        exchange.pingora_attempt_failed(session, error, reused)
     }
 
     /// No further attempt: tells the client, if there is one and it has not been told anything yet.
@@ -247,6 +259,14 @@ impl ProxyHttp for Proxy {
 
     /// Always last: metrics, access log; every guard is released with the exchange.
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Self::CTX) {
-        exchange.conclude(session, error);
+        if let Some(error) = error {
+            tracing::debug!(request_id = exchange.request_id(), %error, "the exchange failed");
+        }
+        let (status, received, sent) = exchange.tally(session);
+        exchange.conclude(session.req_header(), status, received, sent);
     }
+}
+
+fn not_encoded(error: std::io::Error) -> Box<Error> {
+    Error::because(ErrorType::InternalError, "encoding a body", error)
 }

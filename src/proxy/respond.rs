@@ -1,56 +1,68 @@
 //! Writes the gateway's own answers, through the same delivery policies as any other.
 
 use bytes::Bytes;
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header, request, response};
 use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, ErrorType, Result};
 use pingora::proxy::Session;
 
-use super::{Exchange, hygiene};
+use super::{Exchange, hygiene, not_encoded};
 use crate::admin;
 use crate::answer::{Answer, Reason, Rendered};
 use crate::files;
 use crate::route;
 use crate::runtime::Action;
 
-/// Writes an answer whose body is at hand.
-pub(super) async fn answer(session: &mut Session, exchange: &mut Exchange, answer: &Answer) -> Result<()> {
+/// An answer whose body is at hand, as it goes onto the wire. The body is there for HEAD, too.
+pub(super) fn compose(exchange: &mut Exchange, request: &request::Parts, answer: &Answer) -> (response::Parts, Bytes) {
     if let Answer::Refusal { reason, .. } = answer {
         exchange.refusal = Some(*reason);
     }
-    let accept = session
-        .req_header()
+    let accept = request
         .headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok());
-    let Rendered { status, headers, body } = match exchange.grpc {
+    let rendered = match exchange.grpc {
         Some(grpc) => answer.render_grpc(grpc, exchange.request_id()),
         None => answer.render(accept, exchange.request_id()),
     };
-    let mut response = ResponseHeader::from({
-        let (mut parts, ()) = http::Response::new(()).into_parts();
-        parts.status = status;
-        parts.headers = headers;
-        parts
-    });
-    exchange.deliver(session, &mut response);
+    let Rendered {
+        status,
+        mut headers,
+        body,
+    } = rendered;
+    exchange.deliver(request, status, &mut headers);
     let mut body = Some(body).filter(|_| !hygiene::never_has_body(status));
     if exchange.encoder.is_some() {
-        // The whole body is here: encoded at once, it keeps a length.
-        exchange.encode(&mut body, true)?;
-        response.remove_header(&header::TRANSFER_ENCODING);
-        response.insert_header(header::CONTENT_LENGTH, body.as_ref().map_or(0, Bytes::len))?;
+        // The whole body is here: encoded at once, it keeps a length. Encoding into memory does not fail.
+        if exchange.encode(&mut body, true).is_err() {
+            body = None;
+        }
+        headers.remove(header::TRANSFER_ENCODING);
+        headers.insert(header::CONTENT_LENGTH, body.as_ref().map_or(0, Bytes::len).into());
     }
+    (head(status, headers), body.unwrap_or_default())
+}
+
+fn head(status: StatusCode, headers: HeaderMap) -> response::Parts {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = status;
+    parts.headers = headers;
+    parts
+}
+
+/// Writes an answer whose body is at hand.
+pub(super) async fn answer(session: &mut Session, exchange: &mut Exchange, answer: &Answer) -> Result<()> {
+    let (head, body) = compose(exchange, session.req_header(), answer);
     if exchange.live.registry.is_draining() {
         session.set_keepalive(None);
     }
-    let head_only = session.req_header().method == Method::HEAD;
-    let body = body.filter(|body| !body.is_empty() && !head_only);
+    let head_only = session.req_header().method == Method::HEAD || body.is_empty();
     session
-        .write_response_header(Box::new(response), body.is_none())
+        .write_response_header(Box::new(ResponseHeader::from(head)), head_only)
         .await?;
-    if body.is_some() {
-        session.write_response_body(body, true).await?;
+    if !head_only {
+        session.write_response_body(Some(body), true).await?;
     }
     Ok(())
 }
@@ -71,17 +83,12 @@ pub(super) async fn files(session: &mut Session, exchange: &mut Exchange) -> Res
         Some(Err(_)) => return answer(session, exchange, &Answer::refuse(Reason::BadPath)).await,
         None => exchange.path.as_deref().unwrap_or(raw).into(),
     };
-    let served = match files::open(root, &request.method, &path, request.uri.query(), &request.headers).await {
+    let mut served = match files::open(root, &request.method, &path, request.uri.query(), &request.headers).await {
         Ok(served) => served,
         Err(refused) => return answer(session, exchange, &refused).await,
     };
-    let mut response = ResponseHeader::from({
-        let (mut parts, ()) = http::Response::new(()).into_parts();
-        parts.status = served.status;
-        parts.headers = served.headers;
-        parts
-    });
-    exchange.deliver(session, &mut response);
+    exchange.deliver(session.req_header(), served.status, &mut served.headers);
+    let response = ResponseHeader::from(head(served.status, served.headers));
     let head_only = session.req_header().method == Method::HEAD;
     let Some(mut file) = served.body.filter(|_| !head_only) else {
         return session.write_response_header(Box::new(response), true).await;
@@ -90,13 +97,13 @@ pub(super) async fn files(session: &mut Session, exchange: &mut Exchange) -> Res
     let truncated = |error| Error::because(ErrorType::InternalError, "reading a file", error);
     while let Some(chunk) = file.next_chunk().await.map_err(truncated)? {
         let mut chunk = Some(chunk);
-        exchange.encode(&mut chunk, false)?;
+        exchange.encode(&mut chunk, false).map_err(not_encoded)?;
         if chunk.as_ref().is_some_and(|chunk| !chunk.is_empty()) {
             session.write_response_body(chunk, false).await?;
         }
     }
     let mut rest = None;
-    exchange.encode(&mut rest, true)?;
+    exchange.encode(&mut rest, true).map_err(not_encoded)?;
     session.write_response_body(Some(rest.unwrap_or_default()), true).await
 }
 

@@ -2,9 +2,7 @@
 
 use std::time::Instant;
 
-use http::{StatusCode, header};
-use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
+use http::{HeaderMap, Method, StatusCode, header};
 
 use super::Exchange;
 
@@ -23,9 +21,17 @@ pub(super) enum Cause {
     Status(StatusCode),
 }
 
+/// What decides about a request whether it may be sent again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent<'a> {
+    pub(super) method: &'a Method,
+    /// The client has not been told anything yet, and its whole body (if any) is still at hand.
+    pub(super) repeatable: bool,
+}
+
 impl Exchange {
     /// Whether the request is to be sent again. Counts the attempt that it allows.
-    pub(super) fn tries_again(&mut self, session: &Session, cause: Cause) -> bool {
+    pub(super) fn tries_again(&mut self, sent: Sent<'_>, cause: Cause) -> bool {
         let Some(upstream) = self.upstream().cloned() else {
             return false;
         };
@@ -39,11 +45,8 @@ impl Exchange {
             }
             return again;
         }
-        let method = &session.req_header().method;
-        if session.response_written().is_some()
-            || session.as_ref().retry_buffer_truncated()
-            || self.arrival.as_ref().is_some_and(|arrival| arrival.upgrade)
-        {
+        let method = sent.method;
+        if !sent.repeatable || self.arrival.as_ref().is_some_and(|arrival| arrival.upgrade) {
             return false;
         }
         // Once without being asked: the server may have closed an idle connection at the moment it was used, or died.
@@ -72,7 +75,7 @@ impl Exchange {
     }
 
     /// Whether an answer is thrown away for a better one. A server that says when to come back is believed.
-    pub(super) fn discards(&mut self, session: &Session, answer: &ResponseHeader) -> bool {
-        !answer.headers.contains_key(header::RETRY_AFTER) && self.tries_again(session, Cause::Status(answer.status))
+    pub(super) fn discards(&mut self, sent: Sent<'_>, status: StatusCode, fields: &HeaderMap) -> bool {
+        !fields.contains_key(header::RETRY_AFTER) && self.tries_again(sent, Cause::Status(status))
     }
 }

@@ -5,7 +5,6 @@ pub mod discovery;
 mod limits;
 pub mod prober;
 mod queue;
-mod slot;
 mod snapshot;
 mod tls;
 mod unix;
@@ -13,7 +12,6 @@ mod unix;
 pub use concurrency::{Concurrency, Full, Place};
 pub use limits::{Outcome, RouteLimits, Ruling, Standing};
 pub use queue::{Queue, Waiting};
-pub use slot::Slot;
 pub use snapshot::{Action, Route, Snapshot, Upstream};
 pub use tls::{ClientTls, Identity, SystemAuthorities, TlsFault, system_authorities};
 pub use unix::UNIX;
@@ -34,6 +32,7 @@ use crate::balance::{
 use crate::config::model::{self, Balance, Config, LogTarget};
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
+use crate::slot::Slot;
 use limits::LimitState;
 
 /// What outlives a snapshot, found by name: counters, servers and their health, what limits counted, the access log.
@@ -48,6 +47,8 @@ pub struct Registry {
     limits: LimitState,
     logs: Mutex<Vec<(LogTarget, AccessLog)>>,
     concurrency: Mutex<HashMap<Arc<str>, RunningLimit>>,
+    /// What the proxy keeps for connections to upstreams.
+    pub connector: Slot,
 }
 
 /// A concurrency limit in use, and what the file said when it was made.
@@ -66,6 +67,7 @@ impl Registry {
             limits: LimitState::new(),
             logs: Mutex::default(),
             concurrency: Mutex::default(),
+            connector: Slot::default(),
         })
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::limits::{CompiledLimits, RouteLimits};
-use super::{ClientTls, Concurrency, LoadError, Queue, Registry, Slot};
+use super::{ClientTls, Concurrency, LoadError, Queue, Registry};
 use crate::answer::Answer;
 use crate::balance::{Endpoint, Pool, Sticky};
 use crate::config::model::{self, Config};
@@ -15,6 +15,7 @@ use crate::observe::access_log::{AccessLog, Format, Redaction};
 use crate::observe::metrics::{RouteMetrics, ServerMetrics, UNROUTED, UpstreamMetrics};
 use crate::policy::{Admission, Delivery, Redirect, Rewrite};
 use crate::route::{self, PathPattern, Router};
+use crate::slot::Slot;
 
 /// Of the failures of one upstream, the log tells one in this time.
 const COMPLAINT: Duration = Duration::from_secs(10);
@@ -25,8 +26,6 @@ pub struct Snapshot {
     pub generation: u64,
     /// The listeners' limits.
     pub server: Arc<model::Server>,
-    /// What is asked of operators.
-    pub admin: model::Admin,
     /// The upstreams, as routes name them.
     pub upstreams: Vec<Arc<Upstream>>,
     /// Where lines go; `None`: nowhere.
@@ -215,7 +214,6 @@ impl Snapshot {
         Ok(Self {
             generation,
             server: Arc::new(config.server),
-            admin: config.admin,
             router,
             routes: routes.collect(),
             upstreams,

@@ -1,12 +1,12 @@
 //! What someone would notice, over real sockets.
 
-mod admin;
 mod answers;
 mod contract;
 mod cors;
 mod delivery;
 mod discovery;
 mod faults;
+mod fetch;
 mod files;
 mod gate;
 mod grpc;

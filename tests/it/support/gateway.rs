@@ -23,11 +23,6 @@ pub(crate) struct Running {
 /// Starts a gateway. The text needs no `[server] listen`, `[admin]` or `[access_log]`: further lines of the `[server]`
 /// table may be given first, before the first table.
 pub(crate) async fn start(text: &str) -> Running {
-    start_with_admin("", text).await
-}
-
-/// The same with further lines of the `[admin]` table.
-pub(crate) async fn start_with_admin(admin: &str, text: &str) -> Running {
     let directory = tempfile::tempdir().expect("directory");
     let tables = if text.starts_with('[') {
         0
@@ -36,7 +31,7 @@ pub(crate) async fn start_with_admin(admin: &str, text: &str) -> Running {
     };
     let (server, rest) = text.split_at(tables);
     let text = format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nthreads = 2\n{server}\n[admin]\nlisten = \"127.0.0.1:0\"\n{admin}\n\
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nthreads = 2\n{server}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
          [access_log]\npath = {:?}\n{rest}",
         directory.path().join("access.log")
     );
@@ -74,6 +69,11 @@ pub(crate) fn parse(text: &str, directory: &Path) -> Config {
 impl Running {
     pub(crate) async fn get(&self, path: &str) -> client::Response {
         client::get(self.address, path, "").await
+    }
+
+    /// The running gateway, for what is asked of it without a socket.
+    pub(crate) fn live(&self) -> std::sync::Arc<deals247_gateway::runtime::Live> {
+        std::sync::Arc::clone(&self.gateway.live)
     }
 
     pub(crate) async fn connect(&self) -> client::Connection {

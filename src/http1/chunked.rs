@@ -1,5 +1,7 @@
-//! The chunked framing of a request body (RFC 9112 §7.1), followed byte by byte and strictly: where a body ends is never
+//! The chunked framing of a body (RFC 9112 §7.1), followed byte by byte and strictly: where a body ends is never
 //! left to two readers.
+
+use bytes::{Buf, Bytes, BytesMut};
 
 /// Most bytes of one chunk's size line beyond its digits: extensions mean nothing to the gateway.
 const MAX_EXTENSION: u16 = 256;
@@ -80,6 +82,31 @@ impl Chunked {
             }
         }
         Ok(used)
+    }
+
+    /// Takes what comes next out of `buffer`: content that stands together, without the framing around it. `None`: more
+    /// bytes are needed, or the body has ended.
+    pub(crate) fn take(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, Broken> {
+        self.pass_framing(buffer)?;
+        if self.at != At::Data || buffer.is_empty() {
+            return Ok(None);
+        }
+        let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let content = buffer.split_to(length).freeze();
+        self.advance(&content)?;
+        // The end is often there already: then nobody waits for it.
+        self.pass_framing(buffer)?;
+        Ok(Some(content))
+    }
+
+    fn pass_framing(&mut self, buffer: &mut BytesMut) -> Result<(), Broken> {
+        let mut passed = 0;
+        while passed < buffer.len() && !matches!(self.at, At::Data | At::Done) {
+            self.at = self.step(buffer[passed])?;
+            passed += 1;
+        }
+        buffer.advance(passed);
+        Ok(())
     }
 
     fn step(&mut self, byte: u8) -> Result<At, Broken> {
@@ -179,6 +206,31 @@ mod tests {
             }
             prop_assert_eq!(at, length);
             prop_assert_eq!(body.content(), chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>());
+        }
+
+        #[test]
+        fn content_comes_out_as_it_went_in(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..6),
+                                           cuts in prop::collection::vec(1usize..20, 1..60)) {
+            let mut wire = Vec::new();
+            for chunk in &chunks {
+                wire.extend(format!("{:x};ext\r\n", chunk.len()).bytes());
+                wire.extend(chunk);
+                wire.extend(b"\r\n");
+            }
+            wire.extend(b"0\r\nTrailer: x\r\n\r\nnext");
+            let (mut body, mut buffer, mut content) = (Chunked::new(), BytesMut::new(), Vec::new());
+            let (mut at, mut cuts) = (0, cuts.iter().cycle());
+            while at < wire.len() {
+                let end = (at + cuts.next().copied().unwrap_or(1)).min(wire.len());
+                buffer.extend_from_slice(&wire[at..end]);
+                at = end;
+                while let Some(part) = body.take(&mut buffer).expect("good framing") {
+                    content.extend_from_slice(&part);
+                }
+            }
+            prop_assert!(body.is_done());
+            prop_assert_eq!(&buffer[..], b"next");
+            prop_assert_eq!(content, chunks.concat());
         }
 
         #[test]

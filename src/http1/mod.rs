@@ -1,0 +1,17 @@
+//! HTTP/1.1 as bytes, for what the gateway speaks by itself: a strict reader of answers, a client with its own connections.
+//!
+//! It trusts nobody. An answer whose end two readers could see in two places is no answer ([`response`]), and a
+//! connection is used again only after an answer that was read to its end and not a byte further ([`Connection`]).
+
+mod chunked;
+mod connection;
+mod idle;
+mod response;
+mod scratch;
+mod write;
+
+pub(crate) use chunked::Chunked;
+pub(crate) use connection::{Connection, Fault, Target};
+pub(crate) use idle::Idle;
+pub(crate) use scratch::poll_read;
+pub(crate) use write::request_head;

@@ -1,0 +1,237 @@
+//! A request without a body, sent to the route's upstream for whoever wants the answer: a client, or the cache.
+//!
+//! The same choosing, accounting, retries, timeouts, forwarding fields and hygiene as in Pingora's lane. Dropping what is
+//! in progress is safe at any point: the server is released, the connection is not used again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, header, request, response};
+
+use super::carrier::{Broken, Carrier, Limits, Outgoing};
+use super::failure::Fault;
+use super::retry::Sent;
+use super::upstream::{NoServer, Verdict};
+use super::{Exchange, hygiene};
+use crate::answer::{Answer, Reason};
+use crate::client::Client;
+use crate::observe::identity::Identity;
+use crate::runtime::{Live, Route, Snapshot};
+
+/// For whom something is fetched: what the upstream is told about it.
+#[derive(Debug)]
+pub struct Caller {
+    /// Who is calling.
+    pub client: Client,
+    /// The address at the other end of the client's connection.
+    pub peer: std::net::IpAddr,
+    /// The port on which the request came.
+    pub local_port: u16,
+    /// The host that was asked for, normalised.
+    pub host: Box<str>,
+    /// The request's ids; `None`: the upstream gets none.
+    pub identity: Option<Identity>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// What a client would be told.
+    pub reason: Reason,
+    /// When it would be told to come back.
+    pub retry_after: Option<Duration>,
+}
+
+/// An answer, as its server gave it but for what concerns only the connection; no delivery policy has seen it yet.
+/// Whoever drops it before its end gives up the exchange.
+pub struct Fetched {
+    /// Status and fields; `Content-Length` where the length is known.
+    pub head: response::Parts,
+    exchange: Box<Exchange>,
+    body: Incoming,
+}
+
+impl Fetched {
+    /// The next part of the body; `None`: it is complete.
+    ///
+    /// # Errors
+    /// The body ended too early, broke its framing or took too long: what has been read so far is not the whole.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        self.body.next(&mut self.exchange).await
+    }
+
+    /// How many attempts it took.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.exchange.attempt.count
+    }
+}
+
+/// Sends a GET or HEAD to the upstream of `route`, for no connection of a client's: it goes on whoever leaves. `request`
+/// is what a client sent, or would have sent; conditional fields, `Range` and the like are the caller's business.
+///
+/// # Errors
+/// [`Failure`]; everything has been counted then. An answer with a status of failure is an answer.
+pub async fn fetch(
+    live: &Arc<Live>,
+    snapshot: Arc<Snapshot>,
+    route: Arc<Route>,
+    caller: Caller,
+    request: &request::Parts,
+) -> Result<Fetched, Failure> {
+    let mut exchange = Box::new(Exchange::new(snapshot, Arc::clone(live)));
+    exchange.client = caller.client;
+    exchange.peer_ip = caller.peer;
+    exchange.local_port = caller.local_port;
+    exchange.host = caller.host;
+    exchange.identity = caller.identity;
+    exchange.route = Some(route);
+    let (head, body) = exchange.fetch(request).await?;
+    Ok(Fetched { head, exchange, body })
+}
+
+/// The body of an answer on its way in.
+pub(super) struct Incoming {
+    /// Taken out at the end.
+    carrier: Option<Carrier>,
+}
+
+impl Incoming {
+    /// The next part; `None`: it is complete, and the server has been released.
+    pub(super) async fn next(&mut self, exchange: &mut Exchange) -> Result<Option<Bytes>, Failure> {
+        let Some(carrier) = &mut self.carrier else {
+            return Ok(None);
+        };
+        match exchange.within_deadline(carrier.next()).await {
+            Ok(Some(part)) => Ok(Some(part)),
+            Ok(None) => {
+                self.carrier = None;
+                exchange.release();
+                Ok(None)
+            }
+            Err(broken) => {
+                self.carrier = None;
+                exchange.body_failed(broken.fault, &broken);
+                exchange.release();
+                Err(exchange.failure(broken.fault))
+            }
+        }
+    }
+}
+
+impl Exchange {
+    /// Sends the request to a server, to another one where that is right, until there is an answer to deliver.
+    pub(super) async fn fetch(&mut self, request: &request::Parts) -> Result<(response::Parts, Incoming), Failure> {
+        let sent = Sent {
+            method: &request.method,
+            repeatable: true,
+        };
+        let mut fields = request.headers.clone();
+        if hygiene::clean_request(&mut fields).is_err() {
+            return Err(self.failed(Reason::BadRequest));
+        }
+        // There is no body, and so nothing to frame and nothing to wait for.
+        fields.remove(header::CONTENT_LENGTH);
+        fields.remove(header::EXPECT);
+        let target = self.rewritten(&request.uri);
+        let target = target.as_deref().unwrap_or_else(|| path_and_query(request));
+        loop {
+            if let Err(NoServer(_)) = self.choose(request).await {
+                return Err(self.failed(self.refusal.unwrap_or(Reason::Internal)));
+            }
+            let mut carrier = match self.open().await {
+                Ok(carrier) => carrier,
+                Err(broken) => {
+                    if self.connect_failed(sent, broken.fault, &broken) {
+                        continue;
+                    }
+                    return Err(self.failure(broken.fault));
+                }
+            };
+            self.connected(carrier.reused);
+            let mut fields: HeaderMap = fields.clone();
+            self.forward(&mut fields, request.version, carrier.is_h2());
+            let reused = carrier.reused;
+            let asked = carrier.ask(Outgoing {
+                method: &request.method,
+                target,
+                fields,
+            });
+            let broken = match self.within_deadline(asked).await {
+                Ok(mut head) => match self.answered(sent, head.status, &head.headers) {
+                    Verdict::Answer => {
+                        hygiene::clean_answer(&mut head.headers, false);
+                        let carrier = Some(carrier);
+                        return Ok((head, Incoming { carrier }));
+                    }
+                    Verdict::Discarded => {
+                        self.give_up_server();
+                        continue;
+                    }
+                    Verdict::Interim | Verdict::Tunnel | Verdict::Unasked => Broken {
+                        fault: Fault::Invalid,
+                        why: "a 101 that nobody asked for".to_owned(),
+                    },
+                },
+                Err(broken) => broken,
+            };
+            if !self.attempt_failed(sent, broken.fault, reused, &broken) {
+                return Err(self.failure(broken.fault));
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Carrier, Broken> {
+        let (Some(upstream), Some(lease)) = (self.upstream(), &self.attempt.lease) else {
+            let why = "no server was chosen".to_owned();
+            return Err(Broken {
+                fault: Fault::Other,
+                why,
+            });
+        };
+        let timeouts = &upstream.timeouts;
+        let limits = Limits {
+            connect: self
+                .time_left()
+                .map_or(timeouts.connect, |left| left.min(timeouts.connect)),
+            write: timeouts.write,
+            first_byte: self.first_byte_limit(),
+            read: timeouts.read,
+            idle: timeouts.idle,
+        };
+        Carrier::open(&self.live, upstream, lease.endpoint(), limits).await
+    }
+
+    /// Cuts what takes longer than the caller waits.
+    async fn within_deadline<T>(&self, work: impl Future<Output = Result<T, Broken>>) -> Result<T, Broken> {
+        let Some(left) = self.time_left() else {
+            return work.await;
+        };
+        match tokio::time::timeout(left, work).await {
+            Ok(done) => done,
+            Err(_) => Err(crate::http1::Fault::Timeout.into()),
+        }
+    }
+
+    fn failure(&mut self, fault: Fault) -> Failure {
+        self.failed(self.reason_of(fault))
+    }
+
+    fn failed(&mut self, reason: Reason) -> Failure {
+        self.refusal = Some(reason);
+        let retry_after = match self.refusal(reason) {
+            Answer::Refusal { retry_after, .. } => retry_after,
+            Answer::Redirect { .. } | Answer::Content { .. } => None,
+        };
+        Failure { reason, retry_after }
+    }
+}
+
+fn path_and_query(request: &request::Parts) -> &str {
+    match request.uri.path_and_query() {
+        Some(target) => target.as_str(),
+        None if request.method == Method::OPTIONS => "*",
+        None => "/",
+    }
+}
