@@ -116,7 +116,7 @@ impl Gateway {
             let address = socket.address();
             let answers = Responder::new({
                 let live = Arc::clone(&live);
-                move |ask| admin::answer(&live, ask)
+                move |ask| admin::answer(Arc::clone(&live), ask)
             });
             admin_edge.accept(socket, Gate::new(answers, side, Arc::new(Caps::default())));
             address

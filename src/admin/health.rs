@@ -116,7 +116,9 @@ fn summary(facts: &HealthFacts<'_>) -> Health {
     (facts.phase.status(), body)
 }
 
-fn ready(facts: &HealthFacts<'_>) -> Health {
+/// The same for everybody: how many servers are well, and no more.
+#[must_use]
+pub fn ready(facts: &HealthFacts<'_>) -> Health {
     let body = json!({ "status": facts.phase.word(), "upstreams": upstreams(&facts.upstreams, false) });
     (facts.phase.status(), body)
 }

@@ -1,75 +1,121 @@
-//! What the gateway shows of itself: pure answers; the listener asks for them.
+//! What the gateway shows of itself, and what operators tell it. The listener asks [`answer`]; everything behind it is a
+//! function of the snapshot in force.
+//!
+//! ```text
+//! which page (page) → may they (guard) → the page's answer (health, upstreams, drain …) → its form (wire)
+//! ```
 
+mod drain;
+mod facts;
+mod guard;
 pub mod health;
+mod page;
+mod upstreams;
+mod wire;
 
-use std::net::IpAddr;
-use std::time::Instant;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::Map;
 
-use crate::answer::{Answer, Reason, Rendered};
-use crate::balance::EndpointView;
+use crate::answer::{Answer, Rendered};
 use crate::edge::Ask;
 use crate::observe::identity::Identity;
-use crate::observe::{metrics, process};
-use crate::route;
+use crate::observe::metrics;
 use crate::runtime::Live;
-use health::{HealthFacts, Phase, ServerFacts, UpstreamFacts};
+use facts::with_facts;
+use guard::Refused;
+use page::Page;
 
 /// Answers a request to the admin listener.
-#[must_use]
-pub fn answer(live: &Live, ask: &Ask<'_>) -> Rendered {
-    let identity = Identity::new(ask.headers, false);
-    let accept = ask.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    let mut rendered = page(live, ask).render(accept, identity.request_id());
+pub async fn answer(live: Arc<Live>, ask: Ask) -> Rendered {
+    let identity = Identity::new(&ask.headers, false);
+    let mut rendered = judged(&live, &ask).render(accept(&ask), identity.request_id());
     identity.write_response(&mut rendered.headers);
-    rendered
-        .headers
-        .insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // Other sites' pages neither show nor load anything from here.
+        (
+            header::HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ] {
+        rendered.headers.insert(name, HeaderValue::from_static(value));
+    }
     rendered
 }
 
-fn page(live: &Live, ask: &Ask<'_>) -> Answer {
-    let host = ask.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    if !host.is_none_or(is_address) {
-        return Answer::refuse(Reason::AddressNotAllowed);
-    }
-    if !matches!(*ask.method, Method::GET | Method::HEAD) {
-        return Answer::Refusal {
-            reason: Reason::MethodNotAllowed,
-            retry_after: None,
-            fields: vec![(header::ALLOW, HeaderValue::from_static("GET, HEAD"))],
-            members: Vec::new(),
-        };
-    }
-    match ask.uri.path() {
-        "/livez" => json(health::livez()),
-        "/readyz" => with_facts(live, |facts| json(health::readyz(facts))),
-        "/metrics" => metrics(live),
-        _ => Answer::refuse(Reason::NotFound),
-    }
+fn accept(ask: &Ask) -> Option<&str> {
+    ask.headers.get(header::ACCEPT)?.to_str().ok()
 }
 
-/// A page of another site can make its visitor's browser ask here under that site's name (DNS rebinding); a name is
-/// therefore no way in, an address or `localhost` is.
-fn is_address(host: &str) -> bool {
-    let Ok((host, _port)) = route::normalise_host(host) else {
-        return false;
+/// First who asks, so that strangers do not learn what there is; then what for.
+fn judged(live: &Live, ask: &Ask) -> Answer {
+    let page = Page::find(ask.uri.path());
+    let snapshot = live.peek();
+    let token = snapshot.admin.token.as_ref().map(|token| token.expose());
+    let open = page.as_ref().is_some_and(Page::is_open);
+    if let Err(refused) = guard::judge(&ask.method, &ask.headers, token, open) {
+        return refuse(refused);
+    }
+    let Some(page) = page else {
+        return wire::problem(StatusCode::NOT_FOUND, "There is nothing at this address.", Map::new());
     };
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<IpAddr>().is_ok()
+    if !page.takes(&ask.method) {
+        return wire::method_not_allowed(page.methods());
+    }
+    let body = match &ask.body {
+        Ok(body) => body,
+        Err(reason) => return Answer::refuse(*reason),
+    };
+    let trusted = token.is_none_or(|token| guard::bears(&ask.headers, token));
+    page_of(live, ask, page, body, trusted)
+}
+
+/// `trusted`: who asks may see everything.
+fn page_of(live: &Live, ask: &Ask, page: Page, body: &Bytes, trusted: bool) -> Answer {
+    match page {
+        Page::Livez => json(health::livez()),
+        Page::Readyz if trusted => with_facts(live, |facts| json(health::readyz(facts))),
+        Page::Readyz => with_facts(live, |facts| json(health::ready(facts))),
+        Page::Metrics => metrics(live),
+        Page::Upstreams { upstream, api } => upstreams::page(live, upstream.as_deref(), api, &ask.headers),
+        Page::Drain { upstream, server, out } => drain::order(live, &upstream, &server, out, body),
+    }
+}
+
+fn refuse(refused: Refused) -> Answer {
+    match refused {
+        Refused::Token => wire::problem_with(
+            StatusCode::UNAUTHORIZED,
+            "This needs `Authorization: Bearer` with the token of `[admin]`.",
+            Map::new(),
+            vec![(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"gateway admin\""),
+            )],
+        ),
+        Refused::Host => wire::problem(
+            StatusCode::FORBIDDEN,
+            "Ask by address or as `localhost`: pages of other sites come under names (DNS rebinding).",
+            Map::new(),
+        ),
+        Refused::CrossSite => wire::problem(
+            StatusCode::FORBIDDEN,
+            "This changes something: send `Content-Type: application/json` or `X-Requested-With`, and not from a page \
+             of another site.",
+            Map::new(),
+        ),
+    }
 }
 
 /// The metrics, as a page.
 #[must_use]
 pub fn metrics(live: &Live) -> Answer {
-    Answer::Content {
-        status: StatusCode::OK,
-        content_type: HeaderValue::from_static(metrics::CONTENT_TYPE),
-        body: Bytes::from(live.registry.metrics.render()),
-        fields: no_store(),
-    }
+    let page = live.registry.metrics.render();
+    wire::content(StatusCode::OK, metrics::CONTENT_TYPE, page, Vec::new())
 }
 
 /// What `serve = "health"` gives under a path; `base`: see [`health::serve`].
@@ -78,86 +124,6 @@ pub fn site_health(live: &Live, path: &str, base: &str) -> Option<Answer> {
     with_facts(live, |facts| health::serve(path, base, facts).map(json))
 }
 
-fn with_facts<T>(live: &Live, tell: impl FnOnce(&HealthFacts<'_>) -> T) -> T {
-    let snapshot = live.pin();
-    let now = Instant::now();
-    let views: Vec<Vec<EndpointView>> = snapshot
-        .upstreams
-        .iter()
-        .map(|upstream| upstream.pool.snapshot(now))
-        .collect();
-    let mut upstreams = Vec::new();
-    for (upstream, views) in snapshot.upstreams.iter().zip(&views) {
-        let mut servers: Vec<ServerFacts<'_>> = views.iter().map(server).collect();
-        for name in upstream.server_names() {
-            if views.iter().all(|view| *view.server != *name) {
-                let reason = Some("its name does not resolve".to_owned());
-                servers.push(ServerFacts {
-                    server: name,
-                    address: None,
-                    healthy: false,
-                    reason,
-                });
-            }
-        }
-        upstreams.push(UpstreamFacts {
-            name: &upstream.name,
-            servers,
-        });
-    }
-    tell(&HealthFacts {
-        phase: if live.registry.is_draining() {
-            Phase::Draining
-        } else {
-            Phase::Ready
-        },
-        uptime: live.registry.started.elapsed(),
-        version: env!("CARGO_PKG_VERSION"),
-        generation: snapshot.generation,
-        resident_memory: process::resident_memory(),
-        upstreams,
-    })
-}
-
-fn server(view: &EndpointView) -> ServerFacts<'_> {
-    ServerFacts {
-        server: &view.server,
-        address: Some(view.address.to_string()),
-        healthy: view.state.is_fit(),
-        reason: view.reason.clone(),
-    }
-}
-
 fn json((status, body): health::Health) -> Answer {
-    Answer::Content {
-        status,
-        content_type: HeaderValue::from_static("application/json"),
-        body: Bytes::from(body.to_string()),
-        fields: no_store(),
-    }
-}
-
-fn no_store() -> Vec<(header::HeaderName, HeaderValue)> {
-    vec![(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_addresses_are_a_way_in() {
-        for good in [
-            "127.0.0.1",
-            "127.0.0.1:9900",
-            "localhost:9900",
-            "[::1]:9900",
-            "10.0.0.7",
-        ] {
-            assert!(is_address(good), "{good}");
-        }
-        for bad in ["evil.test", "localhost.evil.test", "127.0.0.1.evil.test:9900", ""] {
-            assert!(!is_address(bad), "{bad}");
-        }
-    }
+    wire::json(status, &body)
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -11,7 +11,7 @@ use super::latency::Estimate;
 use super::limit::Limiter;
 use super::outlier::Passive;
 use super::ramp::Ramp;
-use super::{Health, Member, Outcome, State, Thresholds, Transition};
+use super::{Drain, Health, Member, Outcome, State, Thresholds, Transition};
 use crate::slot::Slot;
 
 /// As many requests at once as come.
@@ -31,7 +31,8 @@ pub struct Endpoint {
     weight: AtomicU32,
     backup: AtomicBool,
     max_requests: AtomicU32,
-    draining: AtomicBool,
+    /// A [`Drain`], by its code.
+    drain: AtomicU8,
     in_flight: AtomicUsize,
     picks: AtomicU64,
     failures: AtomicU64,
@@ -65,7 +66,7 @@ impl Endpoint {
             weight: AtomicU32::new(1),
             backup: AtomicBool::new(false),
             max_requests: AtomicU32::new(UNLIMITED),
-            draining: AtomicBool::new(false),
+            drain: AtomicU8::new(Drain::Off.code()),
             in_flight: AtomicUsize::new(0),
             picks: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -160,16 +161,20 @@ impl Endpoint {
         self.passive.ejections()
     }
 
-    /// Whether it gets no new requests.
+    /// Whether the operator takes it out.
     #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Relaxed)
+    pub fn drain(&self) -> Drain {
+        Drain::of_code(self.drain.load(Relaxed))
     }
 
-    /// From now on it gets no new requests, or does again. Sticky sessions still go to it, until they expire or it leaves
-    /// the file: whoever drains a server waits for them, and takes it out when waiting is enough. As in HAProxy.
-    pub fn set_draining(&self, draining: bool) {
-        self.draining.store(draining, Relaxed);
+    /// Whether it gets no new clients.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.drain() != Drain::Off
+    }
+
+    pub(super) fn set_drain(&self, drain: Drain) {
+        self.drain.store(drain.code(), Relaxed);
     }
 
     /// What the active checks know about its health now.

@@ -12,7 +12,7 @@
 //! | is slow or failing | its latency estimate ([`Strategy::PeakEwma`]) | gets less |
 //! | is full | `max_requests`, the learnt limit | is passed over |
 //! | is new or back | | grows into its weight |
-//! | drains | the operator | gets only its sticky sessions |
+//! | drains | the operator ([`Pool::drain`]) | gets nothing new, or only its sticky sessions |
 //!
 //! When fewer than half are fit ([`Settings::panic_threshold`]), ejections are ignored: then something else is wrong.
 
@@ -21,6 +21,7 @@ mod budget;
 mod circle;
 mod clock;
 mod dice;
+mod drain;
 mod endpoint;
 mod health;
 mod latency;
@@ -41,6 +42,7 @@ mod view;
 
 pub use breaker::BreakerState;
 pub use budget::Budget;
+pub use drain::{Drain, TooManyDrained};
 pub use endpoint::Endpoint;
 pub use health::{Health, Outcome, REASON_MAX, State, Thresholds, Transition};
 pub use lease::{AttemptOutcome, Finish, Lease};

@@ -14,7 +14,9 @@ use super::breaker::Breaker;
 use super::clock::tick;
 use super::dice::Dice;
 use super::shared::Shared;
-use super::{BreakerState, Budget, Endpoint, EndpointView, Lease, Outcome, Settings, State, Transition};
+use super::{
+    BreakerState, Budget, Drain, Endpoint, EndpointView, Lease, Outcome, Settings, State, TooManyDrained, Transition,
+};
 
 /// An address that a server of the file has at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +152,7 @@ impl Pool {
             Dice::Seeded(_) => Dice::seeded(old.dice.number()),
         };
         let mut shared = Shared::new(Arc::clone(&old.name), settings, dice);
+        shared.drains = Arc::clone(&old.drains);
         shared.cursor = old.cursor.load(Relaxed).into();
         if old.breaker.as_ref().map(|breaker| breaker.settings()) == settings.breaker {
             shared.breaker.clone_from(&old.breaker);
@@ -286,6 +289,7 @@ impl Pool {
                 change.joined.iter().for_each(|endpoint| endpoint.ramp.join());
             }
             change.left = known.into_values().collect();
+            shared.drains.apply(next.iter().map(|endpoint| &**endpoint));
             shared.replace(next.into(), shared.made(), &lock);
         }
         let hook = self.on_update.lock().clone();
@@ -293,6 +297,26 @@ impl Pool {
             hook();
         }
         change
+    }
+
+    /// Takes a server out of service, or puts it back ([`Drain::Off`]): requests in flight finish. `name` is a server as the
+    /// file names it, with all addresses that it has and will have, or one of its addresses as [`Endpoint::session`] gives
+    /// it, for as long as that is there. The last server can be drained, too: the operator decides.
+    ///
+    /// # Errors
+    /// [`TooManyDrained`].
+    pub fn drain(&self, name: &str, how: Drain) -> Result<(), TooManyDrained> {
+        let _change = self.shared.change();
+        let endpoints = self.endpoints();
+        self.shared
+            .drains
+            .set(name, how, endpoints.iter().map(|endpoint| &**endpoint))
+    }
+
+    /// Whether a server is drained by its name in the file: also one that has no address at the moment.
+    #[must_use]
+    pub fn is_drained(&self, server: &str) -> bool {
+        self.shared.drains.holds(server)
     }
 
     /// Has `hook` called after every [`Pool::update`], in place of the hook before. It must not block.

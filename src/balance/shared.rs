@@ -11,12 +11,13 @@ use parking_lot::{Mutex, MutexGuard};
 use super::breaker::Breaker;
 use super::clock::{Tick, tick, ticks};
 use super::dice::Dice;
+use super::drain::Drains;
 use super::lease::{AttemptOutcome, Finish};
 use super::outlier::{Cause, outliers};
 use super::pool::{Ask, PickError};
 use super::roster::{Roster, is_down, is_fit};
 use super::select::{Door, Query};
-use super::{Budget, Ejection, Endpoint, Settings};
+use super::{Budget, Drain, Ejection, Endpoint, Settings};
 
 /// How often a pick starts again because the server that it chose became full at that moment.
 const RACES: usize = 4;
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     pub(super) breaker: Option<Arc<Breaker>>,
     pub(super) retry_budget: Arc<Budget>,
     pub(super) hedge_budget: Arc<Budget>,
+    pub(super) drains: Arc<Drains>,
     /// A successor is in force: what is reported here no longer changes a server's health.
     pub(super) succeeded: AtomicBool,
     roster: ArcSwap<Roster>,
@@ -49,6 +51,7 @@ impl Shared {
             breaker: settings.breaker.map(|settings| Arc::new(Breaker::new(settings))),
             retry_budget: Arc::new(Budget::new(settings.retry_budget)),
             hedge_budget: Arc::new(Budget::new(settings.hedge_budget)),
+            drains: Arc::default(),
             succeeded: AtomicBool::new(false),
             roster: ArcSwap::default(),
             changes: Mutex::new(()),
@@ -159,7 +162,8 @@ impl Shared {
         Err(if tried { PickError::AllTried } else { PickError::NoneFit })
     }
 
-    /// The server that a session is bound to, if it can take the request: also while it drains, also a backup.
+    /// The server that a session is bound to, if it can take the request: also a backup, also while it drains but keeps its
+    /// sessions.
     fn of_session<'a>(&self, roster: &'a Roster, session: &str, query: &Query<'_>) -> Option<&'a Arc<Endpoint>> {
         let exact = roster.all.iter().find(|endpoint| endpoint.session() == session);
         let endpoint = exact.or_else(|| {
@@ -170,7 +174,10 @@ impl Shared {
             only.filter(|_| address.is_empty() || address.parse::<SocketAddr>().is_ok())
         })?;
         let ejected = endpoint.passive.is_ejected(query.now) && !roster.panicking;
-        let out = is_down(endpoint, &self.settings) || ejected || query.tried.contains(&endpoint.address());
+        let out = is_down(endpoint, &self.settings)
+            || ejected
+            || endpoint.drain() == Drain::Everything
+            || query.tried.contains(&endpoint.address());
         (!out).then_some(endpoint)
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::clock::{Tick, between};
 use super::roster::is_down;
-use super::{Endpoint, Settings, State};
+use super::{Drain, Endpoint, Settings, State};
 
 /// What a server is at the moment; of several things the one that weighs most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,13 +74,19 @@ pub struct EndpointView {
     pub server: Arc<str>,
     /// Its address.
     pub address: SocketAddr,
+    /// Name and address together, as [`Endpoint::session`] gives them.
+    pub session: Box<str>,
     /// Its share.
     pub weight: u32,
+    /// What of it counts now, percent: less than 100 in slow start.
+    pub weight_percent: u32,
+    /// What it still gets while the operator takes it out.
+    pub drain: Drain,
     /// Whether it is picked only when no other is fit.
     pub backup: bool,
     /// What it is.
     pub state: Condition,
-    /// Why it is out. For the operator: it names what happened inside and must not reach clients.
+    /// Why it is not simply healthy. For the operator: it names what happened inside and must not reach clients.
     pub reason: Option<String>,
     /// Requests now.
     pub in_flight: usize,
@@ -92,6 +98,8 @@ pub struct EndpointView {
     pub picks: u64,
     /// How many attempts failed, connections included.
     pub failures: u64,
+    /// How often a request could not connect to it.
+    pub connect_failures: u64,
     /// How often failing requests took it out.
     pub ejections: u64,
 }
@@ -102,12 +110,21 @@ impl EndpointView {
         let reason = match state {
             Condition::Unhealthy => endpoint.health().reason().map(str::to_owned),
             Condition::Ejected { .. } => endpoint.passive.cause().map(|cause| cause.to_string()),
-            Condition::Draining | Condition::SlowStart { .. } | Condition::Unknown | Condition::Healthy => None,
+            Condition::Draining => Some(match endpoint.drain() {
+                Drain::KeepSessions => "the operator drains it: only bound clients go to it".to_owned(),
+                Drain::Off | Drain::Everything => "the operator drains it".to_owned(),
+            }),
+            Condition::SlowStart { .. } => Some("new or back: it grows into its weight".to_owned()),
+            Condition::Unknown if settings.health.is_some() => Some("not checked yet".to_owned()),
+            Condition::Unknown | Condition::Healthy => None,
         };
         Self {
             server: Arc::clone(endpoint.server()),
             address: endpoint.address(),
+            session: endpoint.session().into(),
             weight: endpoint.weight(),
+            weight_percent: endpoint.ramp.percent(now, settings.slow_start),
+            drain: endpoint.drain(),
             backup: endpoint.is_backup(),
             state,
             reason,
@@ -116,6 +133,7 @@ impl EndpointView {
             latency_estimate: endpoint.latency.seconds(now).map(Duration::from_secs_f64),
             picks: endpoint.picks(),
             failures: endpoint.failures(),
+            connect_failures: endpoint.connect_failures(),
             ejections: endpoint.ejections(),
         }
     }

@@ -2,9 +2,11 @@
 
 mod check;
 mod demo;
+mod operator;
 mod proxy;
 mod run;
 mod schema;
+mod upstreams;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -28,6 +30,8 @@ Examples:
   gateway check -c gateway.toml                every fault of the file at once
   gateway check --print                        the file with every default filled in
   gateway run -c gateway.toml                  serve
+  gateway upstreams                            the servers of a gateway that runs: state and why
+  gateway drain api api-1:5000                 nothing new goes to that server
   gateway schema > gateway.schema.json         for editors: #:schema ./gateway.schema.json
   gateway -t -c gateway.toml                   check, as fingers know it from nginx; -T prints as well
 
@@ -77,6 +81,20 @@ enum Command {
     /// Print the JSON Schema of the file, for editors
     #[command(after_help = "Example:\n  gateway schema > gateway.schema.json")]
     Schema,
+    /// Show the servers of a gateway that runs: state and why, load, latency
+    #[command(
+        after_help = "Examples:\n  gateway upstreams\n  gateway upstreams api --admin 127.0.0.1:9900\n  \
+        gateway upstreams --json | jq '.upstreams.api.servers[].state'"
+    )]
+    Upstreams(upstreams::Options),
+    /// Take a server out of service: nothing new goes to it, what it works on finishes
+    #[command(after_help = "Examples:\n  gateway drain api api-1:5000\n  \
+        gateway drain api app:5000@10.0.0.7:5000        one of several addresses of a name\n  \
+        gateway drain shop 127.0.0.1:7001 --keep-sessions")]
+    Drain(upstreams::DrainOptions),
+    /// Put a server back into service
+    #[command(after_help = "Example:\n  gateway undrain api api-1:5000")]
+    Undrain(upstreams::Server),
     /// Three stand-in replicas of Deals247, the gateway before them, what to try next
     #[command(after_help = "Example:\n  gateway demo --listen 127.0.0.1:8080")]
     Demo(demo::Options),
@@ -100,6 +118,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Proxy(options)) => proxy::run(&options),
         Some(Command::Check(options)) => check::run(&path, &options),
         Some(Command::Schema) => schema::run(),
+        Some(Command::Upstreams(options)) => upstreams::show(&path, &options),
+        Some(Command::Drain(options)) => upstreams::drain(&path, &options),
+        Some(Command::Undrain(server)) => upstreams::undrain(&path, &server),
         Some(Command::Demo(options)) => demo::run(&options),
         None if cli.test || cli.test_and_print => check::run(&path, &check::Options::nginx(cli.test_and_print)),
         None => usage("which command?"),

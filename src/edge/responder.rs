@@ -1,37 +1,45 @@
 //! An application that answers every request from a function: the admin listener.
 
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{HeaderMap, Method, Uri};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, Uri, header};
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
 use super::Arrival;
-use crate::answer::Rendered;
+use crate::answer::{Reason, Rendered};
+
+/// Longest body of a request, bytes: what is sent here are short orders.
+const BODY_MAX: u64 = 64 * 1024;
 
 /// A request as the function sees it.
 #[derive(Debug)]
-pub struct Ask<'a> {
+pub struct Ask {
     /// The method.
-    pub method: &'a Method,
+    pub method: Method,
     /// The target.
-    pub uri: &'a Uri,
+    pub uri: Uri,
     /// The fields.
-    pub headers: &'a HeaderMap,
+    pub headers: HeaderMap,
     /// The other end of the connection.
     pub peer: IpAddr,
+    /// The body; or why it was not taken: too large, too slow, badly framed.
+    pub body: Result<Bytes, Reason>,
 }
 
 /// The application.
 pub struct Responder<F>(F);
 
-impl<F> Responder<F>
+impl<F, A> Responder<F>
 where
-    F: Fn(&Ask<'_>) -> Rendered + Send + Sync + 'static,
+    F: Fn(Ask) -> A + Send + Sync + 'static,
+    A: Future<Output = Rendered> + Send,
 {
     /// Answers with what `function` returns.
     #[must_use]
@@ -41,9 +49,10 @@ where
 }
 
 #[async_trait]
-impl<F> HttpServerApp for Responder<F>
+impl<F, A> HttpServerApp for Responder<F>
 where
-    F: Fn(&Ask<'_>) -> Rendered + Send + Sync + 'static,
+    F: Fn(Ask) -> A + Send + Sync + 'static,
+    A: Future<Output = Rendered> + Send,
 {
     async fn process_new_http(
         self: &Arc<Self>,
@@ -54,15 +63,21 @@ where
         if !session.read_request().await.ok()? {
             return None;
         }
-        session.set_keepalive(arrival.keep_alive.then_some(60));
+        arrival.link.limit_body(BODY_MAX);
+        let body = body(&mut session, &arrival).await;
+        // What is left of a body that was not taken must not be read as the next request.
+        let keep_alive = arrival.keep_alive && body.is_ok();
+        session.set_keepalive(keep_alive.then_some(60));
         let request = session.req_header();
-        let rendered = (self.0)(&Ask {
-            method: &request.method,
-            uri: &request.uri,
-            headers: &request.headers,
-            peer: arrival.peer.ip(),
-        });
         let head_only = request.method == Method::HEAD;
+        let ask = Ask {
+            method: request.method.clone(),
+            uri: request.uri.clone(),
+            headers: request.headers.clone(),
+            peer: arrival.peer.ip(),
+            body,
+        };
+        let rendered = (self.0)(ask).await;
         let (mut parts, ()) = http::Response::new(()).into_parts();
         parts.status = rendered.status;
         parts.headers = rendered.headers;
@@ -76,5 +91,22 @@ where
         let settings = HttpPersistentSettings::for_session(&session);
         let stream = session.finish().await.ok()??;
         Some(ReusedHttpStream::from_reusable_stream(stream, settings))
+    }
+}
+
+/// Reads the body whole; the lane keeps it within its bounds.
+async fn body(session: &mut ServerSession, arrival: &Arrival) -> Result<Bytes, Reason> {
+    if session.req_header().headers.contains_key(header::EXPECT) {
+        let told = session.write_continue_response().await;
+        told.map_err(|_| Reason::BadRequest)?;
+    }
+    let mut whole = BytesMut::new();
+    loop {
+        match session.read_request_body().await {
+            Ok(Some(part)) if whole.len() + part.len() <= BODY_MAX as usize => whole.extend_from_slice(&part),
+            Ok(Some(_)) => return Err(Reason::BodyTooLarge),
+            Ok(None) => return Ok(whole.freeze()),
+            Err(_) => return Err(arrival.link.fault().unwrap_or(Reason::BadRequest)),
+        }
     }
 }

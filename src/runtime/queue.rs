@@ -42,6 +42,12 @@ impl Queue {
         if taken < self.size { Ok(waiting) } else { Err(Full) }
     }
 
+    /// How many requests wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Relaxed)
+    }
+
     /// A server has become less full: the one that has waited longest may look again.
     pub fn freed(&self) {
         if self.waiting.load(Relaxed) > 0 {

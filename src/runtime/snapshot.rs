@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub generation: u64,
     /// The listeners' limits.
     pub server: Arc<model::Server>,
+    /// What is asked of operators.
+    pub admin: model::Admin,
     /// The upstreams, as routes name them.
     pub upstreams: Vec<Arc<Upstream>>,
     /// Where lines go; `None`: nowhere.
@@ -214,6 +216,7 @@ impl Snapshot {
         Ok(Self {
             generation,
             server: Arc::new(config.server),
+            admin: config.admin,
             router,
             routes: routes.collect(),
             upstreams,

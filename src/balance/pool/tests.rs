@@ -72,6 +72,10 @@ fn pass(pool: &Pool, number: usize) -> Option<Transition> {
     pool.observe(&pool.endpoints()[number], Outcome::Pass, Instant::now())
 }
 
+fn drain(pool: &Pool, number: usize, how: Drain) {
+    pool.drain(pool.endpoints()[number].session(), how).unwrap();
+}
+
 fn refuse(pool: &Pool, number: usize) -> Option<Transition> {
     pool.connect_failed(&pool.endpoints()[number], Instant::now())
 }
@@ -354,7 +358,7 @@ fn backups_take_over_when_no_other_is_left() {
     pass(&pool, 1);
     pass(&pool, 1);
     assert_eq!(ports(&pool, 2, &[]), [0, 0]);
-    pool.endpoints()[1].set_draining(true);
+    drain(&pool, 1, Drain::Everything);
     assert_eq!(ports(&pool, 2, &[]), [9, 9]);
     fail(&pool, 0);
     assert_eq!(pick(&pool, &[]).unwrap_err(), PickError::NoneFit);
@@ -443,7 +447,7 @@ fn the_last_fit_server_is_never_ejected() {
     for drains in [false, true] {
         let pool = pool(EJECTING, &[1; 2]);
         if drains {
-            pool.endpoints()[1].set_draining(true);
+            drain(&pool, 1, Drain::KeepSessions);
         } else {
             fail(&pool, 1);
         }
@@ -529,13 +533,52 @@ fn sessions_stick() {
         !stuck(sessions[2], &[address(2)]).contains(&2),
         "it failed this request"
     );
-    endpoints[2].set_draining(true);
+    drain(&pool, 2, Drain::Everything);
+    assert!(
+        !stuck(sessions[2], &[]).contains(&2),
+        "sessions are given another server"
+    );
+    drain(&pool, 2, Drain::KeepSessions);
     assert_eq!(stuck(sessions[2], &[]), [2], "sessions stay");
     assert!(!picks(&pool, 20, now).contains(&2), "nobody else comes");
     eject(&pool, 0, now);
     assert!(!stuck(sessions[0], &[]).contains(&0));
     fail(&pool, 2);
     assert!(!stuck(sessions[2], &[]).contains(&2));
+}
+
+#[test]
+fn who_is_drained_stays_drained() {
+    let app = |last: u8| Member::new("app:80", SocketAddr::from(([10, 0, 0, last], 80)), 1);
+    let pool = pool(UNCHECKED, &[]);
+    let drained = |pool: &Pool| -> Vec<bool> { pool.endpoints().iter().map(|one| one.is_draining()).collect() };
+    pool.update(vec![app(1), app(2)]);
+    pool.drain("app:80@10.0.0.1:80", Drain::Everything).unwrap();
+    assert_eq!(drained(&pool), [true, false], "one address");
+    assert!(!pool.is_drained("app:80"));
+    pool.update(vec![app(2), app(1), app(3)]);
+    assert_eq!(drained(&pool), [false, true, false]);
+    pool.update(vec![app(2)]);
+    pool.update(vec![app(1), app(2)]);
+    assert_eq!(
+        drained(&pool),
+        [false, false],
+        "another server may have the address now"
+    );
+
+    pool.drain("app:80", Drain::KeepSessions).unwrap();
+    pool.update(vec![]);
+    pool.update(vec![app(4), Member::new("web:80", address(7), 1)]);
+    assert_eq!(drained(&pool), [true, false], "a name keeps it");
+    let reloaded = pool.successor(EJECTING);
+    reloaded.update(vec![app(5)]);
+    assert_eq!(drained(&reloaded), [true]);
+    assert_eq!(pick(&reloaded, &[]).unwrap_err(), PickError::NoneFit);
+    reloaded.drain("app:80", Drain::Off).unwrap();
+    assert_eq!(drained(&reloaded), [false]);
+    assert!(!reloaded.is_drained("app:80"));
+    let many = (0..2000).map(|number| reloaded.drain(&format!("server-{number}:80"), Drain::Everything));
+    assert_eq!(many.filter(Result::is_err).count(), 2000 - 1024);
 }
 
 #[test]

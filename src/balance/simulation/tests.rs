@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::balance::{
-    AdaptiveSettings, BreakerSettings, BreakerState, Condition, Outcome, OutlierSettings, Strategy, Thresholds,
+    AdaptiveSettings, BreakerSettings, BreakerState, Condition, Drain, Outcome, OutlierSettings, Strategy, Thresholds,
 };
 
 const STRATEGIES: [Strategy; 5] = [
@@ -460,7 +460,7 @@ fn probes_and_requests_are_one_picture() {
             assert_eq!(ejection.time, Duration::from_secs(30));
         }
     }
-    endpoints[3].set_draining(true);
+    pool.drain(endpoints[3].session(), Drain::KeepSessions).unwrap();
     let remaining = Duration::from_secs(20);
     use Condition::{Draining, Ejected, Healthy, SlowStart, Unhealthy};
     assert_eq!(conditions(10), [Ejected { remaining }, Unhealthy, Healthy, Draining]);

@@ -2,43 +2,63 @@
 
 use std::net::SocketAddr;
 
-use crate::config::shape::Kind;
-use crate::config::suggest::clip;
+use crate::config::secret::{Secret, SecretText};
 use crate::config::table::table;
-use crate::config::text::{Fault, FromText, Written};
+use crate::config::text::{Fault, Written};
 use crate::config::value::{Either, False};
 
 table! {
-    /// The listener for operators: `/livez`, `/readyz`, `/metrics`. Never public.
+    /// The listener for operators: `/livez`, `/readyz`, `/metrics`, `/upstreams` and the API. Never public.
     pub struct Admin {
-        /// Where it listens: a loopback address, or `false` for nowhere. Other addresses need a token, and tokens come
-        /// with a later release.
-        default listen: Either<False, Written<Loopback>> = "\"127.0.0.1:9900\"",
+        /// Where it listens, or `false` for nowhere. An address that other machines can reach needs `token`.
+        default listen: Either<False, Written<SocketAddr>> = "\"127.0.0.1:9900\"",
+        /// What who asks there must bear, as `Authorization: Bearer TOKEN`: at least 16 visible characters; empty: nothing.
+        /// `/livez` and a short `/readyz` answer without it.
+        optional token: Secret<Token>,
     }
 }
 
-/// An address that only this machine reaches.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Loopback(pub(crate) SocketAddr);
+/// The operators' token.
+#[derive(Debug, Clone)]
+pub(crate) struct Token;
 
-impl FromText for Loopback {
-    const KIND: Kind = Kind {
-        what: "a loopback address with a port",
-        example: "127.0.0.1:9900",
-        ..SocketAddr::KIND
-    };
+impl Token {
+    /// Shorter ones can be guessed by asking.
+    const SHORTEST: usize = 16;
+    /// A field line must hold it.
+    const LONGEST: usize = 1024;
+}
 
-    fn from_text(text: &str) -> Result<Self, Fault> {
-        let address = SocketAddr::from_text(text)?;
-        if address.ip().to_canonical().is_loopback() {
-            return Ok(Self(address));
+impl SecretText for Token {
+    const EXAMPLE: &'static str = "${GATEWAY_ADMIN_TOKEN}";
+
+    fn check(text: &str) -> Result<(), Fault> {
+        if text.is_empty() {
+            return Ok(());
         }
-        Err(
-            Fault::new(format!("`{}` would show the admin listener to others", clip(text))).help(
-                "away from loopback it needs a token, and tokens come with a later release: use `\"127.0.0.1:9900\"`, \
-                 or a route with `serve = \"metrics\"` and `allow`",
-            ),
-        )
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Fault::new("the token has characters that a header field cannot bring")
+                .help("make one with `openssl rand -hex 24`"));
+        }
+        if !(Self::SHORTEST..=Self::LONGEST).contains(&text.len()) {
+            return Err(Fault::new(format!(
+                "the token has {} characters: it needs at least {} and at most {}",
+                text.len(),
+                Self::SHORTEST,
+                Self::LONGEST
+            ))
+            .help("make one with `openssl rand -hex 24`"));
+        }
+        Ok(())
+    }
+
+    /// As long as a token must be, so that a printed file loads.
+    fn mask(text: &str) -> String {
+        if text.is_empty() {
+            String::new()
+        } else {
+            "*".repeat(Self::SHORTEST)
+        }
     }
 }
 
@@ -47,18 +67,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_loopback() {
-        for text in ["127.0.0.1:9900", "127.1.2.3:0", "[::1]:9900", "[::ffff:127.0.0.1]:9900"] {
-            assert!(Loopback::from_text(text).is_ok(), "{text}");
-        }
-        for text in [
-            "0.0.0.0:9900",
-            "[::]:9900",
-            "10.0.0.1:9900",
-            "127.0.0.1",
-            "localhost:9900",
+    fn tokens() {
+        let long = "x".repeat(1025);
+        for bad in [
+            "x",
+            "fifteen-letters",
+            "with a space in it",
+            "with\u{e9}accents-in-it",
+            &long,
         ] {
-            assert!(Loopback::from_text(text).is_err(), "{text}");
+            assert!(Token::check(bad).is_err(), "{bad}");
+        }
+        for good in ["", "sixteen-letters!", &Token::mask("x"), &Token::mask("")] {
+            assert_eq!(Token::check(good), Ok(()), "{good}");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Secret;
 use crate::client::TrustedProxies;
 use crate::observe::access_log;
 
@@ -54,6 +55,8 @@ pub struct HeadLimits {
 pub struct Admin {
     /// Where the admin listener is; `None`: switched off.
     pub listen: Option<SocketAddr>,
+    /// What who asks there must bear; `None`: nothing. Always there where other machines can ask.
+    pub token: Option<Secret>,
 }
 
 /// `[dns]`: how names of servers are looked up.

@@ -180,6 +180,20 @@ pub enum Balance {
     },
 }
 
+impl Balance {
+    /// The word of the file.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::PeakEwma => "peak-ewma",
+            Self::LeastRequests => "least-requests",
+            Self::RoundRobin => "round-robin",
+            Self::Random => "random",
+            Self::ConsistentHash { .. } => "consistent-hash",
+        }
+    }
+}
+
 /// What of a request a server is chosen by. Where the request has no such thing, the client's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashKey {

@@ -95,11 +95,22 @@ pub(super) fn server(server: &file::server::Server, checker: &mut Checker<'_>) -
 }
 
 pub(super) fn admin(admin: &file::admin::Admin, server: &file::server::Server, checker: &mut Checker<'_>) -> Admin {
-    let file::admin::Admin { listen } = admin;
+    let file::admin::Admin { listen, token } = admin;
+    let token = token.given().map(|token| token.value.text.clone());
+    let token = token.filter(|token| !token.expose().is_empty());
     let Either::Second(address) = &listen.value else {
-        return Admin { listen: None };
+        return Admin { listen: None, token };
     };
-    let address = address.value.0;
+    let address = address.value;
+    if !address.ip().to_canonical().is_loopback() && token.is_none() {
+        checker.error(
+            listen.span,
+            format!("`{address}` would show the admin listener to other machines, and there is no token"),
+            "set `token = \"${GATEWAY_ADMIN_TOKEN}\"` (`openssl rand -hex 24` makes one), or use \
+             `\"127.0.0.1:9900\"`, or a route with `serve = \"metrics\"` and `allow`"
+                .to_owned(),
+        );
+    }
     if let Some(taken) = server.listen.0.iter().find(|taken| collide(taken.value.value, address)) {
         let message = format!("`{}` takes the address of the admin listener, `{address}`", taken.text);
         let help = "give one of them another port, or write `listen = false` in `[admin]`".to_owned();
@@ -111,7 +122,10 @@ pub(super) fn admin(admin: &file::admin::Admin, server: &file::server::Server, c
             fault
         });
     }
-    Admin { listen: Some(address) }
+    Admin {
+        listen: Some(address),
+        token,
+    }
 }
 
 /// Whether both cannot be listened on: the same address, or one of them is every address. Port 0 is any free port.

@@ -1,5 +1,6 @@
 //! What someone would notice, over real sockets.
 
+mod admin;
 mod answers;
 mod contract;
 mod cors;

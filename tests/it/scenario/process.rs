@@ -32,6 +32,49 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+#[tokio::test]
+async fn operators_ask_a_gateway_that_runs() {
+    const TOKEN: &str = "a-token-of-twenty-4-bytes";
+    let origin = Origin::fixed("ok").await;
+    let directory = tempfile::tempdir().expect("directory");
+    let guarded = format!("[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"");
+    let file = file(
+        &directory,
+        &site(&origin, "").replace("[admin]\nlisten = false", &guarded),
+    );
+    let gateway = Process::run(&file).await;
+    let admin = gateway.admin.expect("on").to_string();
+    let server = origin.address.to_string();
+    let ask = async |arguments: &[&str]| {
+        let mut command = command();
+        command
+            .args(arguments)
+            .args(["--admin", &admin])
+            .env("GATEWAY_ADMIN_TOKEN", TOKEN);
+        command.output().await.expect("the binary")
+    };
+    let shown = ask(&["upstreams"]).await;
+    assert!(text(&shown.stdout).starts_with("app: 1 of 1 fit"), "{shown:?}");
+    let drained = ask(&["drain", "app", &server]).await;
+    assert_eq!(drained.status.code(), Some(0), "{drained:?}");
+    assert!(text(&drained.stdout).contains("draining, 0 in flight"), "{drained:?}");
+    assert!(text(&drained.stderr).contains("no other server"), "{drained:?}");
+    let shown = ask(&["upstreams", "app", "--json"]).await;
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("JSON");
+    assert_eq!(shown["servers"][0]["draining"], true);
+    assert_eq!(ask(&["undrain", "app", &server]).await.status.code(), Some(0));
+    let unknown = ask(&["drain", "app", "127.0.0.1:1"]).await;
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(
+        text(&unknown.stderr).contains(&server),
+        "it says which there are: {unknown:?}"
+    );
+    let nobody = ran(&["upstreams", "--admin", "127.0.0.1:1"]).await;
+    assert_eq!(nobody.status.code(), Some(3), "{nobody:?}");
+    let stranger = ran(&["upstreams", "--admin", &admin]).await;
+    assert_eq!(stranger.status.code(), Some(3), "without the token: {stranger:?}");
+}
+
 /// Answers after this long.
 async fn slow_origin(wait: Duration) -> Origin {
     Origin::start(move |_| {

@@ -23,6 +23,11 @@ pub(crate) struct Running {
 /// Starts a gateway. The text needs no `[server] listen`, `[admin]` or `[access_log]`: further lines of the `[server]`
 /// table may be given first, before the first table.
 pub(crate) async fn start(text: &str) -> Running {
+    start_with_admin("", text).await
+}
+
+/// The same with further lines of the `[admin]` table.
+pub(crate) async fn start_with_admin(admin: &str, text: &str) -> Running {
     let directory = tempfile::tempdir().expect("directory");
     let tables = if text.starts_with('[') {
         0
@@ -31,7 +36,7 @@ pub(crate) async fn start(text: &str) -> Running {
     };
     let (server, rest) = text.split_at(tables);
     let text = format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nthreads = 2\n{server}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nthreads = 2\n{server}\n[admin]\nlisten = \"127.0.0.1:0\"\n{admin}\n\
          [access_log]\npath = {:?}\n{rest}",
         directory.path().join("access.log")
     );

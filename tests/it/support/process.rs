@@ -26,6 +26,8 @@ pub(crate) struct Process {
     child: Child,
     stderr: Lines<BufReader<ChildStderr>>,
     pub(crate) address: SocketAddr,
+    /// The admin listener, where it is on.
+    pub(crate) admin: Option<SocketAddr>,
 }
 
 impl Process {
@@ -44,7 +46,7 @@ impl Process {
             .spawn()
             .expect("the binary");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr")).lines();
-        let address = loop {
+        let (address, admin) = loop {
             let line = timeout(PATIENCE, stderr.next_line())
                 .await
                 .expect("in time")
@@ -52,10 +54,17 @@ impl Process {
                 .expect("a banner");
             if let Some((_, rest)) = line.split_once(" serves on http://") {
                 let end = rest.find([' ', ',']).expect("an address");
-                break rest[..end].parse().expect("an address");
+                let admin = rest.split_once("admin on http://");
+                let admin = admin.map(|(_, address)| address.trim().parse().expect("an address"));
+                break (rest[..end].parse().expect("an address"), admin);
             }
         };
-        Self { child, stderr, address }
+        Self {
+            child,
+            stderr,
+            address,
+            admin,
+        }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
