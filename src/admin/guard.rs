@@ -26,14 +26,15 @@ pub(super) enum Refused {
 /// Judges a request. `open`: it may be answered without a token.
 pub(super) fn judge(method: &Method, headers: &HeaderMap, token: Option<&str>, open: bool) -> Result<(), Refused> {
     let changes = !matches!(*method, Method::GET | Method::HEAD);
-    match token {
-        Some(token) => {
-            if !(bears(headers, token) || (open && !changes)) {
-                return Err(Refused::Token);
-            }
-        }
-        None if !has_address(headers) => return Err(Refused::Host),
-        None => {}
+    let refused = match token {
+        Some(token) if bears(headers, token) => None,
+        Some(_) if open && !changes => None,
+        Some(_) => Some(Refused::Token),
+        None if has_address(headers) => None,
+        None => Some(Refused::Host),
+    };
+    if let Some(refused) = refused {
+        return Err(refused);
     }
     if changes && (is_foreign(headers) || !is_deliberate(headers)) {
         return Err(Refused::CrossSite);
