@@ -118,6 +118,7 @@ impl Gateway {
                 let live = Arc::clone(&live);
                 move |ask| admin::answer(Arc::clone(&live), ask)
             });
+            let side = Arc::new(GateSide::for_operators(Arc::clone(&live)));
             admin_edge.accept(socket, Gate::new(answers, side, Arc::new(Caps::default())));
             address
         });

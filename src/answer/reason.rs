@@ -29,6 +29,8 @@ pub enum Reason {
     ExpectationFailed,
     /// 429: somebody asks more often than a limit admits.
     RateLimited,
+    /// 429: limits refused the client so often that everything it asks is refused for a while.
+    Banned,
     /// 431: the head is too large or has too many fields.
     HeadTooLarge,
     /// 500: a fault of the gateway.
@@ -51,7 +53,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their status codes.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::BadRequest,
         Self::BadPath,
         Self::AddressNotAllowed,
@@ -64,6 +66,7 @@ impl Reason {
         Self::RangeNotSatisfiable,
         Self::ExpectationFailed,
         Self::RateLimited,
+        Self::Banned,
         Self::HeadTooLarge,
         Self::Internal,
         Self::NotImplemented,
@@ -105,6 +108,7 @@ impl Reason {
         match self {
             // draft-ietf-httpapi-ratelimit-headers-10, section 6.1.
             Self::RateLimited => "https://iana.org/assignments/http-problem-types#quota-exceeded",
+            Self::Banned => "https://iana.org/assignments/http-problem-types#abnormal-usage-detected",
             _ => "about:blank",
         }
     }
@@ -176,6 +180,12 @@ impl Reason {
                 "expectation_failed",
                 "Expectation Failed",
                 "The expectation of the request cannot be met.",
+            ),
+            Self::Banned => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "banned",
+                "Too Many Requests",
+                "There were too many requests from your address in spite of refusals. It is turned away for a while.",
             ),
             Self::RateLimited => (
                 StatusCode::TOO_MANY_REQUESTS,

@@ -69,6 +69,14 @@ pub(crate) fn read_table<T: Table>(node: Node<'_>, reader: &mut Reader<'_>) -> O
     Some(value)
 }
 
+/// The key that a field stands for: `r#for` is `for`.
+pub(crate) const fn key(field: &'static str) -> &'static str {
+    match field.as_bytes() {
+        [b'r', b'#', ..] => field.split_at(2).1,
+        _ => field,
+    }
+}
+
 /// `{ a = 1, b = 2 }`
 pub(crate) fn inline<T: Table>(table: &T) -> String {
     let pairs: Vec<String> = table
@@ -110,7 +118,7 @@ macro_rules! table {
 
             fn description() -> $crate::config::shape::Description {
                 let keys: Vec<$crate::config::shape::Key> = vec![$($crate::config::shape::Key {
-                    name: stringify!($key),
+                    name: $crate::config::table::key(stringify!($key)),
                     doc: $crate::config::shape::joined(&[$($key_doc),*]),
                     presence: table!(@presence $presence $($default)? $($or)?),
                     planned: table!(@planned $($key_status)?),
@@ -126,7 +134,7 @@ macro_rules! table {
             }
 
             fn names() -> Vec<&'static str> {
-                let names = vec![$(stringify!($key)),*];
+                let names = vec![$($crate::config::table::key(stringify!($key))),*];
                 $( let names = [names, <$flat_type as $crate::config::table::Table>::names()].concat(); )?
                 names
             }
@@ -137,7 +145,7 @@ macro_rules! table {
             ) -> Self {
                 Self {
                     $( $key: table!(
-                        @read keys, reader, stringify!($key), table!(@planned $($key_status)?), $presence $($default)?
+                        @read keys, reader, $crate::config::table::key(stringify!($key)), table!(@planned $($key_status)?), $presence $($default)?
                     ), )*
                     $( $flat: <$flat_type as $crate::config::table::Table>::take(keys, reader), )?
                 }
@@ -145,7 +153,7 @@ macro_rules! table {
 
             fn entries(&self) -> Vec<$crate::config::table::Entry> {
                 let mut entries = Vec::new();
-                $( entries.extend(self.$key.entry(stringify!($key))); )*
+                $( entries.extend(self.$key.entry($crate::config::table::key(stringify!($key)))); )*
                 $( entries.extend($crate::config::table::Table::entries(&self.$flat)); )?
                 entries
             }

@@ -5,8 +5,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use parking_lot::Mutex;
+
+use super::arrivals::Arrivals;
+use crate::answer::Reason;
+use crate::config::units::Rate;
 
 const SHARDS: usize = 32;
 
@@ -17,6 +22,21 @@ pub enum Refused {
     Total,
     /// `max_connections_per_client`.
     Client,
+    /// `connection_rate_per_client`.
+    Rate,
+    /// Its client is banned.
+    Banned,
+}
+
+impl Refused {
+    /// Why, as the client is told.
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Self::Total | Self::Client => Reason::Overloaded,
+            Self::Rate => Reason::RateLimited,
+            Self::Banned => Reason::Banned,
+        }
+    }
 }
 
 /// Counts open connections. An entry exists only while its client has a connection, so memory is bounded by the total.
@@ -25,6 +45,7 @@ pub struct Caps {
     total: AtomicUsize,
     clients: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
     hasher: RandomState,
+    arrivals: Arrivals,
 }
 
 impl Default for Caps {
@@ -33,6 +54,7 @@ impl Default for Caps {
             total: AtomicUsize::new(0),
             clients: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
+            arrivals: Arrivals::default(),
         }
     }
 }
@@ -71,6 +93,15 @@ impl Caps {
         drop(clients);
         place.client = Some(key);
         Ok(place)
+    }
+
+    /// Counts a connection of a client that comes now.
+    ///
+    /// # Errors
+    /// More have come than `rate` allows.
+    pub fn arrive(&self, client: IpAddr, rate: Rate) -> Result<(), Refused> {
+        let in_time = self.arrivals.admit(client, rate, Instant::now());
+        if in_time { Ok(()) } else { Err(Refused::Rate) }
     }
 
     /// Open connections.

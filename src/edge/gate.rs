@@ -1,7 +1,7 @@
 //! The gate: owns a client's connection from its first byte to its last.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,9 +72,13 @@ pub trait Observer: Send + Sync + 'static {
     /// The limits in force now.
     fn limits(&self) -> Arc<model::Server>;
     /// Whether this peer is a trusted proxy, on whose connections many clients come.
-    fn is_trusted(&self, limits: &model::Server, peer: std::net::IpAddr) -> bool {
+    fn is_trusted(&self, limits: &model::Server, peer: IpAddr) -> bool {
         limits.trusted_proxies.contains(peer)
     }
+    /// Whether bans and the rate of connections are for this listener.
+    fn is_guarded(&self) -> bool;
+    /// Whether this client is turned away from everything.
+    fn is_banned(&self, client: IpAddr) -> bool;
     /// Phrases a refusal. The caller writes it and says afterwards, through [`Observer::refused`], how that went.
     fn phrase(&self, request: &RefusedRequest<'_>) -> Reply;
     /// A request was refused; `sent`: bytes written.
@@ -206,6 +210,20 @@ where
         self.app.process_new_http(session, shutdown)
     }
 
+    /// Whether this client may connect now; trusted proxies always may.
+    fn welcome(&self, client: Option<IpAddr>, limits: &model::Server) -> Result<(), Refused> {
+        let Some(client) = client.filter(|_| self.observer.is_guarded()) else {
+            return Ok(());
+        };
+        if self.observer.is_banned(client) {
+            return Err(Refused::Banned);
+        }
+        match limits.connection_rate_per_client {
+            Some(rate) => self.caps.arrive(client, rate),
+            None => Ok(()),
+        }
+    }
+
     async fn refuse(
         &self,
         mut conn: Conn,
@@ -304,9 +322,10 @@ where
         let local = *digest.local_addr()?.as_inet()?;
         let limits = self.observer.limits();
         let client = (!self.observer.is_trusted(&limits, peer.ip())).then_some(peer.ip());
-        let admitted = self
-            .caps
-            .admit(client, limits.max_connections, limits.max_connections_per_client);
+        let admitted = self.welcome(client, &limits).and_then(|()| {
+            self.caps
+                .admit(client, limits.max_connections, limits.max_connections_per_client)
+        });
         drop(limits);
         let place = match admitted {
             Ok(place) => place,
@@ -317,7 +336,7 @@ where
                     io: stream,
                     ahead: BytesMut::new(),
                 };
-                let told = self.refuse(conn, peer, Instant::now(), Reason::Overloaded, TURN_AWAY_TIME);
+                let told = self.refuse(conn, peer, Instant::now(), which.reason(), TURN_AWAY_TIME);
                 if let After::Close(conn) = Box::pin(told).await {
                     close(conn).await;
                 }

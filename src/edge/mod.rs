@@ -3,6 +3,7 @@
 //! Pingora accepts; each connection then belongs to [`gate::Gate`], which reads one strict head after the other and
 //! lends the connection to an application for exactly one request at a time.
 
+mod arrivals;
 mod caps;
 mod gate;
 mod head;

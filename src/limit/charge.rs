@@ -24,32 +24,44 @@ pub struct Charge<'a> {
 
 /// The limits of a route, in the order of the file.
 #[derive(Debug, Clone, Default)]
-pub struct Limits(Box<[Arc<Policy>]>);
+pub struct Limits {
+    policies: Box<[Arc<Policy>]>,
+    /// What a request of the route costs, where the route says so; in the order of the policies.
+    costs: Box<[Option<u32>]>,
+}
 
 impl Limits {
-    /// These limits; `None` if they are more than [`MAX_LIMITS`].
+    /// These limits, at what they say themselves; `None` if they are more than [`MAX_LIMITS`].
     #[must_use]
     pub fn new(policies: Vec<Arc<Policy>>) -> Option<Self> {
-        (policies.len() <= MAX_LIMITS).then(|| Self(policies.into()))
+        Self::costing(policies.into_iter().map(|policy| (policy, None)).collect())
     }
 
-    /// What this request is charged with: exempt clients and requests without what identifies them are left out.
+    /// These limits, each with the units that a request costs here; `None` if they are more than [`MAX_LIMITS`].
+    #[must_use]
+    pub fn costing(limits: Vec<(Arc<Policy>, Option<u32>)>) -> Option<Self> {
+        let (policies, costs): (Vec<_>, Vec<_>) = limits.into_iter().unzip();
+        (policies.len() <= MAX_LIMITS).then(|| Self {
+            policies: policies.into(),
+            costs: costs.into(),
+        })
+    }
+
+    /// What this request is charged with: exempt clients, requests without what identifies them, and methods that cost
+    /// nothing are left out.
     ///
     /// # Errors
     /// The limit that does not admit a request without what identifies it.
     pub fn charges<'a>(&'a self, hasher: &KeyHasher, asker: &Asker<'_>) -> Result<Charges<'a>, &'a Policy> {
         let mut charges = Charges::default();
-        for policy in &self.0 {
-            if policy.exempts(asker.client) {
+        for (policy, cost) in self.policies.iter().zip(&self.costs) {
+            let cost = cost.unwrap_or_else(|| policy.cost_of(asker.method));
+            if cost == 0 || policy.exempts(asker.client) {
                 continue;
             }
             match policy.key.key(hasher, &policy.name, asker) {
                 Keyed::Counted(key) => {
-                    charges.push(Charge {
-                        policy,
-                        key,
-                        cost: policy.cost,
-                    });
+                    charges.push(Charge { policy, key, cost });
                 }
                 Keyed::Skipped => {}
                 // A limit that only reports refuses nothing, this neither.
@@ -65,7 +77,7 @@ impl Deref for Limits {
     type Target = [Arc<Policy>];
 
     fn deref(&self) -> &Self::Target {
-        &self.0
+        &self.policies
     }
 }
 
@@ -129,6 +141,13 @@ impl Levels {
         if let Some(slot) = self.list.get_mut(self.len) {
             *slot = level;
             self.len += 1;
+        }
+    }
+
+    /// The level of the charge at this place has changed.
+    pub fn replace(&mut self, place: usize, level: Level) {
+        if let Some(known) = self.list[..self.len].get_mut(place) {
+            *known = level;
         }
     }
 }

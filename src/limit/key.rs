@@ -9,7 +9,7 @@ mod source;
 use std::hash::{BuildHasher, Hasher as _, RandomState};
 use std::net::IpAddr;
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 pub use source::Source;
@@ -63,6 +63,8 @@ pub enum Missing {
 pub struct Asker<'a> {
     /// The client's address, as trusted proxies tell it.
     pub client: IpAddr,
+    /// The request's method.
+    pub method: &'a Method,
     /// The request's fields.
     pub headers: &'a HeaderMap,
     /// The query as it was sent, without `?`.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::charge::{Charge, Charges, Levels, MAX_LIMITS, Verdict};
-use super::gcra::{Bucket, Decision};
+use super::gcra::{Bucket, Decision, Level};
 use super::key::KeyHasher;
 use super::policy::{Count, Mode};
 use table::{Slot, Table};
@@ -142,6 +142,16 @@ impl Local {
                 held,
             }),
         }
+    }
+
+    /// Charges what can no longer be refused: the bucket is empty at worst. Returns what is left.
+    pub fn surcharge(&self, charge: &Charge<'_>, now: u64) -> Level {
+        let place = self.place(charge.key.id);
+        let bucket = charge.policy.bucket;
+        let mut shard = self.shards[place.shard].lock();
+        let tat = bucket.charge(shard.table.find(place.slot), now, charge.cost);
+        shard.table.put(place.slot, tat, now, |id| self.mix(id));
+        bucket.look(tat, now)
     }
 
     /// How full the store is at `now`, for metrics.

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use http::StatusCode;
+use http::{HeaderName, Method, StatusCode};
 use ipnet::IpNet;
 
+use super::ban::BanRule;
 use super::gcra::Bucket;
 use super::key::KeySpec;
 
@@ -17,6 +18,10 @@ pub struct Policy {
     pub bucket: Bucket,
     /// Units that a request costs; 1 is the default. More than the bucket's capacity costs the whole bucket.
     pub cost: u32,
+    /// Units that requests of these methods cost instead; 0: they are not counted.
+    pub method_costs: Box<[(Method, u32)]>,
+    /// The field in which the application tells what a request has cost after all.
+    pub cost_header: Option<HeaderName>,
     /// Who is counted.
     pub key: KeySpec,
     /// Networks that are never counted.
@@ -33,6 +38,8 @@ pub struct Policy {
     pub on_store_error: OnStoreError,
     /// Which fields tell clients about it.
     pub announce: Announce,
+    /// When a client that it refuses is turned away from everything.
+    pub ban: Option<BanRule>,
 }
 
 impl Policy {
@@ -43,6 +50,8 @@ impl Policy {
             name: name.into(),
             bucket,
             cost: 1,
+            method_costs: Box::default(),
+            cost_header: None,
             key: KeySpec::default(),
             allow: Vec::new(),
             count: Count::All,
@@ -51,7 +60,15 @@ impl Policy {
             strict: false,
             on_store_error: OnStoreError::Local,
             announce: Announce::Draft10,
+            ban: None,
         }
+    }
+
+    /// Units that a request of this method costs; 0: it is not counted.
+    #[must_use]
+    pub fn cost_of(&self, method: &Method) -> u32 {
+        let own = self.method_costs.iter().find(|(known, _)| known == method);
+        own.map_or(self.cost, |(_, cost)| *cost)
     }
 
     /// Whether this client is never counted.

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use http::{HeaderValue, Method, header, request};
 
+use super::limit::Limited;
 use super::{Exchange, deadline};
 use crate::answer::{Answer, Grpc, Reason};
 use crate::client::Scheme;
@@ -50,6 +51,12 @@ impl Exchange {
             .trusted_proxies
             .identify(arrival.peer.ip(), Scheme::Http, &request.headers);
         self.identity = Some(Identity::new(&request.headers, self.client.peer_trusted));
+        // Before anything is looked up for it.
+        if let Some(left) = self.live.registry.banned(self.client.ip) {
+            self.limited = Limited::banned();
+            self.retry_after = Some(left);
+            return ControlFlow::Break(self.refusal(Reason::Banned));
+        }
 
         self.grpc = Grpc::of(request.headers.get(header::CONTENT_TYPE));
         if self.grpc.is_some() {

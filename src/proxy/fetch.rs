@@ -161,6 +161,10 @@ impl Exchange {
             let broken = match self.within_deadline(asked).await {
                 Ok(mut head) => match self.answered(sent, head.status, &head.headers) {
                     Verdict::Answer => {
+                        self.reckon(&head.headers);
+                        for name in self.hidden_fields() {
+                            head.headers.remove(name);
+                        }
                         hygiene::clean_answer(&mut head.headers, false);
                         let carrier = Some(carrier);
                         return Ok((head, Incoming { carrier }));

@@ -1,11 +1,12 @@
 //! The gate's view of the gateway: limits, and what is done about a request that it refuses.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{HeaderMap, Method, Version};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Reason};
 use crate::config::model;
 use crate::edge::{Observer, Refused, RefusedRequest, Reply};
 use crate::observe::access_log::Entry;
@@ -20,13 +21,20 @@ const MAX_LOGGED: usize = 512;
 /// What the gate in front of the proxy asks and tells.
 pub struct GateSide {
     live: Arc<Live>,
+    guarded: bool,
 }
 
 impl GateSide {
     /// Over the running gateway.
     #[must_use]
     pub fn new(live: Arc<Live>) -> Self {
-        Self { live }
+        Self { live, guarded: true }
+    }
+
+    /// Before a listener for operators: who is banned for what was asked of the site may still look, and lift the ban.
+    #[must_use]
+    pub fn for_operators(live: Arc<Live>) -> Self {
+        Self { live, guarded: false }
     }
 }
 
@@ -35,11 +43,23 @@ impl Observer for GateSide {
         Arc::clone(&self.live.peek().server)
     }
 
+    fn is_guarded(&self) -> bool {
+        self.guarded
+    }
+
+    fn is_banned(&self, client: IpAddr) -> bool {
+        self.live.registry.banned(client).is_some()
+    }
+
     fn phrase(&self, request: &RefusedRequest<'_>) -> Reply {
         // Nothing that a refused head says is believed, the client's wishes about the answer's form included.
         let unread = HeaderMap::new();
         let identity = Identity::new(&unread, false);
-        let mut rendered = Answer::refuse(request.reason).render(None, identity.request_id());
+        let mut answer = Answer::refuse(request.reason);
+        if let (Reason::Banned, Answer::Refusal { retry_after, .. }) = (request.reason, &mut answer) {
+            *retry_after = self.live.registry.banned(request.peer.ip());
+        }
+        let mut rendered = answer.render(None, identity.request_id());
         identity.write_response(&mut rendered.headers);
         let recipient = Recipient {
             tls: false,
@@ -115,6 +135,8 @@ impl Observer for GateSide {
         self.live.registry.metrics.connections().refused(match which {
             Refused::Total => ConnectionLimit::Total,
             Refused::Client => ConnectionLimit::Client,
+            Refused::Rate => ConnectionLimit::Rate,
+            Refused::Banned => ConnectionLimit::Ban,
         });
     }
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, request};
+use http::{HeaderMap, HeaderName, StatusCode, request};
 
 use super::Exchange;
 use super::begin::Decision;
+use crate::answer::Reason;
 use crate::limit::Asker;
 use crate::runtime::{Outcome, Ruling, Standing};
 
@@ -20,6 +21,14 @@ pub(super) struct Limited {
 }
 
 impl Limited {
+    /// Of a client that is turned away from everything.
+    pub(super) fn banned() -> Self {
+        Self {
+            standing: None,
+            word: Some("banned".into()),
+        }
+    }
+
     /// What the access log says; `None`: it passed, or there is no limit.
     pub(super) fn word(&self) -> Option<&str> {
         self.word.as_deref()
@@ -55,16 +64,18 @@ impl Exchange {
             return (decision, Duration::ZERO);
         }
         let ruling = {
-            let planned = limits.plan(&Asker {
-                client: self.client.ip,
+            let (client, started) = (self.client.ip, self.live.registry.started);
+            let asker = Asker {
+                client,
+                method: &request.method,
                 headers: &request.headers,
                 query: request.uri.query(),
                 route: &route.name,
                 host: &self.host,
-            });
-            match planned {
+            };
+            match limits.plan(&asker, started) {
                 Ok(charges) if charges.is_empty() => return (decision, Duration::ZERO),
-                Ok(charges) => limits.check(&charges, self.live.registry.started).await,
+                Ok(charges) => limits.check(&charges, client, started).await,
                 Err(ruling) => ruling,
             }
         };
@@ -77,5 +88,26 @@ impl Exchange {
             }
             Outcome::Refused(answer) => (Decision::Settled(answer), Duration::ZERO),
         }
+    }
+
+    /// The application has answered: charges what it says that the request has cost.
+    pub(super) fn reckon(&mut self, fields: &HeaderMap) {
+        if !self.hidden_fields().is_empty()
+            && let Some(standing) = &mut self.limited.standing
+        {
+            standing.surcharge(fields, self.live.registry.started);
+        }
+    }
+
+    /// Fields of the application's answer that are for the limits alone.
+    pub(super) fn hidden_fields(&self) -> &[HeaderName] {
+        let limits = self.route.as_ref().and_then(|route| route.limits.as_ref());
+        limits.map_or(&[], |limits| limits.cost_headers())
+    }
+
+    /// Whether the client was told that it is turned away from everything: a connection of its own is closed then, for
+    /// the next one is closed before it can ask.
+    pub(super) fn is_turned_away(&self) -> bool {
+        self.refusal == Some(Reason::Banned) && !self.client.peer_trusted
     }
 }

@@ -54,7 +54,7 @@ fn head(status: StatusCode, headers: HeaderMap) -> response::Parts {
 /// Writes an answer whose body is at hand.
 pub(super) async fn answer(session: &mut Session, exchange: &mut Exchange, answer: &Answer) -> Result<()> {
     let (head, body) = compose(exchange, session.req_header(), answer);
-    if exchange.live.registry.is_draining() {
+    if exchange.live.registry.is_draining() || exchange.is_turned_away() {
         session.set_keepalive(None);
     }
     let head_only = session.req_header().method == Method::HEAD || body.is_empty();

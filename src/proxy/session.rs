@@ -114,7 +114,14 @@ impl Exchange {
     pub(super) fn upstream_answered(&mut self, session: &mut Session, response: &mut ResponseHeader) -> Result<()> {
         let sent = sent(session);
         let status = response.status;
-        match self.answered(sent, status, &response.headers) {
+        let verdict = self.answered(sent, status, &response.headers);
+        if matches!(verdict, Verdict::Answer | Verdict::Tunnel) {
+            self.reckon(&response.headers);
+            for name in self.hidden_fields() {
+                response.remove_header(name);
+            }
+        }
+        match verdict {
             Verdict::Interim => hygiene::clean_response(response, false),
             Verdict::Discarded => {
                 self.attempt.discarded = true;

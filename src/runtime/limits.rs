@@ -4,28 +4,36 @@
 //! a single store can promise that.
 
 mod policy;
+mod reporter;
+mod standing;
+
+pub use standing::Standing;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{HeaderMap, StatusCode};
+use http::HeaderName;
 use parking_lot::Mutex;
 
 use crate::config::model;
 use crate::limit::{
-    Asker, Charge, Charges, Checked, Count, Key, KeyHasher, Level, Levels, Limits, Local, MAX_LIMITS, Mode, Policy,
-    Report, Reservation, Verdict, fields,
+    Asker, Bans, Charge, Charges, Checked, KeyHasher, Level, Levels, Limits, Local, Mode, Policy, Verdict, fields,
 };
 use crate::observe::Throttle;
 use crate::observe::metrics::{LimitMetrics, LimitVerdict, Metrics};
+use reporter::Reporter;
 
-/// How often the log tells what a limit that only reports has seen.
-const TELL: Duration = Duration::from_secs(600);
+/// How often the log tells that clients are banned.
+const TELL_BAN: Duration = Duration::from_secs(10);
 
-/// What outlives a snapshot: the buckets, the key of their hashes, and what was seen by limits that only report.
+/// What outlives a snapshot: the buckets, the key of their hashes, who is banned, and what was seen by limits that only
+/// report.
 pub(super) struct LimitState {
+    pub(super) bans: Arc<Bans>,
+    telling_bans: Arc<Throttle>,
     hasher: KeyHasher,
     local: Mutex<Option<(usize, Arc<Local>)>>,
     reports: Mutex<HashMap<Arc<str>, Arc<Reporter>>>,
@@ -34,6 +42,8 @@ pub(super) struct LimitState {
 impl LimitState {
     pub(super) fn new() -> Self {
         Self {
+            bans: Arc::default(),
+            telling_bans: Arc::new(Throttle::new(TELL_BAN)),
             hasher: KeyHasher::random(),
             local: Mutex::default(),
             reports: Mutex::default(),
@@ -67,6 +77,8 @@ pub(super) struct CompiledLimits {
     hasher: KeyHasher,
     /// `None`: there is nothing to count.
     store: Option<Store>,
+    bans: Arc<Bans>,
+    telling_bans: Arc<Throttle>,
 }
 
 impl CompiledLimits {
@@ -81,19 +93,30 @@ impl CompiledLimits {
                 .collect(),
             hasher: state.hasher.clone(),
             store: (!limits.is_empty()).then(|| Store::Local(state.local(capacity))),
+            bans: Arc::clone(&state.bans),
+            telling_bans: Arc::clone(&state.telling_bans),
         }
     }
 
-    /// The limits of a route, by their places in the file; `None`: it has none.
-    pub(super) fn route(&self, places: &[usize]) -> Option<Arc<RouteLimits>> {
+    /// The limits of a route; `None`: it has none.
+    pub(super) fn route(&self, uses: &[model::LimitUse]) -> Option<Arc<RouteLimits>> {
         let store = self.store.clone()?;
-        let each: Box<[Arc<Limit>]> = places.iter().map(|&place| Arc::clone(&self.each[place])).collect();
+        let each: Box<[Arc<Limit>]> = uses.iter().map(|used| Arc::clone(&self.each[used.limit])).collect();
         if each.is_empty() {
             return None;
         }
-        let limits = Limits::new(each.iter().map(|limit| Arc::clone(&limit.policy)).collect());
+        let costing = (each.iter().zip(uses)).map(|(limit, used)| (Arc::clone(&limit.policy), used.cost.map(units)));
+        let mut cost_headers: Vec<HeaderName> = Vec::new();
+        for name in each.iter().filter_map(|limit| limit.policy.cost_header.as_ref()) {
+            if !cost_headers.contains(name) {
+                cost_headers.push(name.clone());
+            }
+        }
         Some(Arc::new(RouteLimits {
-            limits: limits.expect("the file admits no more than MAX_LIMITS on a route"),
+            limits: Limits::costing(costing.collect()).expect("the file admits no more than MAX_LIMITS on a route"),
+            cost_headers: cost_headers.into(),
+            bans: Arc::clone(&self.bans),
+            telling_bans: Arc::clone(&self.telling_bans),
             longest_wait: each.iter().map(|limit| limit.max_delay).max().unwrap_or_default(),
             delayed: "delayed".into(),
             each,
@@ -117,10 +140,18 @@ impl Store {
             Self::Local(local) => local.check(charges, now),
         }
     }
+
+    /// Charges what can no longer be refused; returns what is left.
+    fn surcharge(&self, charge: &Charge<'_>, now: u64) -> Level {
+        match self {
+            Self::Local(local) => local.surcharge(charge, now),
+        }
+    }
 }
 
 /// One limit and what is told about it.
 struct Limit {
+    name: Arc<str>,
     policy: Arc<Policy>,
     max_delay: Duration,
     metrics: LimitMetrics,
@@ -135,6 +166,7 @@ impl Limit {
     fn new(limit: &model::RateLimit, state: &LimitState, metrics: &Metrics) -> Self {
         let policy = policy::policy(limit);
         Self {
+            name: Arc::clone(&limit.name),
             reporter: (policy.mode == Mode::Report).then(|| state.reporter(&limit.name)),
             policy: Arc::new(policy),
             max_delay: limit.max_delay,
@@ -166,6 +198,10 @@ pub struct RouteLimits {
     limits: Limits,
     /// In the order of `limits`.
     each: Box<[Arc<Limit>]>,
+    /// Fields of the application's answer that are for us alone.
+    cost_headers: Box<[HeaderName]>,
+    bans: Arc<Bans>,
+    telling_bans: Arc<Throttle>,
     longest_wait: Duration,
     delayed: Arc<str>,
     hasher: KeyHasher,
@@ -189,14 +225,15 @@ pub enum Outcome {
 }
 
 impl RouteLimits {
-    /// Who is charged for a request, without a look at any store.
+    /// Who is charged for a request, without a look at any store. `started`: when the process began.
     ///
     /// # Errors
     /// It lacks what identifies it, and a limit refuses that.
-    pub fn plan(&self, asker: &Asker<'_>) -> Result<Charges<'_>, Ruling> {
+    pub fn plan(&self, asker: &Asker<'_>, started: Instant) -> Result<Charges<'_>, Ruling> {
         self.limits.charges(&self.hasher, asker).map_err(|policy| {
             let limit = &self.each[self.place(policy)];
             limit.metrics.decided(LimitVerdict::Denied);
+            self.count_refusal(limit, asker.client, Instant::now(), started);
             // No Retry-After: no wait would help.
             let answer = fields::refuse(&Charges::default(), &Levels::default(), SystemTime::UNIX_EPOCH);
             Ruling {
@@ -206,30 +243,41 @@ impl RouteLimits {
         })
     }
 
-    /// Charges a request to all the limits, or to none; counts what comes of it. `started`: when the process began.
-    pub async fn check(self: &Arc<Self>, charges: &Charges<'_>, started: Instant) -> Ruling {
+    /// Charges a request of `client` to all the limits, or to none; counts what comes of it. `started`: when the process
+    /// began.
+    pub async fn check(self: &Arc<Self>, charges: &Charges<'_>, client: IpAddr, started: Instant) -> Ruling {
         let at = Instant::now();
         let now = nanoseconds(at.saturating_duration_since(started));
         let Checked { verdict, reservation } = self.store.check(charges, now).await;
         let reported = self.note(charges, &verdict, at, now);
         match verdict {
-            Verdict::Denied { by, levels, .. } => Ruling {
-                outcome: Outcome::Refused(fields::refuse(charges, &levels, SystemTime::now())),
-                word: charges
-                    .iter()
-                    .nth(by)
-                    .map(|charge| Arc::clone(&self.each[self.place(charge.policy)].denied)),
-            },
+            Verdict::Denied { by, levels, .. } => {
+                for (charge, level) in charges.iter().zip(levels.iter()) {
+                    if level.retry_in > 0 {
+                        self.count_refusal(&self.each[self.place(charge.policy)], client, at, started);
+                    }
+                }
+                Ruling {
+                    outcome: Outcome::Refused(fields::refuse(charges, &levels, SystemTime::now())),
+                    word: charges
+                        .iter()
+                        .nth(by)
+                        .map(|charge| Arc::clone(&self.each[self.place(charge.policy)].denied)),
+                }
+            }
             Verdict::Delayed { wait, levels } => Ruling {
                 // A single request may cost more than what can pass in the longest wait.
                 outcome: Outcome::Passes(
                     wait.min(self.longest_wait),
-                    Box::new(self.standing(charges, levels, reservation)),
+                    Box::new(Standing::new(self, charges, levels, reservation)),
                 ),
                 word: Some(Arc::clone(&self.delayed)),
             },
             Verdict::Allowed { levels } => Ruling {
-                outcome: Outcome::Passes(Duration::ZERO, Box::new(self.standing(charges, levels, reservation))),
+                outcome: Outcome::Passes(
+                    Duration::ZERO,
+                    Box::new(Standing::new(self, charges, levels, reservation)),
+                ),
                 word: reported,
             },
         }
@@ -254,17 +302,24 @@ impl RouteLimits {
         reported
     }
 
-    fn standing(self: &Arc<Self>, charges: &Charges<'_>, levels: Levels, reservation: Option<Reservation>) -> Standing {
-        let mut who = [None; MAX_LIMITS];
-        for (who, charge) in who.iter_mut().zip(charges.iter()) {
-            *who = Some((self.place(charge.policy), charge.key));
+    /// A limit refused a client: once too often perhaps.
+    fn count_refusal(&self, limit: &Limit, client: IpAddr, at: Instant, started: Instant) {
+        let Some(rule) = &limit.policy.ban else { return };
+        let now = nanoseconds(at.saturating_duration_since(started));
+        let Some(ban) = self.bans.refused(client, &limit.name, rule, now) else {
+            return;
+        };
+        limit.metrics.banned();
+        if let Some(left_out) = self.telling_bans.admit(at) {
+            let (client, length) = (ban.client, ban.left(now));
+            tracing::warn!(limit = &*limit.name, %client, ?length, left_out, "a client is banned: it was refused too often");
         }
-        Standing {
-            limits: Arc::clone(self),
-            who,
-            levels,
-            reservation,
-        }
+    }
+
+    /// The fields in which the application tells what a request has cost, which clients do not see.
+    #[must_use]
+    pub fn cost_headers(&self) -> &[HeaderName] {
+        &self.cost_headers
     }
 
     /// The place of a limit of this route.
@@ -277,79 +332,8 @@ impl RouteLimits {
     }
 }
 
-/// Where a client stands after a request that passed: what it is told, and what is held until the answer is known.
-pub struct Standing {
-    limits: Arc<RouteLimits>,
-    /// The charges, by place; owned, for they outlive the plan.
-    who: [Option<(usize, Key)>; MAX_LIMITS],
-    levels: Levels,
-    reservation: Option<Reservation>,
-}
-
-impl Standing {
-    /// Adds the fields of the limits to the final answer.
-    pub fn announce(&self, fields: &mut HeaderMap) {
-        let charge = |(place, key): (usize, Key)| {
-            let policy = &*self.limits.limits[place];
-            Charge {
-                policy,
-                key,
-                cost: policy.cost,
-            }
-        };
-        let charges: Charges<'_> = self.who.into_iter().flatten().map(charge).collect();
-        fields::announce(&charges, &self.levels, SystemTime::now(), fields);
-    }
-
-    /// The status of the final answer is known: what limits on failures hold is given back, or charged.
-    pub fn settle(&mut self, status: StatusCode) {
-        if let Some(reservation) = self.reservation.take()
-            && Count::Failures.gives_back(status)
-        {
-            reservation.give_back();
-        }
-    }
-}
-
-/// What a limit that only reports has seen.
-struct Reporter {
-    report: Mutex<Report>,
-    telling: Throttle,
-}
-
-impl Reporter {
-    fn new() -> Self {
-        let telling = Throttle::new(TELL);
-        // There is nothing to tell at first.
-        telling.admit(Instant::now());
-        Self {
-            report: Mutex::default(),
-            telling,
-        }
-    }
-
-    fn note(&self, charge: &Charge<'_>, refused: bool, at: Instant, now: u64) {
-        let mut report = self.report.lock();
-        report.note(charge.key, charge.cost, refused, now);
-        if self.telling.admit(at).is_none() {
-            return;
-        }
-        let summary = report.summary();
-        drop(report);
-        tracing::info!(
-            limit = &*charge.policy.name,
-            requests = summary.ipv4.requests + summary.ipv6.requests,
-            would_refuse = summary.ipv4.refused + summary.ipv6.refused,
-            clients_ipv4 = summary.ipv4.clients,
-            clients_ipv6 = summary.ipv6.clients,
-            per_minute_median = summary.median,
-            per_minute_p99 = summary.p99,
-            per_minute_most = summary.most,
-            suggested_per_minute = summary.suggestion.map(|suggestion| suggestion.per_minute),
-            suggested_burst = summary.suggestion.map(|suggestion| suggestion.burst),
-            "what a limit that only reports has seen"
-        );
-    }
+fn units(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 fn nanoseconds(time: Duration) -> u64 {

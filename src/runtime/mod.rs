@@ -19,9 +19,10 @@ pub use unix::UNIX;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -30,6 +31,7 @@ use crate::balance::{
     AdaptiveSettings, BreakerSettings, BudgetSettings, OutlierSettings, Pool, Settings, Strategy, Thresholds,
 };
 use crate::config::model::{self, Balance, Config, LogTarget};
+use crate::limit::Bans;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::slot::Slot;
@@ -69,6 +71,28 @@ impl Registry {
             concurrency: Mutex::default(),
             connector: Slot::default(),
         })
+    }
+
+    /// Nanoseconds since the process began to serve: the clock of limits and bans.
+    #[must_use]
+    pub fn clock(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// How much longer a client is turned away from everything; `None`: it is not. Costs one load while nobody is.
+    #[must_use]
+    pub fn banned(&self, client: IpAddr) -> Option<Duration> {
+        let bans = self.bans();
+        if bans.is_empty() {
+            return None;
+        }
+        bans.banned(client, self.clock())
+    }
+
+    /// Who is turned away from everything.
+    #[must_use]
+    pub fn bans(&self) -> &Bans {
+        &self.limits.bans
     }
 
     /// Whether the gateway is stopping.

@@ -284,13 +284,17 @@ fn compile_route(
         model::Action::Health => Action::Health(prefixes(&route.matcher.paths)),
     };
     Route {
+        // Whoever watches over the gateway must not be told that it watches too closely.
+        limits: match action {
+            Action::Health(_) => None,
+            _ => limits.route(&route.rate_limits),
+        },
         action,
         admission: Admission {
             allow: route.allow,
             preflights: route.cors.is_some(),
             max_body: route.max_body,
         },
-        limits: limits.route(&route.rate_limits),
         delivery: Delivery {
             headers: route.headers,
             cors: route.cors,

@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 
+use super::rate_limit::MAX_COST;
 use crate::config::list::{List, Several};
 use crate::config::model;
 use crate::config::shape::Kind;
@@ -22,8 +23,9 @@ table! {
     pub struct Policies {
         /// The headers policy: a name from `[headers.NAME]`, or `false` for none.
         optional headers: Choice => "none",
-        /// The limits that a request is counted by: names from `[rate_limit.NAME]`.
-        optional rate_limit: List<Written<Reference>> => "none",
+        /// The limits that a request is counted by: names from `[rate_limit.NAME]`, or `{ name = "NAME", cost = 5 }` where a
+        /// request counts for more here.
+        optional rate_limit: List<Either<Written<Reference>, CostedLimit>> => "none",
         /// Who may call from other sites: a name from `[cors.NAME]`, or `false` for nobody.
         optional cors: Choice => "nobody",
         /// What is kept of answers: a name from `[cache.NAME]`, or `false` for nothing.
@@ -84,6 +86,16 @@ fn either<T: Element + Clone>(own: &Field<T>, default: &Field<T>) -> Field<T> {
         }),
         (Field::Absent, default) => default.clone(),
         (own, _) => own.clone(),
+    }
+}
+
+table! {
+    /// A limit, and what a request of this route counts for.
+    pub struct CostedLimit {
+        /// A name from `[rate_limit.NAME]`.
+        required name: Written<Reference>,
+        /// How many of its `rate` and `burst` a request counts for, whatever its method.
+        required cost: Integer<1, MAX_COST>,
     }
 }
 

@@ -1,11 +1,13 @@
 //! `[rate_limit.NAME]`
 
-use ::http::HeaderName;
+use ::http::{HeaderName, Method};
 use ipnet::IpNet;
 
+use super::http::FieldName;
 use super::matching::{CookieName, ParameterName};
 use crate::config::list::{List, OneOrMore};
 use crate::config::model::{self, LimitKey};
+use crate::config::named::Pairs;
 use crate::config::shape::Kind;
 use crate::config::suggest::{clip, did_you_mean};
 use crate::config::table::table;
@@ -27,8 +29,16 @@ table! {
         optional delay: Integer<0, 1_000_000_000> => "nobody waits",
         /// The longest wait: who would wait longer is refused. With `delay` only.
         optional max_delay: Written<Timeout> => "`5s`",
-        /// How many of `rate` and `burst` one request counts for.
-        default cost: Integer<1, 1_000_000> = "1",
+        /// How many of `rate` and `burst` one request counts for. A route can name the limit with a cost of its own:
+        /// `rate_limit = [{ name = "api", cost = 5 }]`.
+        default cost: Integer<1, MAX_COST> = "1",
+        /// What requests of these methods count for instead: `{ POST = 5, HEAD = 0 }`; `0`: they are not counted. The cost that
+        /// a route names goes before this.
+        default method_costs: Pairs<Method, Integer<0, MAX_COST>> = "{}",
+        /// A header field in which the application tells what the request has cost after all, a whole number: what it is more
+        /// than was counted is taken then, even if that leaves nothing, and the next request waits for it. Clients do not see
+        /// the field.
+        optional cost_header: Written<FieldName> => "nothing is added",
         /// What is counted.
         default count: Counted = "\"requests\"",
         /// Who is counted: `client-ip`, `route`, `host`, `header:NAME`, `cookie:NAME`, `query:NAME`, or a list of these, which
@@ -53,8 +63,26 @@ table! {
         default strict: bool = "false",
         /// Whether the limit refuses, or only tells what it would refuse.
         default mode: LimitMode = "\"enforce\"",
+        /// Turns away whoever is refused again and again, from every route: `{ after = 100, within = "1min", for = "10min" }`.
+        optional ban: Ban => "nobody",
     }
 }
+
+table! {
+    /// Turns away whoever is refused again and again: an address, of IPv6 the network of `ipv6_prefix`. Until the ban is over
+    /// every request of that client is answered with 429 at once, whatever its route, and is not counted.
+    pub struct Ban {
+        /// How many refusals by this limit.
+        required after: Integer<1, 1_000_000>,
+        /// In which time, from the first of them.
+        required within: Written<Timeout>,
+        /// For how long.
+        required r#for: Written<Timeout>,
+    }
+}
+
+/// The most that one request may count for.
+pub(super) const MAX_COST: u64 = 1_000_000;
 
 words! {
     /// What is counted.

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use crate::config::list::{List, Several};
 use crate::config::table::table;
 use crate::config::text::Written;
-use crate::config::units::{Size, Timeout};
+use crate::config::units::{Rate, Size, Timeout};
 use crate::config::value::Integer;
 
 table! {
@@ -32,6 +32,9 @@ table! {
         default max_connections: Integer<1, 10_000_000> = "20000",
         /// The most connections of one client address at a time (IPv6: of one /64). Trusted proxies are not counted.
         default max_connections_per_client: Integer<1, 10_000_000> = "10000",
+        /// How often one client address (IPv6: one /64) may connect; as many as this says may come at once. Beyond it a
+        /// connection is answered with 429 and closed. Trusted proxies are not counted.
+        optional connection_rate_per_client: Written<Rate> => "any number",
         /// A request head must be complete within this time. Answered with 408.
         default header_timeout: Written<Timeout> = "\"10s\"",
         /// A request body must make progress within this time. Answered with 408.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 
 use super::Secret;
 use crate::config::units::Rate;
@@ -29,6 +29,10 @@ pub struct RateLimit {
     pub max_delay: Duration,
     /// Units that one request takes, at least 1.
     pub cost: u64,
+    /// Units that requests of these methods take instead; 0: they are not counted.
+    pub method_costs: Vec<(Method, u64)>,
+    /// The field of the application's answer that says what the request took after all.
+    pub cost_header: Option<HeaderName>,
     /// What takes units.
     pub count: Counted,
     /// Who is counted: the parts of the key, at least one, none of them twice.
@@ -51,6 +55,28 @@ pub struct RateLimit {
     pub strict: bool,
     /// Whether it refuses.
     pub mode: LimitMode,
+    /// When a client that it refuses is turned away from everything.
+    pub ban: Option<Ban>,
+}
+
+/// `ban = { … }`: refusals that turn a client away from everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ban {
+    /// Refusals, at least 1.
+    pub after: u32,
+    /// The time in which they come, from the first of them; never zero.
+    pub within: Duration,
+    /// How long the client is turned away; never zero.
+    pub duration: Duration,
+}
+
+/// A limit of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitUse {
+    /// Index into [`Config::rate_limits`](super::Config::rate_limits).
+    pub limit: usize,
+    /// Units that a request of this route takes, whatever its method; `None`: what the limit says. At least 1.
+    pub cost: Option<u64>,
 }
 
 /// What takes units from a bucket.

@@ -8,7 +8,7 @@ mod server;
 mod upstream;
 
 pub use self::limit::{
-    Counted, LimitHeaders, LimitKey, LimitMode, MissingKey, OnStoreError, RateLimit, Redis, RedisServers,
+    Ban, Counted, LimitHeaders, LimitKey, LimitMode, LimitUse, MissingKey, OnStoreError, RateLimit, Redis, RedisServers,
 };
 pub use self::resilience::{Breaker, Hedge, Outlier, Queue, Retry, RetryOn};
 pub use self::route::{Action, Concurrency, Files, Priority, Respond, Route};

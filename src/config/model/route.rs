@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::LimitUse;
 use crate::policy::{AllowList, Compression, Cors, HeaderPolicy, Redirect, Rewrite};
 use crate::route::Matcher;
 
@@ -31,9 +32,8 @@ pub struct Route {
     pub access_log: bool,
     /// Largest request body, bytes.
     pub max_body: u64,
-    /// The limits that a request is counted by: indices into [`Config::rate_limits`](super::Config::rate_limits),
-    /// none of them twice.
-    pub rate_limits: Vec<usize>,
+    /// The limits that a request is counted by, none of them twice.
+    pub rate_limits: Vec<LimitUse>,
     /// How many requests it works on at a time; `None`: any number.
     pub concurrency: Option<Concurrency>,
     /// Who goes first where the gateway cannot serve everybody.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Secret;
 use crate::client::TrustedProxies;
+use crate::config::units::Rate;
 use crate::observe::access_log;
 
 /// `[server]`
@@ -25,6 +26,8 @@ pub struct Server {
     pub max_connections: usize,
     /// Most connections of one client address (IPv6: /64) at a time; trusted proxies are not counted.
     pub max_connections_per_client: usize,
+    /// How often one client address (IPv6: /64) may connect; trusted proxies are not counted.
+    pub connection_rate_per_client: Option<Rate>,
     /// A head must be complete within this time.
     pub header_timeout: Duration,
     /// A request body must make progress within this time.

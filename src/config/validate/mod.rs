@@ -68,6 +68,8 @@ struct Known<'f> {
     upstreams: Names<'f>,
     headers: Names<'f>,
     rate_limits: Names<'f>,
+    /// What a request of each of them may cost at most, where that is known.
+    capacities: Vec<Option<u64>>,
     cors: Names<'f>,
     caches: Names<'f>,
 }
@@ -111,6 +113,9 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         upstreams: Names::new("upstream", &file.upstream),
         headers: Names::new("headers", &file.headers),
         rate_limits: Names::new("rate_limit", &file.rate_limit),
+        capacities: (rate_limits.iter())
+            .map(|limit| limit.as_ref().map(|limit| limit.capacity_units))
+            .collect(),
         cors: Names::new("cors", &file.cors),
         caches: Names::new("cache", &file.cache),
     };
@@ -156,6 +161,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         upstreams: a,
         headers: b,
         rate_limits: c,
+        capacities: _,
         cors: d,
         caches: e,
     } = known;

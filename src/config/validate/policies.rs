@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::rate_limit::too_dear;
 use super::{Checker, Known, Named, count};
 use crate::config::file;
-use crate::config::file::policies::Choice;
-use crate::config::model::{Concurrency, Priority};
-use crate::config::value::{Either, Field};
+use crate::config::file::policies::{Choice, CostedLimit};
+use crate::config::list::List;
+use crate::config::model::{Concurrency, LimitUse, Priority};
+use crate::config::suggest::clip;
+use crate::config::text::{Reference, Written};
+use crate::config::value::{Either, Field, Spanned};
 use crate::limit::MAX_LIMITS;
 use crate::policy::{AllowList, Compression, Cors, HeaderPolicy};
 
@@ -23,7 +27,7 @@ pub(super) struct Compiled {
     pub(super) allow: Option<AllowList>,
     pub(super) access_log: Option<bool>,
     pub(super) max_body: Option<u64>,
-    pub(super) rate_limits: Option<Vec<usize>>,
+    pub(super) rate_limits: Option<Vec<LimitUse>>,
     pub(super) concurrency: Option<Option<Concurrency>>,
     pub(super) priority: Option<Priority>,
 }
@@ -47,30 +51,7 @@ pub(super) fn compile(
         max_body,
     } = policies;
 
-    let rate_limits = rate_limit.given().map(|names| {
-        let mut counted = Vec::new();
-        for name in &names.value.0 {
-            let Some(index) = known.rate_limits.find_at(name, checker) else {
-                continue;
-            };
-            if counted.contains(&index) {
-                checker.error(
-                    name.span,
-                    format!("`{}` is there twice", name.text),
-                    "each request counts once: remove it".to_owned(),
-                );
-            }
-            counted.push(index);
-        }
-        if counted.len() > MAX_LIMITS {
-            checker.error(
-                names.span,
-                format!("these are {} limits", counted.len()),
-                format!("a request is counted by {MAX_LIMITS} at most: remove some"),
-            );
-        }
-        counted
-    });
+    let rate_limits = rate_limit.given().map(|limits| rate_limits(limits, known, checker));
     if let Some(name) = chosen(cache).flatten() {
         known.caches.find_at(&name, checker);
     }
@@ -114,13 +95,56 @@ pub(super) fn compile(
     }
 }
 
-type NameAt = crate::config::value::Spanned<crate::config::text::Written<crate::config::text::Reference>>;
+/// The limits of a route.
+fn rate_limits(
+    limits: &Spanned<List<Either<Written<Reference>, CostedLimit>>>,
+    known: &mut Known<'_>,
+    checker: &mut Checker<'_>,
+) -> Vec<LimitUse> {
+    let mut uses: Vec<LimitUse> = Vec::new();
+    for named in &limits.0 {
+        let (name, at, cost) = match &named.value {
+            Either::First(name) => (name.text.as_str(), named.span, None),
+            Either::Second(CostedLimit { name, cost }) => match name.given() {
+                Some(name) => (name.text.as_str(), name.span, cost.given()),
+                None => continue, // reported
+            },
+        };
+        let Some(limit) = known.rate_limits.find(name, at, checker) else {
+            continue;
+        };
+        if uses.iter().any(|other| other.limit == limit) {
+            checker.error(
+                at,
+                format!("`{}` is there twice", clip(name)),
+                "each request counts once: remove it".to_owned(),
+            );
+        }
+        if let (Some(cost), Some(capacity)) = (cost, known.capacities.get(limit).copied().flatten()) {
+            too_dear(cost.0, capacity, cost.span, checker);
+        }
+        uses.push(LimitUse {
+            limit,
+            cost: cost.map(|cost| cost.0),
+        });
+    }
+    if uses.len() > MAX_LIMITS {
+        checker.error(
+            limits.span,
+            format!("these are {} limits", uses.len()),
+            format!("a request is counted by {MAX_LIMITS} at most: remove some"),
+        );
+    }
+    uses
+}
+
+type NameAt = Spanned<Written<Reference>>;
 
 /// The name that was chosen, `Some(None)`: none by choice.
 fn chosen(field: &Field<Choice>) -> Option<Option<NameAt>> {
     field.given().map(|choice| match &choice.value {
         Either::First(_) => None,
-        Either::Second(name) => Some(crate::config::value::Spanned {
+        Either::Second(name) => Some(Spanned {
             value: name.clone(),
             span: choice.span,
             given: choice.given,

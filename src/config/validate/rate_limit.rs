@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Checker, count};
-use crate::config::diagnostic::Diagnostic;
+use super::{Checker, count, small};
+use crate::config::diagnostic::{Diagnostic, Span};
 use crate::config::file;
-use crate::config::file::rate_limit::Counted;
+use crate::config::file::rate_limit::{Counted, LimitMode};
 use crate::config::keys::not_enforced;
-use crate::config::model::{LimitKey, RateLimit};
+use crate::config::model::{Ban, LimitKey, RateLimit};
 use crate::config::suggest::clip;
 use crate::config::units::Rate;
 use crate::config::value::Spanned;
@@ -28,6 +28,8 @@ pub(super) fn rate_limit(
         delay: _,
         max_delay,
         cost,
+        method_costs,
+        cost_header,
         count: counted,
         key: _,
         missing,
@@ -39,6 +41,7 @@ pub(super) fn rate_limit(
         exact,
         strict,
         mode,
+        ban,
     } = limit;
     delay(limit, checker);
     if strict.value && exact.value {
@@ -51,12 +54,23 @@ pub(super) fn rate_limit(
     let key = key(name, limit, checker);
     let rate = rate.given()?;
     let (period, capacity_units) = bucket(limit, rate, checker)?;
-    if cost.0 > capacity_units {
-        let message = format!(
-            "a request costs {}, and at most {capacity_units} may come at once: every request is refused",
-            cost.0
+    too_dear(cost.0, capacity_units, cost.span, checker);
+    for (_, cost) in &method_costs.0 {
+        too_dear(cost.0, capacity_units, cost.span, checker);
+    }
+    if let (Some(cost_header), Counted::Failures) = (cost_header.given(), counted.value) {
+        checker.error(
+            cost_header.span,
+            "`cost_header` does not go with `count = \"failures\"`",
+            "what succeeds costs nothing there: remove one of them".to_owned(),
         );
-        checker.error(cost.span, message, "lower `cost` or raise `burst`".to_owned());
+    }
+    if let (Some(ban), LimitMode::Report) = (ban.given(), mode.value) {
+        checker.error(
+            ban.span,
+            "`ban` does not go with `mode = \"report\"`",
+            "a limit that only reports refuses nobody: remove one of them".to_owned(),
+        );
     }
     Some(RateLimit {
         name: name.value.as_str().into(),
@@ -66,6 +80,10 @@ pub(super) fn rate_limit(
         delay_after: limit.delay.given().map(|delay| delay.0),
         max_delay: max_delay.given().map_or(MAX_DELAY, |delay| delay.value.value.0),
         cost: cost.0,
+        method_costs: (method_costs.0.iter())
+            .map(|(method, cost)| (method.value.value.clone(), cost.0))
+            .collect(),
+        cost_header: cost_header.given().map(|name| name.value.value.0.clone()),
         count: counted.value.into(),
         key,
         missing: missing.value.into(),
@@ -79,7 +97,28 @@ pub(super) fn rate_limit(
         exact: exact.value,
         strict: strict.value,
         mode: mode.value.into(),
+        ban: ban.given().and_then(|ban| self::ban(ban)),
     })
+}
+
+fn ban(ban: &file::rate_limit::Ban) -> Option<Ban> {
+    let file::rate_limit::Ban { after, within, r#for } = ban;
+    Some(Ban {
+        after: small(after.given()?.0),
+        within: within.given()?.value.value.0,
+        duration: r#for.given()?.value.value.0,
+    })
+}
+
+/// Reports what costs more than there ever is.
+pub(super) fn too_dear(cost: u64, capacity_units: u64, at: Span, checker: &mut Checker<'_>) {
+    if cost > capacity_units {
+        checker.error(
+            at,
+            format!("a request costs {cost}, and at most {capacity_units} may come at once: every request is refused"),
+            "lower the cost or raise `burst`".to_owned(),
+        );
+    }
 }
 
 /// The time in which one unit comes back, and how many may be taken at once.

@@ -35,6 +35,7 @@ impl Request {
     fn keyed(&self, spec: &KeySpec) -> Keyed {
         let asker = Asker {
             client: self.client.parse().unwrap(),
+            method: &http::Method::GET,
             headers: &self.headers,
             query: self.query,
             route: "api",
@@ -179,6 +180,7 @@ fn hashes_depend_on_the_limit_and_the_secret_and_on_nothing_else() {
     let headers = HeaderMap::new();
     let asker = Asker {
         client: "192.0.2.1".parse().unwrap(),
+        method: &http::Method::GET,
         headers: &headers,
         query: None,
         route: "api",

@@ -115,6 +115,11 @@ pub(super) const LIMIT_DECISIONS: Family = family(
     &["policy", "verdict"],
     "Decisions of rate limits.",
 );
+pub(super) const LIMIT_BANS: Family = family(
+    "gateway_limit_bans_total",
+    &["policy"],
+    "Clients that a rate limit banned.",
+);
 
 pub(super) const GENERATION: Family = family(
     "gateway_config_generation",

@@ -11,6 +11,10 @@ pub enum ConnectionLimit {
     Total,
     /// `max_connections_per_client`.
     Client,
+    /// `connection_rate_per_client`.
+    Rate,
+    /// A ban.
+    Ban,
 }
 
 /// Handles to the metrics of client connections.
@@ -20,6 +24,8 @@ pub struct ConnectionMetrics {
     accepted: IntCounter,
     refused_total: IntCounter,
     refused_client: IntCounter,
+    refused_rate: IntCounter,
+    refused_ban: IntCounter,
 }
 
 impl ConnectionMetrics {
@@ -29,6 +35,8 @@ impl ConnectionMetrics {
             accepted: catalogue::CONNECTIONS_ACCEPTED.counter(registry, &[]),
             refused_total: catalogue::CONNECTIONS_REFUSED.counter(registry, &["total_limit"]),
             refused_client: catalogue::CONNECTIONS_REFUSED.counter(registry, &["client_limit"]),
+            refused_rate: catalogue::CONNECTIONS_REFUSED.counter(registry, &["rate_limit"]),
+            refused_ban: catalogue::CONNECTIONS_REFUSED.counter(registry, &["banned"]),
         }
     }
 
@@ -43,6 +51,8 @@ impl ConnectionMetrics {
         match limit {
             ConnectionLimit::Total => self.refused_total.inc(),
             ConnectionLimit::Client => self.refused_client.inc(),
+            ConnectionLimit::Rate => self.refused_rate.inc(),
+            ConnectionLimit::Ban => self.refused_ban.inc(),
         }
     }
 }

@@ -32,16 +32,34 @@ impl LimitVerdict {
 
 /// Handles to the metrics of one limit; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct LimitMetrics([IntCounter; LimitVerdict::ALL.len()]);
+pub struct LimitMetrics {
+    decisions: [IntCounter; LimitVerdict::ALL.len()],
+    bans: IntCounter,
+}
 
 impl LimitMetrics {
     pub(super) fn new(registry: &Registry, name: &str) -> Self {
-        Self(LimitVerdict::ALL.map(|verdict| catalogue::LIMIT_DECISIONS.counter(registry, &[name, verdict.word()])))
+        Self {
+            decisions: LimitVerdict::ALL
+                .map(|verdict| catalogue::LIMIT_DECISIONS.counter(registry, &[name, verdict.word()])),
+            bans: catalogue::LIMIT_BANS.counter(registry, &[name]),
+        }
     }
 
     /// Counts a decision.
     pub fn decided(&self, verdict: LimitVerdict) {
-        self.0[verdict as usize].inc();
+        self.decisions[verdict as usize].inc();
+    }
+
+    /// How often it decided so.
+    #[must_use]
+    pub fn count(&self, verdict: LimitVerdict) -> u64 {
+        self.decisions[verdict as usize].get()
+    }
+
+    /// Counts a client that was banned.
+    pub fn banned(&self) {
+        self.bans.inc();
     }
 }
 

@@ -1,9 +1,9 @@
 //! The keys of `[rate_limit.NAME]`, as the domain has them.
 
 use crate::config::model::{self, Counted, LimitHeaders, LimitKey, LimitMode, MissingKey};
-use crate::limit::{Announce, Bucket, Count, KeySpec, Missing, Mode, OnStoreError, Policy, Source};
+use crate::limit::{Announce, BanRule, Bucket, Count, KeySpec, Missing, Mode, OnStoreError, Policy, Source};
 
-use super::nanoseconds;
+use super::{nanoseconds, units};
 
 /// The policy that a table of the file describes.
 pub(super) fn policy(limit: &model::RateLimit) -> Policy {
@@ -15,6 +15,8 @@ pub(super) fn policy(limit: &model::RateLimit) -> Policy {
         delay_after: _,
         max_delay: _,
         cost,
+        method_costs,
+        cost_header,
         count,
         key,
         missing,
@@ -26,11 +28,16 @@ pub(super) fn policy(limit: &model::RateLimit) -> Policy {
         exact,
         strict,
         mode,
+        ban,
     } = limit; // a new key must be mapped, or this does not compile
     Policy {
         name: (&**name).into(),
         bucket: bucket(limit),
         cost: units(*cost),
+        method_costs: (method_costs.iter())
+            .map(|(method, cost)| (method.clone(), units(*cost)))
+            .collect(),
+        cost_header: cost_header.clone(),
         key: KeySpec {
             sources: key.iter().map(source).collect(),
             ipv6_prefix: *ipv6_prefix,
@@ -64,6 +71,12 @@ pub(super) fn policy(limit: &model::RateLimit) -> Policy {
             LimitHeaders::Draft8 => Announce::Draft8,
             LimitHeaders::None => Announce::Off,
         },
+        ban: ban.map(|ban| BanRule {
+            after: ban.after,
+            within: nanoseconds(ban.within),
+            duration: nanoseconds(ban.duration),
+            ipv6_prefix: *ipv6_prefix,
+        }),
     }
 }
 
@@ -89,12 +102,13 @@ fn bucket(limit: &model::RateLimit) -> Bucket {
     let prompt = bucket.delaying_beyond(units(delay)).prompt();
     let waiting = units(nanoseconds(limit.max_delay) / bucket.period());
     // Never below the cost, or a request would cost less than the file says.
-    let most = prompt.saturating_add(waiting).max(units(limit.cost)).min(capacity);
+    let dearest = limit
+        .method_costs
+        .iter()
+        .map(|(_, cost)| *cost)
+        .fold(limit.cost, u64::max);
+    let most = prompt.saturating_add(waiting).max(units(dearest)).min(capacity);
     Bucket::new(limit.rate.count, limit.rate.per, most).delaying_beyond(units(delay))
-}
-
-fn units(count: u64) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

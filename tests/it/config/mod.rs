@@ -116,6 +116,20 @@ fn what_we_ship_loads() {
     }
 }
 
+/// What a document shows is a file, or a part of one that is.
+#[test]
+fn what_documents_show_loads() {
+    let text = std::fs::read_to_string(root().join("docs/limits.md")).expect("the document");
+    let shown: Vec<&str> = (text.split("```toml\n").skip(1))
+        .filter_map(|rest| rest.split("\n```").next())
+        .collect();
+    assert!(shown.len() >= 3);
+    for text in shown {
+        let loaded = parse(text).unwrap_or_else(|report| panic!("{text}\n{report}"));
+        assert!(loaded.report.is_empty(), "{text}\n{}", loaded.report);
+    }
+}
+
 /// The file of the README, the smallest that there is: no warnings, and the defaults are safe.
 #[test]
 fn defaults_are_safe() {

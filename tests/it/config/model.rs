@@ -33,6 +33,11 @@ fn limit(keys: &str) -> config::model::RateLimit {
     .remove(0)
 }
 
+/// The places of the limits of a route.
+fn places(route: &config::model::Route) -> Vec<usize> {
+    route.rate_limits.iter().map(|used| used.limit).collect()
+}
+
 #[test]
 fn an_upstream_without_keys_is_safe() {
     let plain = upstream("");
@@ -276,12 +281,38 @@ fn buckets_hold_what_may_come_at_once() {
 }
 
 #[test]
+fn costs_are_the_limits_or_the_routes() {
+    let limit = limit("rate = \"10/s\"\nmethod_costs = { POST = 5, HEAD = 0 }\ncost_header = \"X-Cost\"");
+    assert_eq!(limit.method_costs, [(http::Method::POST, 5), (http::Method::HEAD, 0)]);
+    assert_eq!(limit.cost_header, Some(http::HeaderName::from_static("x-cost")));
+    let tables = "[rate_limit.a]\nrate = \"9/s\"\n[rate_limit.b]\nrate = \"9/s\"\n";
+    let route = model(tables, SERVERS, "rate_limit = [{ name = \"b\", cost = 7 }, \"a\"]")
+        .routes
+        .remove(0);
+    let uses: Vec<_> = route.rate_limits.iter().map(|used| (used.limit, used.cost)).collect();
+    assert_eq!(uses, [(1, Some(7)), (0, None)]);
+}
+
+#[test]
+fn bans_and_the_rate_of_connections() {
+    let ban = limit("rate = \"1/s\"\nban = { after = 100, within = \"1min\", for = \"10min\" }").ban;
+    let ban = ban.expect("a ban");
+    assert_eq!(
+        (ban.after, ban.within, ban.duration),
+        (100, Duration::from_secs(60), Duration::from_secs(600))
+    );
+    let server = model("[server]\nconnection_rate_per_client = \"20/s\"\n", SERVERS, "").server;
+    assert_eq!(server.connection_rate_per_client.map(|rate| rate.count), Some(20));
+    assert!(model("", SERVERS, "").server.connection_rate_per_client.is_none());
+}
+
+#[test]
 fn routes_replace_the_defaults() {
     let tables = "[rate_limit.a]\nrate = \"1/s\"\n[rate_limit.b]\nrate = \"2/s\"\n\
                   [defaults]\nrate_limit = [\"b\", \"a\"]\nconcurrency = 7\npriority = \"low\"\n";
     let route = |keys: &str| model(tables, SERVERS, keys).routes.remove(0);
     let inherited = route("");
-    assert_eq!((inherited.rate_limits, inherited.priority), (vec![1, 0], Priority::Low));
+    assert_eq!((places(&inherited), inherited.priority), (vec![1, 0], Priority::Low));
     let short = inherited.concurrency.expect("limit");
     // Both ways to write it mean the same.
     assert_eq!(route("concurrency = { limit = 7 }").concurrency, Some(short));
@@ -291,7 +322,7 @@ fn routes_replace_the_defaults() {
     );
     let own = route("rate_limit = [\"a\"]\nconcurrency = false\npriority = \"high\"");
     assert_eq!(
-        (own.rate_limits, own.concurrency, own.priority),
+        (places(&own), own.concurrency, own.priority),
         (vec![0], None, Priority::High)
     );
     assert!(Priority::High > Priority::Normal && Priority::Normal > Priority::Low);

@@ -82,6 +82,7 @@ impl Flood {
         let refused = |client: IpAddr, now: u64| {
             let asker = Asker {
                 client,
+                method: &http::Method::GET,
                 headers: &headers,
                 query: None,
                 route: "api",
