@@ -11,6 +11,9 @@
 //!    upstream;
 //! 6. [`observe`] counts and logs what happened; [`admin`] shows it.
 //!
+//! [`gateway`] assembles them and puts another configuration in the place of the one in force; [`control`] is whom
+//! operators ask for that.
+//!
 //! [`config`] turns the file's text into a validated model, [`runtime`] compiles the model into the snapshot that
 //! requests read. Everything right of `runtime` is pure: no sockets, no clock, no Pingora.
 //! `ARCHITECTURE.md` has the map.
@@ -22,6 +25,7 @@ pub mod cli;
 pub mod client;
 pub mod conditional;
 pub mod config;
+pub mod control;
 pub mod demo;
 pub mod edge;
 pub mod files;

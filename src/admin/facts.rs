@@ -44,6 +44,7 @@ pub(super) fn with_facts<T>(live: &Live, tell: impl FnOnce(&HealthFacts<'_>) -> 
         uptime: live.registry.started.elapsed(),
         version: env!("CARGO_PKG_VERSION"),
         generation: snapshot.generation,
+        refused_reload: live.registry.refused_reload(),
         resident_memory: process::resident_memory(),
         upstreams,
     })

@@ -3,10 +3,16 @@
 //! Whether the gateway is ready depends on the gateway alone. Upstreams are shown and do not count: a balancer that took
 //! all gateways out because one application is down would turn a fault into an outage.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+
+use crate::runtime::RefusedReload;
+
+/// The most that is shown of what is wrong with a configuration, characters.
+const MAX_FAULT: usize = 8 * 1024;
 
 /// A status and a JSON body.
 pub type Health = (StatusCode, Value);
@@ -22,6 +28,8 @@ pub struct HealthFacts<'a> {
     pub version: &'a str,
     /// Number of the configuration in effect.
     pub generation: u64,
+    /// The configuration that was not taken since that one took effect.
+    pub refused_reload: Option<RefusedReload>,
     /// Resident memory, bytes, where it is known.
     pub resident_memory: Option<u64>,
     /// Upstreams, in file order.
@@ -70,11 +78,15 @@ pub fn livez() -> Health {
 /// `/readyz`: whether requests should be sent here, and the state of every server.
 #[must_use]
 pub fn readyz(facts: &HealthFacts<'_>) -> Health {
-    let body = json!({
+    let mut body = json!({
         "status": facts.phase.word(),
         "generation": facts.generation,
         "upstreams": upstreams(&facts.upstreams, true),
     });
+    if let Some(refused) = &facts.refused_reload {
+        let why: String = refused.why.chars().take(MAX_FAULT).collect();
+        body["refused_reload"] = json!({ "at": timestamp(refused.at), "why": why });
+    }
     (facts.phase.status(), body)
 }
 
@@ -135,6 +147,11 @@ fn detailed(facts: &HealthFacts<'_>) -> Health {
     (facts.phase.status(), body)
 }
 
+fn timestamp(time: SystemTime) -> Option<String> {
+    let time = Timestamp::try_from(time).ok()?;
+    Some(format!("{time:.3}"))
+}
+
 fn upstreams(facts: &[UpstreamFacts<'_>], with_servers: bool) -> Value {
     let upstream = |upstream: &UpstreamFacts<'_>| {
         let healthy = upstream.servers.iter().filter(|server| server.healthy).count();
@@ -183,6 +200,7 @@ mod tests {
             uptime: Duration::from_millis(61_900),
             version: "1.2.3",
             generation: 4,
+            refused_reload: None,
             resident_memory: Some(12_345_678),
             upstreams: vec![
                 UpstreamFacts {
@@ -224,6 +242,25 @@ mod tests {
             r#""healthy":true,"reason":null}]}}}"#,
         );
         assert_eq!(body.to_string(), expected);
+    }
+
+    #[test]
+    fn readyz_says_why_a_reload_was_refused_and_stays_ready() {
+        let refused = RefusedReload {
+            at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_500),
+            why: "error: unknown key".to_owned() + &"x".repeat(2 * MAX_FAULT),
+        };
+        let facts = HealthFacts {
+            refused_reload: Some(refused),
+            ..facts(Phase::Ready)
+        };
+        let (status, body) = readyz(&facts);
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(body["refused_reload"]["at"], "1970-01-01T00:00:01.500Z");
+        let why = body["refused_reload"]["why"].as_str().unwrap();
+        assert!(why.starts_with("error: unknown key") && why.len() == MAX_FAULT, "{why}");
+        let (_, public) = serve("/h/detailed", "/h", &facts).unwrap();
+        assert!(!public.to_string().contains("unknown key"));
     }
 
     #[test]

@@ -43,11 +43,11 @@ pub(super) fn run(options: &Options) -> u8 {
     let web = frontend.address();
     let text = demo::config(&api, web, options.listen, options.admin);
     match config::parse("demo.toml", &text, Path::new("."), &|_| None) {
-        Ok(loaded) => run::serve(loaded.config, |gateway| {
+        Ok(loaded) => run::serve(loaded.config, None, |gateway| {
             Some(demo::tour(
                 &api,
                 web,
-                *gateway.addresses().first()?,
+                gateway.addresses().first().copied()?,
                 gateway.admin_address()?,
             ))
         }),

@@ -66,7 +66,8 @@ enum Command {
     /// Serve
     #[command(after_help = "Example:\n  gateway run -c /etc/gateway/gateway.toml\n\n\
         Signals: SIGTERM or SIGINT stop, at the latest after [server] shutdown_timeout (a second one at once);\n\
-        SIGQUIT stops when the last request has finished; SIGUSR1 reopens log files.")]
+        SIGQUIT stops when the last request has finished; SIGUSR1 reopens log files;\n\
+        SIGHUP applies a changed file: a bad one changes nothing.")]
     Run,
     /// Serve without a file: everything goes to one upstream
     #[command(after_help = "Examples:\n  gateway proxy --to 127.0.0.1:5000\n  \

@@ -5,9 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
 use super::{BAD_ENVIRONMENT, BAD_FILE, GOOD, colour, say};
 use crate::config::{self, Config};
+use crate::control::{Control, Origin};
 use crate::gateway::{Drained, Gateway};
 use crate::observe;
 use crate::runtime::Registry;
@@ -18,7 +20,7 @@ pub(super) fn run(path: &Path) -> u8 {
             if !loaded.report.is_empty() {
                 say(&loaded.report.render_text(colour()));
             }
-            serve(loaded.config, |_| None)
+            serve(loaded.config, Some(path), |_| None)
         }
         Err(report) => {
             say(&report.render_text(colour()));
@@ -27,8 +29,9 @@ pub(super) fn run(path: &Path) -> u8 {
     }
 }
 
-/// Serves a configuration; `hint` is shown once the gateway is up.
-pub(super) fn serve(config: Config, hint: impl FnOnce(&Gateway) -> Option<String>) -> u8 {
+/// Serves a configuration; `path`: the file that it came from and that is read again for a reload; `hint` is shown once
+/// the gateway is up.
+pub(super) fn serve(config: Config, path: Option<&Path>, hint: impl FnOnce(&Gateway) -> Option<String>) -> u8 {
     observe::log::init(&config.log.level, config.log.json);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.server.threads)
@@ -36,7 +39,7 @@ pub(super) fn serve(config: Config, hint: impl FnOnce(&Gateway) -> Option<String
         .build();
     match runtime {
         Ok(runtime) => {
-            let code = runtime.block_on(serve_until_stopped(config, hint));
+            let code = runtime.block_on(serve_until_stopped(config, path, hint));
             // What has not finished by now was given its time.
             runtime.shutdown_background();
             code
@@ -51,7 +54,7 @@ pub(super) fn serve(config: Config, hint: impl FnOnce(&Gateway) -> Option<String
     }
 }
 
-async fn serve_until_stopped(config: Config, hint: impl FnOnce(&Gateway) -> Option<String>) -> u8 {
+async fn serve_until_stopped(config: Config, path: Option<&Path>, hint: impl FnOnce(&Gateway) -> Option<String>) -> u8 {
     // Before anything is served: a signal that comes early must not kill what has begun.
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
@@ -60,7 +63,6 @@ async fn serve_until_stopped(config: Config, hint: impl FnOnce(&Gateway) -> Opti
             return BAD_ENVIRONMENT;
         }
     };
-    let patience = config.server.shutdown_timeout;
     let (routes, upstreams) = (config.routes.len(), config.upstreams.len());
     let registry = Registry::new();
     count_panics(&registry);
@@ -69,7 +71,7 @@ async fn serve_until_stopped(config: Config, hint: impl FnOnce(&Gateway) -> Opti
         _ = signals.stop() => return GOOD,
     };
     let gateway = match started {
-        Ok(gateway) => gateway,
+        Ok(gateway) => Arc::new(gateway),
         Err(error) => {
             say(&format!("error: {error}"));
             return BAD_ENVIRONMENT;
@@ -79,11 +81,14 @@ async fn serve_until_stopped(config: Config, hint: impl FnOnce(&Gateway) -> Opti
     if let Some(hint) = hint(&gateway) {
         say(&hint);
     }
+    let control = Control::new(Arc::clone(&gateway), path);
+    let hangup = reload_on_request(&control);
     let deadline = loop {
-        match signals.next(&gateway).await {
-            Some(Stop::Soon) => break Some(patience),
-            Some(Stop::WhenEmpty) => break None,
-            None => {}
+        match signals.next().await {
+            Asked::Stop => break Some(gateway.live.peek().server.shutdown_timeout),
+            Asked::StopWhenEmpty => break None,
+            Asked::Reload => hangup.notify_one(),
+            Asked::ReopenLogs => gateway.live.registry.reopen_logs(),
         }
     };
     tracing::info!("stopping: no new connections, requests in flight finish");
@@ -95,6 +100,20 @@ async fn serve_until_stopped(config: Config, hint: impl FnOnce(&Gateway) -> Opti
         tracing::warn!(connections, "stopped before every request had finished");
     }
     GOOD
+}
+
+/// Reloads each time that it is notified. Signals that come while a reload runs are one: the file is read after it.
+fn reload_on_request(control: &Arc<Control>) -> Arc<Notify> {
+    let asked = Arc::new(Notify::new());
+    let (control, wanted) = (Arc::clone(control), Arc::clone(&asked));
+    tokio::spawn(async move {
+        loop {
+            wanted.notified().await;
+            // How it went is told where operators look.
+            let _ = control.reload(Origin::Signal).await;
+        }
+    });
+    asked
 }
 
 fn banner(gateway: &Gateway, routes: usize, upstreams: usize) -> String {
@@ -127,13 +146,15 @@ fn count_panics(registry: &Arc<Registry>) {
     }));
 }
 
-/// How to stop.
+/// What a signal asks for.
 #[derive(Debug, Clone, Copy)]
-enum Stop {
-    /// Within the shutdown timeout.
-    Soon,
-    /// As nginx means SIGQUIT: when the last request has finished.
-    WhenEmpty,
+enum Asked {
+    /// To stop within the shutdown timeout.
+    Stop,
+    /// As nginx means SIGQUIT: to stop when the last request has finished.
+    StopWhenEmpty,
+    Reload,
+    ReopenLogs,
 }
 
 struct Signals {
@@ -162,20 +183,13 @@ impl Signals {
         }
     }
 
-    /// Waits for a signal; `None`: it was dealt with.
-    async fn next(&mut self, gateway: &Gateway) -> Option<Stop> {
+    async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => Some(Stop::Soon),
-            _ = self.interrupt.recv() => Some(Stop::Soon),
-            _ = self.quit.recv() => Some(Stop::WhenEmpty),
-            _ = self.hangup.recv() => {
-                tracing::warn!("SIGHUP: this release does not reload; restart to apply a changed file");
-                None
-            }
-            _ = self.user1.recv() => {
-                gateway.live.registry.reopen_logs();
-                None
-            }
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.quit.recv() => Asked::StopWhenEmpty,
+            _ = self.hangup.recv() => Asked::Reload,
+            _ = self.user1.recv() => Asked::ReopenLogs,
         }
     }
 }

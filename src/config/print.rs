@@ -5,8 +5,17 @@ use super::named::Named;
 use super::table::{Entry, Table};
 use super::text::quoted;
 
-/// Prints a file. Passwords are masked; `${NAME}` has been replaced by what it stood for.
-pub(super) fn print(file: &File) -> String {
+/// A table of the file, with every default filled in and passwords masked.
+pub(super) struct Section {
+    /// `server`, `upstream`, `route`.
+    pub(super) kind: &'static str,
+    /// Of `[upstream.NAME]`, and of a route.
+    pub(super) name: Option<String>,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// Every table, in the order in which they are printed.
+pub(super) fn sections(file: &File) -> Vec<Section> {
     let File {
         server,
         admin,
@@ -22,45 +31,66 @@ pub(super) fn print(file: &File) -> String {
         defaults,
         route,
     } = file;
-    let mut text = String::new();
-    section("[server]", server.value.entries(), &mut text);
-    section("[admin]", admin.value.entries(), &mut text);
-    section("[log]", log.value.entries(), &mut text);
-    section("[access_log]", access_log.value.entries(), &mut text);
-    section("[dns]", dns.value.entries(), &mut text);
-    if let Some(redis) = redis.given() {
-        section("[redis]", redis.value.entries(), &mut text);
-    }
-    named("upstream", &upstream.value, &mut text);
-    named("rate_limit", &rate_limit.value, &mut text);
-    named("headers", &headers.value, &mut text);
-    named("cors", &cors.value, &mut text);
-    named("cache", &cache.value, &mut text);
-    section("[defaults]", defaults.value.entries(), &mut text);
-    for route in &route.value.0 {
+    let mut sections = vec![
+        table("server", &server.value),
+        table("admin", &admin.value),
+        table("log", &log.value),
+        table("access_log", &access_log.value),
+        table("dns", &dns.value),
+    ];
+    sections.extend(redis.given().map(|redis| table("redis", &redis.value)));
+    named("upstream", &upstream.value, &mut sections);
+    named("rate_limit", &rate_limit.value, &mut sections);
+    named("headers", &headers.value, &mut sections);
+    named("cors", &cors.value, &mut sections);
+    named("cache", &cache.value, &mut sections);
+    sections.push(table("defaults", &defaults.value));
+    sections.extend(route.value.0.iter().map(|route| {
         let mut route = route.value.clone();
         route.policies = route.policies.or(&defaults.value);
-        section("[[route]]", route.entries(), &mut text);
+        let name = route.name.given().map(|name| name.value.text.clone());
+        Section {
+            name,
+            ..table("route", &route)
+        }
+    }));
+    sections
+}
+
+/// Prints a file. Passwords are masked; `${NAME}` has been replaced by what it stood for.
+pub(super) fn print(file: &File) -> String {
+    let mut text = String::new();
+    for Section { kind, name, entries } in sections(file) {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&match name {
+            _ if kind == "route" => "[[route]]".to_owned(),
+            Some(name) => format!("[{kind}.{}]", quoted_key(&name)),
+            None => format!("[{kind}]"),
+        });
+        text.push('\n');
+        for Entry { key, value, given } in entries {
+            let origin = if given { "" } else { "  # default" };
+            text.push_str(&format!("{key} = {value}{origin}\n"));
+        }
     }
     text
 }
 
-fn named<T: Table>(kind: &str, tables: &Named<T>, text: &mut String) {
-    for (name, table) in &tables.0 {
-        section(&format!("[{kind}.{}]", quoted_key(&name.value)), table.entries(), text);
+fn table<T: Table>(kind: &'static str, table: &T) -> Section {
+    Section {
+        kind,
+        name: None,
+        entries: table.entries(),
     }
 }
 
-fn section(header: &str, entries: Vec<Entry>, text: &mut String) {
-    if !text.is_empty() {
-        text.push('\n');
-    }
-    text.push_str(header);
-    text.push('\n');
-    for Entry { key, value, given } in entries {
-        let origin = if given { "" } else { "  # default" };
-        text.push_str(&format!("{key} = {value}{origin}\n"));
-    }
+fn named<T: Table>(kind: &'static str, tables: &Named<T>, sections: &mut Vec<Section>) {
+    sections.extend(tables.0.iter().map(|(name, each)| Section {
+        name: Some(name.value.clone()),
+        ..table(kind, each)
+    }));
 }
 
 fn quoted_key(name: &str) -> String {

@@ -31,6 +31,35 @@ impl Report {
         text
     }
 
+    /// The report for logs: one line each, with place and cure, and without lines of the file: they may hold secrets.
+    #[must_use]
+    pub fn render_brief(&self) -> String {
+        let lines = Lines::new(&self.text);
+        let mut text = String::new();
+        for diagnostic in &self.diagnostics {
+            let place = diagnostic.span.map_or_else(String::new, |span| {
+                let (line, column) = lines.position(span.start);
+                format!(":{line}:{column}")
+            });
+            let help = diagnostic.help.as_deref().map(|help| format!(" (help: {help})"));
+            let line = format!(
+                "{}: {} at {}{place}{}",
+                word(diagnostic.severity),
+                diagnostic.message,
+                self.name,
+                help.unwrap_or_default()
+            );
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(&printable(&line));
+        }
+        if self.unseen() > 0 {
+            text.push_str(&format!("\n{} more of these are not shown", self.unseen()));
+        }
+        text
+    }
+
     /// The report for machines: an array of objects with `severity`, `message`, `file`, `line`, `column`, `end_line`,
     /// `end_column` (from 1, columns in characters, the end is behind the last one; null for the file as a whole),
     /// `help` (or null) and `related` (further places, each with a `message`).

@@ -13,6 +13,7 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
 
 use super::caps::{Caps, Refused};
 use super::head::{self, Framing};
@@ -94,13 +95,20 @@ pub struct Gate<A, O> {
     app: Arc<A>,
     observer: Arc<O>,
     caps: Arc<Caps>,
+    last_call: watch::Receiver<bool>,
 }
 
 impl<A, O> Gate<A, O> {
-    /// Puts `app` behind the gate. `caps` is shared by all listeners that count together.
+    /// Puts `app` behind the gate. `caps` is shared by all listeners that count together. `last_call` becomes `true` when
+    /// connections between two requests must wait no longer for the next one.
     #[must_use]
-    pub fn new(app: Arc<A>, observer: Arc<O>, caps: Arc<Caps>) -> Self {
-        Self { app, observer, caps }
+    pub fn new(app: Arc<A>, observer: Arc<O>, caps: Arc<Caps>, last_call: watch::Receiver<bool>) -> Self {
+        Self {
+            app,
+            observer,
+            caps,
+            last_call,
+        }
     }
 }
 
@@ -124,7 +132,7 @@ where
     O: Observer,
 {
     async fn serve(&self, mut conn: Conn, client: Client, shutdown: &ShutdownWatch) {
-        let mut rest = Rest::new(shutdown);
+        let mut rest = Rest::new(self.last_call.clone());
         let mut served = 0;
         loop {
             let limits = self.observer.limits();
@@ -353,7 +361,7 @@ where
             Client {
                 peer,
                 local,
-                link: Arc::new(Link::default()),
+                link: Arc::new(Link::new(shutdown.clone())),
             },
             shutdown,
         )

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use parking_lot::Mutex;
 use pingora::protocols::Stream;
+use pingora::server::ShutdownWatch;
 
 use crate::answer::Reason;
 
@@ -29,9 +30,24 @@ pub struct Link {
     pub(super) sent: AtomicU64,
     /// The alarm's time in milliseconds below, the count of its settings above.
     pub(super) alarm: AtomicU64,
+    stopping: Option<ShutdownWatch>,
 }
 
 impl Link {
+    /// Of a connection to a listener that stops when this says so.
+    pub(crate) fn new(stopping: ShutdownWatch) -> Self {
+        Self {
+            stopping: Some(stopping),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the listener accepts no more: what is answered now is the last answer.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.as_ref().is_some_and(|stopping| *stopping.borrow())
+    }
+
     /// Forgets the last request; `limit`: the largest body, bytes.
     pub(crate) fn begin(&self, limit: u64) {
         self.fault.store(0, Relaxed);

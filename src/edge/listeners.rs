@@ -58,6 +58,7 @@ impl std::error::Error for BindError {}
 #[derive(Debug)]
 pub struct Bound {
     socket: std::net::TcpListener,
+    wanted: SocketAddr,
     address: SocketAddr,
 }
 
@@ -99,60 +100,130 @@ fn bind_one(address: SocketAddr) -> io::Result<Bound> {
     let socket = std::net::TcpListener::from(socket);
     Ok(Bound {
         address: socket.local_addr()?,
+        wanted: address,
         socket,
     })
 }
 
-/// Sockets that accept, and the switch that stops them.
+/// What a listener is for: those of different roles never stand for one another, though their addresses be the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Clients, in clear text.
+    Clear,
+    /// Operators.
+    Admin,
+}
+
+/// A socket that accepts.
 #[derive(Debug)]
-pub struct Edge {
+struct Listener {
+    role: Role,
+    /// As the file has it: the port may be 0.
+    wanted: SocketAddr,
+    address: SocketAddr,
     stop: watch::Sender<bool>,
-    accepting: Vec<JoinHandle<()>>,
+    accepting: JoinHandle<()>,
+}
+
+/// The sockets that accept; each can be stopped by itself, and others can be added at any time.
+#[derive(Debug, Default)]
+pub struct Edge {
+    listeners: Vec<Listener>,
 }
 
 impl Edge {
     /// Without a listener yet.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            stop: watch::channel(false).0,
-            accepting: Vec::new(),
-        }
+        Self::default()
     }
 
-    /// Resolves to `true` when the edge stops.
+    /// Where the listeners of this role are; the real ports.
     #[must_use]
-    pub fn stopping(&self) -> watch::Receiver<bool> {
-        self.stop.subscribe()
+    pub fn addresses(&self, role: Role) -> Vec<SocketAddr> {
+        let of_role = self.listeners.iter().filter(|listener| listener.role == role);
+        of_role.map(|listener| listener.address).collect()
+    }
+
+    /// Which of the addresses that are wanted for this role are not listened on.
+    #[must_use]
+    pub fn missing(&self, role: Role, wanted: &[SocketAddr]) -> Vec<SocketAddr> {
+        let mut there: Vec<SocketAddr> = self
+            .listeners
+            .iter()
+            .filter(|listener| listener.role == role)
+            .map(|listener| listener.wanted)
+            .collect();
+        let mut missing = wanted.to_vec();
+        missing.retain(|address| match there.iter().position(|one| one == address) {
+            Some(place) => {
+                there.swap_remove(place);
+                false
+            }
+            None => true,
+        });
+        missing
     }
 
     /// Accepts connections for `app`. Must be called within a tokio runtime.
-    pub fn accept<A: ServerApp + Send + Sync + 'static>(&mut self, bound: Bound, app: A) {
-        let name = bound.address.to_string();
+    pub fn accept<A: ServerApp + Send + Sync + 'static>(&mut self, role: Role, bound: Bound, app: A) {
+        let Bound {
+            socket,
+            wanted,
+            address,
+        } = bound;
+        let name = address.to_string();
         let mut fds = Fds::new();
-        fds.add(name.clone(), bound.socket.into_raw_fd());
+        fds.add(name.clone(), socket.into_raw_fd());
         let fds: ListenFds = Arc::new(Mutex::new(fds));
         let mut service = Service::new(name.clone(), app);
         // The gate reads into a buffer of its own, and only when there is something to read.
         service.add_listener(ListenerConfig::tcp(name).l4_buffer(L4BufferSettings::new(0, WRITE_BUFFER)));
-        let stopping = self.stop.subscribe();
-        self.accepting.push(tokio::spawn(async move {
-            service.start_service(Some(fds), stopping, 1).await
-        }));
+        let (stop, stopping) = watch::channel(false);
+        self.listeners.push(Listener {
+            role,
+            wanted,
+            address,
+            stop,
+            accepting: tokio::spawn(async move { service.start_service(Some(fds), stopping, 1).await }),
+        });
     }
 
-    /// Stops accepting, closes what is idle, and lets requests in flight finish. Returns once nothing is accepted any
-    /// more; connections may still be open.
-    pub async fn stop(&mut self) {
-        self.stop.send_replace(true);
-        for accepting in self.accepting.drain(..) {
-            let _ = accepting.await;
-        }
+    /// Stops the listeners of this role whose addresses are not wanted (any more), in the way of [`Edge::stop`]. Returns
+    /// where they were.
+    pub async fn keep(&mut self, role: Role, wanted: &[SocketAddr]) -> Vec<SocketAddr> {
+        let mut wanted = wanted.to_vec();
+        let (gone, kept) = std::mem::take(&mut self.listeners).into_iter().partition(|listener| {
+            if listener.role != role {
+                return false;
+            }
+            match wanted.iter().position(|address| *address == listener.wanted) {
+                Some(place) => {
+                    wanted.swap_remove(place);
+                    false
+                }
+                None => true,
+            }
+        });
+        self.listeners = kept;
+        stop(gone).await
+    }
+
+    /// Stops accepting for this role: its connections close as soon as they are idle, requests in flight finish. Returns
+    /// once nothing is accepted any more; connections may still be open.
+    pub async fn stop(&mut self, role: Role) {
+        self.keep(role, &[]).await;
     }
 }
 
-impl Default for Edge {
-    fn default() -> Self {
-        Self::new()
+async fn stop(listeners: Vec<Listener>) -> Vec<SocketAddr> {
+    for listener in &listeners {
+        listener.stop.send_replace(true);
     }
+    let mut addresses = Vec::new();
+    for listener in listeners {
+        let _ = listener.accepting.await;
+        addresses.push(listener.address);
+    }
+    addresses
 }

@@ -19,6 +19,6 @@ pub use caps::{Caps, Refused};
 pub use gate::{Arrival, Gate, Observer, RefusedRequest};
 pub use head::{Framing, MAX_FIELDS};
 pub use link::Link;
-pub use listeners::{BindError, Bound, Edge, bind};
+pub use listeners::{BindError, Bound, Edge, Role, bind};
 pub use reply::Reply;
 pub use responder::{Ask, Responder};

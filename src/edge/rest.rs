@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use pingora::server::ShutdownWatch;
+use tokio::sync::watch;
 use tokio::time::Sleep;
 
 use super::link::Conn;
@@ -20,20 +20,22 @@ pub(super) enum Next {
 /// What a connection waits for between two requests. Made once for each connection: a timer and a place among those who
 /// wait for the stop that were taken anew for every request would cost more than the request's head.
 pub(super) struct Rest {
-    stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
+    last_call: Pin<Box<dyn Future<Output = ()> + Send>>,
     alarm: Pin<Box<Sleep>>,
 }
 
 impl Rest {
-    pub(super) fn new(shutdown: &ShutdownWatch) -> Self {
-        let mut shutdown = shutdown.clone();
-        let stopping = async move {
-            if shutdown.wait_for(|stopping| *stopping).await.is_err() {
-                std::future::pending::<()>().await; // nobody can stop us any more
+    /// `last_call`: becomes `true` when there is no time left to wait for a request. Until then a connection whose
+    /// listener was stopped waits on: its client may have sent the next request already, and is told in the answer that
+    /// it was the last.
+    pub(super) fn new(mut last_call: watch::Receiver<bool>) -> Self {
+        let last_call = async move {
+            if last_call.wait_for(|called| *called).await.is_err() {
+                std::future::pending::<()>().await; // nobody can call any more
             }
         };
         Self {
-            stopping: Box::pin(stopping),
+            last_call: Box::pin(last_call),
             alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
         }
     }
@@ -47,7 +49,7 @@ impl Rest {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Closed),
                 Poll::Pending => {}
             }
-            if self.stopping.as_mut().poll(cx).is_ready() {
+            if self.last_call.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Next::Closed);
             }
             // An alarm that was set for an earlier wait rings too early: only then is it set again.

@@ -56,6 +56,12 @@ impl AccessLog {
         self.0.flush()
     }
 
+    /// Whether there are further clones.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// Opens the file again under its name, as after a rotation; the old one is kept where that fails. Returns at once.
     pub fn reopen(&self) {
         self.0.reopen();

@@ -43,6 +43,9 @@ use crate::runtime::Live;
 /// Idle connections to upstreams that are kept, all servers together.
 const POOL_SIZE: usize = 4096;
 
+/// The application behind the gate.
+pub type Application = HttpProxy<Proxy>;
+
 /// The gateway as Pingora's proxy logic.
 pub struct Proxy {
     live: Arc<Live>,
@@ -51,7 +54,7 @@ pub struct Proxy {
 impl Proxy {
     /// The application behind the gate: one for all listeners, so that they share one pool of upstream connections.
     #[must_use]
-    pub fn application(live: Arc<Live>) -> Arc<HttpProxy<Self>> {
+    pub fn application(live: Arc<Live>) -> Arc<Application> {
         let conf = ServerConf {
             upstream_keepalive_pool_size: POOL_SIZE,
             ca_file: peer::instead_of_the_systems(),
@@ -183,13 +186,11 @@ impl ProxyHttp for Proxy {
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
-        if self.live.registry.is_draining() {
-            session.set_keepalive(None);
-        }
         let status = response.status;
         hygiene::edit_response(response, |fields| {
             exchange.deliver(session.req_header(), status, fields)
         });
+        exchange.say_goodbye(session, status);
         if exchange.ends_with_connection(session, response) {
             session.set_keepalive(None);
         }

@@ -54,7 +54,8 @@ fn head(status: StatusCode, headers: HeaderMap) -> response::Parts {
 /// Writes an answer whose body is at hand.
 pub(super) async fn answer(session: &mut Session, exchange: &mut Exchange, answer: &Answer) -> Result<()> {
     let (head, body) = compose(exchange, session.req_header(), answer);
-    if exchange.live.registry.is_draining() || exchange.is_turned_away() {
+    exchange.say_goodbye(session, head.status);
+    if exchange.is_turned_away() {
         session.set_keepalive(None);
     }
     let head_only = session.req_header().method == Method::HEAD || body.is_empty();
@@ -88,6 +89,7 @@ pub(super) async fn files(session: &mut Session, exchange: &mut Exchange) -> Res
         Err(refused) => return answer(session, exchange, &refused).await,
     };
     exchange.deliver(session.req_header(), served.status, &mut served.headers);
+    exchange.say_goodbye(session, served.status);
     let response = ResponseHeader::from(head(served.status, served.headers));
     let head_only = session.req_header().method == Method::HEAD;
     let Some(mut file) = served.body.filter(|_| !head_only) else {

@@ -27,6 +27,16 @@ impl Exchange {
         session.set_keepalive(keep_alive.then_some(server.keepalive_timeout.as_secs().max(1)));
     }
 
+    /// Says in the answer that it is the connection's last, where its listener has been stopped since the request began.
+    pub(super) fn say_goodbye(&self, session: &mut Session, status: StatusCode) {
+        if status != StatusCode::SWITCHING_PROTOCOLS
+            && let Some(arrival) = &self.arrival
+            && arrival.link.is_stopping()
+        {
+            session.set_keepalive(None);
+        }
+    }
+
     /// Waits for the turn of the request, or until its client leaves.
     pub(super) async fn pause(&self, session: &mut Session, wait: Duration) -> Result<()> {
         if wait.is_zero() {

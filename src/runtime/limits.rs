@@ -61,6 +61,11 @@ impl LimitState {
         }
     }
 
+    /// Lets go of what limits have seen that are no longer there.
+    pub(super) fn release(&self, is_there: impl Fn(&str) -> bool) {
+        self.reports.lock().retain(|name, _| is_there(name));
+    }
+
     fn reporter(&self, name: &Arc<str>) -> Arc<Reporter> {
         let mut reports = self.reports.lock();
         Arc::clone(

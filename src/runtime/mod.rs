@@ -6,6 +6,7 @@ mod limits;
 pub mod prober;
 mod queue;
 mod snapshot;
+pub mod tasks;
 mod tls;
 mod unix;
 
@@ -21,7 +22,7 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
@@ -36,6 +37,7 @@ use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::slot::Slot;
 use limits::LimitState;
+use snapshot::Profiles;
 
 /// What outlives a snapshot, found by name: counters, servers and their health, what limits counted, the access log.
 pub struct Registry {
@@ -44,13 +46,22 @@ pub struct Registry {
     /// When the process began to serve.
     pub started: Instant,
     draining: AtomicBool,
-    generation: AtomicU64,
-    pools: Mutex<HashMap<Arc<str>, Arc<Pool>>>,
+    upstreams: Mutex<HashMap<Arc<str>, Arc<Upstream>>>,
     limits: LimitState,
     logs: Mutex<Vec<(LogTarget, AccessLog)>>,
     concurrency: Mutex<HashMap<Arc<str>, RunningLimit>>,
     /// What the proxy keeps for connections to upstreams.
     pub connector: Slot,
+    refused: Mutex<Option<RefusedReload>>,
+}
+
+/// A configuration that was to replace the one in force, and was not taken.
+#[derive(Debug, Clone)]
+pub struct RefusedReload {
+    /// When.
+    pub at: SystemTime,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 /// A concurrency limit in use, and what the file said when it was made.
@@ -64,12 +75,12 @@ impl Registry {
             metrics: Metrics::new(),
             started: Instant::now(),
             draining: AtomicBool::new(false),
-            generation: AtomicU64::new(0),
-            pools: Mutex::default(),
+            upstreams: Mutex::default(),
             limits: LimitState::new(),
             logs: Mutex::default(),
             concurrency: Mutex::default(),
             connector: Slot::default(),
+            refused: Mutex::default(),
         })
     }
 
@@ -106,21 +117,65 @@ impl Registry {
         self.draining.store(true, Relaxed);
     }
 
-    /// The pool of an upstream: the one that exists, with its servers' state, or a new one.
-    fn pool(&self, upstream: &model::Upstream) -> Arc<Pool> {
-        let health = upstream.health_check.as_ref().map(|check| Thresholds {
-            unhealthy_after: check.unhealthy_after,
-            healthy_after: check.healthy_after,
-        });
-        let settings = settings(upstream, health);
-        let mut pools = self.pools.lock();
-        let pool = match pools.get(&upstream.name) {
+    /// A configuration was refused: what ran before runs on. `/readyz` and the metrics tell until one is taken.
+    pub fn reload_refused(&self, why: String) {
+        let at = SystemTime::now();
+        self.metrics.reload_failed(at);
+        *self.refused.lock() = Some(RefusedReload { at, why });
+    }
+
+    /// What the last attempt to reload failed of; `None`: it succeeded, or there was none.
+    #[must_use]
+    pub fn refused_reload(&self) -> Option<RefusedReload> {
+        self.refused.lock().clone()
+    }
+
+    /// The upstream: the one that exists, if the file and the files of its `tls` still say the same; else a new one, with
+    /// the servers and the state of the one of that name.
+    fn upstream(&self, model: model::Upstream, profiles: Profiles) -> Arc<Upstream> {
+        let mut upstreams = self.upstreams.lock();
+        let before = upstreams.get(&model.name);
+        if let Some(same) = before.filter(|before| before.is_as(&model, &profiles)) {
+            return Arc::clone(same);
+        }
+        let settings = settings(&model);
+        let pool = match before.map(|before| &before.pool) {
             Some(pool) if *pool.settings() == settings => Arc::clone(pool),
             Some(pool) => Arc::new(pool.successor(settings)),
-            None => Arc::new(Pool::new(Arc::clone(&upstream.name), settings)),
+            None => Arc::new(Pool::new(Arc::clone(&model.name), settings)),
         };
-        pools.insert(Arc::clone(&upstream.name), Arc::clone(&pool));
-        pool
+        let upstream = Arc::new(Upstream::compile(model, profiles, pool, &self.metrics));
+        let gone = before.into_iter().flat_map(|before| before.server_names());
+        gone.filter(|server| upstream.server_metrics(server).is_none())
+            .for_each(|server| self.metrics.forget_server(&upstream.name, server));
+        upstreams.insert(Arc::clone(&upstream.name), Arc::clone(&upstream));
+        upstream
+    }
+
+    /// Lets go of what this snapshot, which is in force now, does not name. What requests still use lives as long as they
+    /// do.
+    fn release(&self, snapshot: &Snapshot) {
+        let is_upstream = |name: &str| snapshot.upstreams.iter().any(|upstream| &*upstream.name == name);
+        let is_route = |name: &str| snapshot.routes().any(|route| &*route.name == name);
+        let is_limit = |name: &str| snapshot.rate_limits.iter().any(|limit| &**limit == name);
+        self.upstreams.lock().retain(|name, upstream| {
+            let named = is_upstream(name);
+            if !named {
+                upstream
+                    .server_names()
+                    .for_each(|server| self.metrics.forget_server(name, server));
+            }
+            named
+        });
+        self.concurrency.lock().retain(|route, _| is_route(route));
+        self.limits.release(is_limit);
+        self.metrics.retain(is_route, is_upstream, is_limit);
+        let target = snapshot.access_log.as_ref().map(|sink| &sink.target);
+        let mut logs = self.logs.lock();
+        let closed = logs.extract_if(.., |(open, log)| Some(&*open) != target && !log.is_shared());
+        // Closing waits for the writer: elsewhere. A thread that cannot be had costs the last lines of a log.
+        let closed: Vec<_> = closed.collect();
+        let _ = std::thread::Builder::new().spawn(move || drop(closed));
     }
 
     /// The concurrency limit of a route: the one that is in use, if the file still says the same.
@@ -203,7 +258,11 @@ impl fmt::Display for LoadError {
 impl std::error::Error for LoadError {}
 
 /// What the file says about a pool.
-fn settings(upstream: &model::Upstream, health: Option<Thresholds>) -> Settings {
+fn settings(upstream: &model::Upstream) -> Settings {
+    let health = upstream.health_check.as_ref().map(|check| Thresholds {
+        unhealthy_after: check.unhealthy_after,
+        healthy_after: check.healthy_after,
+    });
     Settings {
         strategy: match &upstream.balance {
             Balance::PeakEwma => Strategy::PeakEwma,
@@ -252,13 +311,31 @@ impl Live {
     /// # Errors
     /// [`LoadError`].
     pub fn new(config: Config, registry: Arc<Registry>) -> Result<Arc<Self>, LoadError> {
-        let generation = registry.generation.fetch_add(1, Relaxed) + 1;
-        let snapshot = Snapshot::compile(config, generation, &registry)?;
-        registry.metrics.config_loaded(generation, SystemTime::now());
+        let snapshot = Snapshot::compile(config, 1, &registry)?;
+        registry.metrics.config_loaded(1, SystemTime::now());
         Ok(Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             registry,
         }))
+    }
+
+    /// Compiles a configuration that is to replace the one in force. One at a time: the caller sees to it.
+    ///
+    /// # Errors
+    /// [`LoadError`]; everything is as before then.
+    pub fn compile(&self, config: Config) -> Result<Snapshot, LoadError> {
+        Snapshot::compile(config, self.peek().generation + 1, &self.registry)
+    }
+
+    /// From now on this snapshot is in force: requests that begin read it, those that have begun go on with theirs.
+    pub fn put_in_force(&self, snapshot: Snapshot) {
+        let snapshot = Arc::new(snapshot);
+        let registry = &self.registry;
+        registry.metrics.config_loaded(snapshot.generation, SystemTime::now());
+        *registry.refused.lock() = None;
+        // The old one may be the last to hold a log, whose closing waits: not while the registry has it, too.
+        drop(self.snapshot.swap(Arc::clone(&snapshot)));
+        registry.release(&snapshot);
     }
 
     /// The snapshot in force, to keep for as long as a request lasts.

@@ -12,7 +12,7 @@ use crate::balance::{Endpoint, Pool, Sticky};
 use crate::config::model::{self, Config};
 use crate::observe::Throttle;
 use crate::observe::access_log::{AccessLog, Format, Redaction};
-use crate::observe::metrics::{RouteMetrics, ServerMetrics, UNROUTED, UpstreamMetrics};
+use crate::observe::metrics::{Metrics, RouteMetrics, ServerMetrics, UNROUTED, UpstreamMetrics};
 use crate::policy::{Admission, Delivery, Redirect, Rewrite};
 use crate::route::{self, PathPattern, Router};
 use crate::slot::Slot;
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub admin: model::Admin,
     /// The upstreams, as routes name them.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// The names of the rate limits, in file order.
+    pub rate_limits: Vec<Arc<str>>,
     /// Where lines go; `None`: nowhere.
     pub access_log: Option<LogSink>,
     /// What is done to answers that no route gives.
@@ -44,6 +46,8 @@ pub struct Snapshot {
 pub struct LogSink {
     /// The writer.
     pub log: AccessLog,
+    /// Where it writes.
+    pub target: model::LogTarget,
     /// What a line looks like.
     pub format: Format,
     /// What is masked.
@@ -125,8 +129,12 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    fn compile(model: model::Upstream, (tls, probe_tls): Profiles, registry: &Registry) -> Self {
-        let metrics = &registry.metrics;
+    pub(super) fn compile(
+        model: model::Upstream,
+        (tls, probe_tls): Profiles,
+        pool: Arc<Pool>,
+        metrics: &Metrics,
+    ) -> Self {
         let mut servers: Vec<(Arc<str>, ServerMetrics)> = Vec::new();
         for server in &model.servers {
             let name: Arc<str> = server.to_string().into();
@@ -136,7 +144,7 @@ impl Upstream {
         }
         Self {
             name: Arc::clone(&model.name),
-            pool: registry.pool(&model),
+            pool,
             host: model.host.clone(),
             protocol: model.protocol,
             tls,
@@ -154,6 +162,14 @@ impl Upstream {
             servers,
             model,
         }
+    }
+
+    /// Whether this is what `compile` would make of these.
+    pub(super) fn is_as(&self, model: &model::Upstream, (tls, probe_tls): &Profiles) -> bool {
+        let same = |one: &Option<Arc<ClientTls>>, other: &Option<Arc<ClientTls>>| {
+            one.as_ref().map(|tls| tls.fingerprint) == other.as_ref().map(|tls| tls.fingerprint)
+        };
+        self.model == *model && same(&self.tls, tls) && same(&self.probe_tls, probe_tls)
     }
 
     /// Shows in its metric whether a server of the file is fit at any of its addresses.
@@ -196,6 +212,7 @@ impl Snapshot {
         let access_log = match config.access_log {
             Some(log) => Some(LogSink {
                 log: registry.access_log(&log.target).map_err(LoadError::AccessLog)?,
+                target: log.target,
                 format: log.format,
                 redact: log.redact,
             }),
@@ -205,9 +222,10 @@ impl Snapshot {
             .upstreams
             .into_iter()
             .zip(profiles)
-            .map(|(model, profiles)| Arc::new(Upstream::compile(model, profiles, registry)))
+            .map(|(model, profiles)| registry.upstream(model, profiles))
             .collect();
         let limits = CompiledLimits::new(&config.rate_limits, &registry.limits, &registry.metrics);
+        let rate_limits = config.rate_limits.iter().map(|limit| Arc::clone(&limit.name)).collect();
         let router = Router::new(config.routes.iter().map(|route| route.matcher.clone()).collect());
         let routes = config
             .routes
@@ -220,6 +238,7 @@ impl Snapshot {
             router,
             routes: routes.collect(),
             upstreams,
+            rate_limits,
             access_log,
             delivery: Delivery {
                 headers: config.default_headers,
@@ -230,6 +249,11 @@ impl Snapshot {
         })
     }
 
+    /// Every route, in file order.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes.iter()
+    }
+
     /// The route that takes a request.
     #[must_use]
     pub fn route(&self, request: &route::Request<'_>) -> Option<&Arc<Route>> {
@@ -238,7 +262,7 @@ impl Snapshot {
 }
 
 /// TLS of an upstream, and of its probes.
-type Profiles = (Option<Arc<ClientTls>>, Option<Arc<ClientTls>>);
+pub(super) type Profiles = (Option<Arc<ClientTls>>, Option<Arc<ClientTls>>);
 
 fn load_tls(upstream: &model::Upstream) -> Result<Profiles, LoadError> {
     let load = |tls: &Option<model::UpstreamTls>| {

@@ -27,7 +27,7 @@ pub struct Outlier {
 }
 
 /// `retry = { … }`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Retry {
     /// Attempts of one request, the first one included; at least 1.
     pub attempts: u32,

@@ -63,7 +63,7 @@ pub struct Admin {
 }
 
 /// `[dns]`: how names of servers are looked up.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dns {
     /// Whom to ask, in this order; empty: as the system does (`/etc/resolv.conf`).
     pub servers: Vec<SocketAddr>,

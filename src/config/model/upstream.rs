@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue, Method};
 use super::{Breaker, Hedge, Outlier, Queue, Retry, Secret};
 
 /// `[upstream.NAME]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
     /// Its name.
     pub name: Arc<str>,
@@ -210,7 +210,7 @@ pub enum HashKey {
 }
 
 /// `sticky = { … }`: a signed cookie names the server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sticky {
     /// The cookie's name.
     pub cookie: Box<str>,
@@ -234,7 +234,7 @@ pub enum SameSite {
 }
 
 /// Limits of one attempt at an upstream.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UpstreamTimeouts {
     /// Until connected.
     pub connect: Duration,
@@ -251,7 +251,7 @@ pub struct UpstreamTimeouts {
 }
 
 /// `health_check = { … }`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HealthCheck {
     /// What is asked and what a good answer is.
     pub probing: Probing,
@@ -272,7 +272,7 @@ pub struct HealthCheck {
 }
 
 /// What a probe asks and what a good answer is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Probing {
     /// An HTTP/1.1 request.
     Http(HttpCheck),
@@ -288,7 +288,7 @@ pub enum Probing {
 }
 
 /// A probe over HTTP.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HttpCheck {
     /// The method.
     pub method: Method,

@@ -46,6 +46,12 @@ impl LimitMetrics {
         }
     }
 
+    pub(super) fn unregister(&self, registry: &Registry) {
+        for counter in self.decisions.iter().chain([&self.bans]) {
+            catalogue::unregister(registry, counter.clone());
+        }
+    }
+
     /// Counts a decision.
     pub fn decided(&self, verdict: LimitVerdict) {
         self.decisions[verdict as usize].inc();

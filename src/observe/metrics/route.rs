@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use parking_lot::Mutex;
 use prometheus::{Histogram, IntCounter, IntGauge, Registry};
 
 use super::{InFlight, catalogue};
@@ -24,6 +25,8 @@ struct Handles {
     name: Box<str>,
     /// Made when first needed: most routes see three of these 48.
     requests: [[OnceLock<IntCounter>; CLASSES.len()]; METHODS.len()],
+    /// Whether they are still shown. Held while one is made, so that none is shown that nobody takes off the page.
+    shown: Mutex<bool>,
     duration: Histogram,
     in_flight: IntGauge,
     bytes_in: IntCounter,
@@ -36,6 +39,7 @@ impl RouteMetrics {
             registry: registry.clone(),
             name: name.into(),
             requests: [const { [const { OnceLock::new() }; CLASSES.len()] }; METHODS.len()],
+            shown: Mutex::new(true),
             duration: catalogue::REQUEST_DURATION.histogram(registry, &[name]),
             in_flight: catalogue::REQUESTS_IN_FLIGHT.gauge(registry, &[name]),
             bytes_in: catalogue::REQUEST_BYTES.counter(registry, &[name]),
@@ -52,15 +56,47 @@ impl RouteMetrics {
     pub fn record(&self, method: &Method, status: StatusCode, duration: Duration, bytes_in: u64, bytes_out: u64) {
         let handles = &*self.0;
         let (method, class) = (method_index(method), class_index(status));
-        handles.requests[method][class]
-            .get_or_init(|| {
-                let labels = [&*handles.name, METHODS[method], CLASSES[class]];
-                catalogue::REQUESTS.counter(&handles.registry, &labels)
-            })
-            .inc();
+        match handles.requests[method][class].get() {
+            Some(counter) => counter.inc(),
+            None => self.first(method, class),
+        }
         handles.duration.observe(duration.as_secs_f64());
         handles.bytes_in.inc_by(bytes_in);
         handles.bytes_out.inc_by(bytes_out);
+    }
+}
+
+impl RouteMetrics {
+    /// Counts the first request of its kind; where the route is no longer shown, nowhere.
+    fn first(&self, method: usize, class: usize) {
+        let handles = &*self.0;
+        let shown = handles.shown.lock();
+        if *shown {
+            let labels = [&*handles.name, METHODS[method], CLASSES[class]];
+            let make = || catalogue::REQUESTS.counter(&handles.registry, &labels);
+            handles.requests[method][class].get_or_init(make).inc();
+        }
+    }
+
+    pub(super) fn unregister(&self, registry: &Registry) {
+        let Handles {
+            registry: _,
+            name: _,
+            requests,
+            shown,
+            duration,
+            in_flight,
+            bytes_in,
+            bytes_out,
+        } = &*self.0;
+        let mut shown = shown.lock();
+        *shown = false;
+        let made = requests.iter().flatten().filter_map(OnceLock::get);
+        for counter in [bytes_in, bytes_out].into_iter().chain(made) {
+            catalogue::unregister(registry, counter.clone());
+        }
+        catalogue::unregister(registry, duration.clone());
+        catalogue::unregister(registry, in_flight.clone());
     }
 }
 

@@ -24,6 +24,18 @@ impl UpstreamMetrics {
         }
     }
 
+    pub(super) fn unregister(&self, registry: &Registry) {
+        let Self {
+            duration,
+            retries,
+            no_server,
+        } = self;
+        catalogue::unregister(registry, duration.clone());
+        for counter in [retries, no_server] {
+            catalogue::unregister(registry, counter.clone());
+        }
+    }
+
     /// The head of an answer arrived after `time`.
     pub fn answered(&self, time: Duration) {
         self.duration.observe(time.as_secs_f64());

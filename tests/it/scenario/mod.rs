@@ -19,6 +19,7 @@ mod probes;
 mod process;
 mod protocols;
 mod proxying;
+mod reload;
 mod resilience;
 mod routing;
 mod upstream_tls;

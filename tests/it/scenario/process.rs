@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::client::Connection;
+use crate::support::client::{self, Connection};
 use crate::support::origin::{Origin, Step, raw};
 use crate::support::process::{Process, command};
 
@@ -22,6 +22,14 @@ fn site(origin: &Origin, server: &str) -> String {
          [upstream.app]\nservers = [\"{}\"]\n[[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\n",
         origin.address
     )
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// An address where nobody listens.
+async fn free() -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    listener.local_addr().expect("address")
 }
 
 async fn ran(arguments: &[&str]) -> Output {
@@ -207,18 +215,59 @@ async fn the_deadline_and_a_second_signal_end_what_does_not_finish() {
 }
 
 #[tokio::test]
-async fn hangup_does_not_kill() {
+async fn hangup_applies_a_changed_file_and_a_bad_one_changes_nothing() {
     let directory = tempfile::tempdir().expect("directory");
-    let origin = Origin::fixed("hello").await;
-    let process = Process::run(&file(&directory, &site(&origin, ""))).await;
-    process.signal(Signal::HUP);
+    let admin = free().await;
+    let text = |body: &str| {
+        format!(
+            "[server]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"{admin}\"\n[access_log]\nenabled = false\n\
+             [[route]]\nname = \"all\"\npath = \"/*\"\nrespond = {{ {body} }}\n"
+        )
+    };
+    let path = file(&directory, &text("body = \"one\""));
+    let process = Process::run(&path).await;
     let mut connection = Connection::open(process.address).await;
-    assert_eq!(
-        connection.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.text(),
-        "hello"
+    assert_eq!(connection.ask(GET).await.text(), "one");
+
+    file(&directory, &text("body = \"two\""));
+    process.signal(Signal::HUP);
+    crate::support::eventually("the new file", async || connection.ask(GET).await.text() == "two").await;
+
+    file(&directory, &text("bod = \"three\", secret = \"hunter2\""));
+    process.signal(Signal::HUP);
+    let ready = async || client::admin(admin, "/readyz").await;
+    crate::support::eventually("it says so", async || {
+        ready().await.json()["refused_reload"].is_object()
+    })
+    .await;
+    let answer = ready().await;
+    let why = answer.json()["refused_reload"]["why"].as_str().expect("why").to_owned();
+    assert!(
+        why.contains("unknown key `bod`") && why.contains("gateway.toml:10:13") && why.contains("did you mean `body`"),
+        "{why}"
     );
+    assert!(!why.contains("hunter2"), "no line of the file: {why}");
+    assert_eq!((answer.status, &answer.json()["generation"]), (200, &2.into()));
+    let metrics = client::admin(admin, "/metrics").await;
+    assert!(metrics.text().contains("gateway_config_last_reload_success 0\n"));
+    assert_eq!(connection.ask(GET).await.text(), "two");
+
+    file(&directory, &text("body = \"four\""));
+    for _ in 0..200 {
+        process.signal(Signal::HUP);
+    }
+    crate::support::eventually("the good file", async || connection.ask(GET).await.text() == "four").await;
+    assert!(ready().await.json()["refused_reload"].is_null());
     process.signal(Signal::TERM);
     let (status, said) = process.ended().await;
     assert_eq!(status.code(), Some(0), "{said}");
-    assert!(said.contains("SIGHUP"), "{said}");
+    assert!(
+        said.contains("configuration not reloaded") && said.contains("unknown key `bod`"),
+        "{said}"
+    );
+    let reloads = said.matches("configuration reloaded").count();
+    assert!(
+        (2..150).contains(&reloads),
+        "a storm of signals is few reloads: {reloads}"
+    );
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use deals247_gateway::config::model::LogTarget;
 use deals247_gateway::config::{self, Config};
-use deals247_gateway::gateway::Gateway;
+use deals247_gateway::gateway::{Gateway, StartError};
 use deals247_gateway::runtime::Registry;
 use tempfile::TempDir;
 
@@ -16,7 +16,7 @@ use super::client;
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
-    gateway: Gateway,
+    pub(crate) gateway: Gateway,
     directory: TempDir,
 }
 
@@ -29,18 +29,31 @@ pub(crate) async fn start(text: &str) -> Running {
 /// The same with further lines of the `[admin]` table.
 pub(crate) async fn start_with_admin(admin: &str, text: &str) -> Running {
     let directory = tempfile::tempdir().expect("directory");
+    run(
+        parse(&whole(admin, text, directory.path()), directory.path()),
+        directory,
+    )
+    .await
+}
+
+/// The file of which [`start`] is given the part that matters.
+fn whole(admin: &str, text: &str, directory: &Path) -> String {
     let tables = if text.starts_with('[') {
         0
     } else {
         text.find("\n[").expect("a table")
     };
     let (server, rest) = text.split_at(tables);
-    let text = format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nthreads = 2\n{server}\n[admin]\nlisten = \"127.0.0.1:0\"\n{admin}\n\
+    let listen = if server.contains("listen = ") {
+        ""
+    } else {
+        "listen = [\"127.0.0.1:0\"]\n"
+    };
+    format!(
+        "[server]\n{listen}threads = 2\n{server}\n[admin]\nlisten = \"127.0.0.1:0\"\n{admin}\n\
          [access_log]\npath = {:?}\n{rest}",
-        directory.path().join("access.log")
-    );
-    run(parse(&text, directory.path()), directory).await
+        directory.join("access.log")
+    )
 }
 
 /// Starts a gateway from a whole file; its log goes where [`Running::log`] finds it.
@@ -72,6 +85,19 @@ pub(crate) fn parse(text: &str, directory: &Path) -> Config {
 }
 
 impl Running {
+    /// Puts another text, as [`start`] takes it, into force.
+    pub(crate) async fn reload(&self, text: &str) -> Result<u64, StartError> {
+        self.reload_as(text, |_| {}).await
+    }
+
+    /// As [`Running::reload`], with something about it changed.
+    pub(crate) async fn reload_as(&self, text: &str, change: impl FnOnce(&mut Config)) -> Result<u64, StartError> {
+        let text = whole("", text, self.directory.path());
+        let mut config = parse(&text, self.directory.path());
+        change(&mut config);
+        self.gateway.reload(config).await
+    }
+
     pub(crate) async fn get(&self, path: &str) -> client::Response {
         client::get(self.address, path, "").await
     }
