@@ -1,6 +1,7 @@
 //! What carries one request without a body to a server and its answer back: our own client where the server speaks HTTP/1.1
 //! in clear text, Pingora's for TLS and HTTP/2.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::path::PathBuf;
@@ -74,7 +75,7 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct Outgoing<'a> {
     pub(super) method: &'a Method,
-    pub(super) target: &'a str,
+    pub(super) target: Cow<'a, str>,
     pub(super) fields: HeaderMap,
 }
 
@@ -143,14 +144,6 @@ impl Carrier {
         Ok(Self { limits, reused, kind })
     }
 
-    /// Whether the request goes over HTTP/2.
-    pub(super) fn is_h2(&self) -> bool {
-        match &self.kind {
-            Kind::Own { .. } => false,
-            Kind::Pingora { session, .. } => session.as_ref().is_some_and(|session| session.as_http2().is_some()),
-        }
-    }
-
     /// Sends the request and reads the head of the final answer. Its fields are as the server wrote them, but for
     /// `Transfer-Encoding`.
     pub(super) async fn ask(&mut self, request: Outgoing<'_>) -> Result<response::Parts, Broken> {
@@ -159,7 +152,7 @@ impl Carrier {
             Kind::Own { connection, .. } => {
                 let connection = connection.as_mut().ok_or_else(mistake)?;
                 let mut bytes = Vec::with_capacity(1024);
-                http1::request_head(&mut bytes, request.method, request.target, &request.fields);
+                http1::request_head(&mut bytes, request.method, &request.target, &request.fields);
                 connection.begin();
                 connection.allow(limits.write);
                 connection.send(&bytes, true).await?;

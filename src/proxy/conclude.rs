@@ -34,7 +34,8 @@ impl Exchange {
             return;
         }
         let field = |name| request.headers.get(name).map(http::HeaderValue::as_bytes);
-        let server = self.attempt.lease.as_ref().map(|lease| lease.endpoint().server());
+        let held = self.attempt.lease.as_ref().map(|lease| lease.endpoint().server());
+        let server = held.or(self.attempt.served_by.as_ref());
         sink.log.write(
             &sink.format,
             &sink.redact,

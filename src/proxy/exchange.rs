@@ -58,6 +58,8 @@ pub struct Exchange {
 #[derive(Default)]
 pub(super) struct Attempt {
     pub(super) lease: Option<Lease>,
+    /// The server that was released after its answer, for the log.
+    pub(super) served_by: Option<Arc<str>>,
     /// Counts it while it lasts.
     pub(super) in_flight: Option<InFlight>,
     /// Servers that are not to be asked again while there are others.
@@ -180,6 +182,9 @@ impl Exchange {
     pub(super) fn release(&mut self) {
         self.attempt.in_flight = None;
         let lease = self.attempt.lease.take();
+        if let Some(lease) = &lease {
+            self.attempt.served_by = Some(Arc::clone(lease.endpoint().server()));
+        }
         if lease.is_some()
             && let Some(upstream) = self.upstream().cloned()
         {

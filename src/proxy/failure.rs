@@ -56,6 +56,12 @@ impl Fault {
 impl Exchange {
     /// No connection: nothing was sent, so any request may try another server. Whether it is to.
     pub(super) fn connect_failed(&mut self, sent: Sent<'_>, fault: Fault, why: &dyn fmt::Display) -> bool {
+        self.count_unreachable(fault, why);
+        self.tries_again(sent, Cause::Connect)
+    }
+
+    /// Tells everybody that there was no connection to the server, and lets go of it.
+    pub(super) fn count_unreachable(&mut self, fault: Fault, why: &dyn fmt::Display) {
         self.complain(why);
         self.count_failure(fault.kind());
         let now = Instant::now();
@@ -72,7 +78,16 @@ impl Exchange {
             self.attempt.tried.push(endpoint.address());
             self.attempt.refused.push(endpoint.address());
         }
-        self.tries_again(sent, Cause::Connect)
+    }
+
+    /// Tells everybody that an attempt failed after it was begun.
+    pub(super) fn count_broken(&mut self, fault: Fault, reused: bool, why: &dyn fmt::Display) {
+        self.count_failure(fault.kind());
+        // A pooled connection that turns out to be closed is nothing to tell, and says nothing about the server.
+        if !(reused && fault == Fault::Broke) {
+            self.complain(why);
+            self.finish_attempt(AttemptOutcome::FAILURE, None, Instant::now());
+        }
     }
 
     /// The exchange failed after the request was begun. Whether it is to be sent again. `reused`: on a connection out of
@@ -84,13 +99,7 @@ impl Exchange {
         reused: bool,
         why: &dyn fmt::Display,
     ) -> bool {
-        self.count_failure(fault.kind());
-        let broke = fault == Fault::Broke;
-        // A pooled connection that turns out to be closed is nothing to tell, and says nothing about the server.
-        if !(reused && broke) {
-            self.complain(why);
-            self.finish_attempt(AttemptOutcome::FAILURE, None, Instant::now());
-        }
+        self.count_broken(fault, reused, why);
         let cause = match fault {
             Fault::Untouched => Cause::Untouched,
             Fault::Timeout | Fault::ConnectTimeout => Cause::Timeout,

@@ -3,21 +3,25 @@
 //! The same choosing, accounting, retries, timeouts, forwarding fields and hygiene as in Pingora's lane. Dropping what is
 //! in progress is safe at any point: the server is released, the connection is not used again.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, header, request, response};
+use http::{HeaderMap, Method, Version, header, request, response};
 
 use super::carrier::{Broken, Carrier, Limits, Outgoing};
 use super::failure::Fault;
 use super::retry::Sent;
-use super::upstream::{NoServer, Verdict};
+use super::upstream::{NoServer, Verdict, connected};
 use super::{Exchange, hygiene};
 use crate::answer::{Answer, Reason};
+use crate::balance::Endpoint;
 use crate::client::Client;
+use crate::config::model::Protocol;
+use crate::http1;
 use crate::observe::identity::Identity;
-use crate::runtime::{Live, Route, Snapshot};
+use crate::runtime::{Live, Route, Snapshot, Upstream};
 
 /// For whom something is fetched: what the upstream is told about it.
 #[derive(Debug)]
@@ -127,39 +131,22 @@ impl Exchange {
             method: &request.method,
             repeatable: true,
         };
-        let mut fields = request.headers.clone();
-        if hygiene::clean_request(&mut fields).is_err() {
+        let Some(wire) = Wire::new(self, request) else {
             return Err(self.failed(Reason::BadRequest));
-        }
-        // There is no body, and so nothing to frame and nothing to wait for.
-        fields.remove(header::CONTENT_LENGTH);
-        fields.remove(header::EXPECT);
-        let target = self.rewritten(&request.uri);
-        let target = target.as_deref().unwrap_or_else(|| path_and_query(request));
+        };
         loop {
             if let Err(NoServer(_)) = self.choose(request).await {
                 return Err(self.failed(self.refusal.unwrap_or(Reason::Internal)));
             }
-            let mut carrier = match self.open().await {
-                Ok(carrier) => carrier,
-                Err(broken) => {
-                    if self.connect_failed(sent, broken.fault, &broken) {
-                        continue;
-                    }
-                    return Err(self.failure(broken.fault));
-                }
+            let Carried { reused, result } = match self.hedge_after() {
+                Some(after) => self.race(&wire, after).await,
+                None => match self.errand(&wire) {
+                    Some(errand) => self.within_deadline(errand.carry()).await,
+                    None => return Err(self.failed(Reason::Internal)),
+                },
             };
-            self.connected(carrier.reused);
-            let mut fields: HeaderMap = fields.clone();
-            self.forward(&mut fields, request.version, carrier.is_h2());
-            let reused = carrier.reused;
-            let asked = carrier.ask(Outgoing {
-                method: &request.method,
-                target,
-                fields,
-            });
-            let broken = match self.within_deadline(asked).await {
-                Ok(mut head) => match self.answered(sent, head.status, &head.headers) {
+            let broken = match result {
+                Ok((carrier, mut head)) => match self.answered(sent, head.status, &head.headers) {
                     Verdict::Answer => {
                         self.reckon(&head.headers);
                         for name in self.hidden_fields() {
@@ -180,42 +167,49 @@ impl Exchange {
                 },
                 Err(broken) => broken,
             };
-            if !self.attempt_failed(sent, broken.fault, reused, &broken) {
+            let again = match reused {
+                Some(reused) => self.attempt_failed(sent, broken.fault, reused, &broken),
+                None => self.connect_failed(sent, broken.fault, &broken),
+            };
+            if !again {
                 return Err(self.failure(broken.fault));
             }
         }
     }
 
-    async fn open(&self) -> Result<Carrier, Broken> {
-        let (Some(upstream), Some(lease)) = (self.upstream(), &self.attempt.lease) else {
-            let why = "no server was chosen".to_owned();
-            return Err(Broken {
-                fault: Fault::Other,
-                why,
-            });
-        };
+    /// The attempt at the server that was chosen, with everything that it needs: it borrows nothing of the exchange.
+    pub(super) fn errand<'a>(&self, wire: &Wire<'a>) -> Option<Errand<'a>> {
+        let (upstream, lease) = (self.upstream()?, self.attempt.lease.as_ref()?);
         let timeouts = &upstream.timeouts;
-        let limits = Limits {
-            connect: self
-                .time_left()
-                .map_or(timeouts.connect, |left| left.min(timeouts.connect)),
-            write: timeouts.write,
-            first_byte: self.first_byte_limit(),
-            read: timeouts.read,
-            idle: timeouts.idle,
-        };
-        Carrier::open(&self.live, upstream, lease.endpoint(), limits).await
+        let left = self.time_left();
+        let mut fields = wire.fields.clone();
+        let h2 = upstream.protocol == Protocol::H2;
+        self.forward(&mut fields, wire.version, h2);
+        Some(Errand {
+            live: Arc::clone(&self.live),
+            upstream: Arc::clone(upstream),
+            endpoint: Arc::clone(lease.endpoint()),
+            limits: Limits {
+                connect: left.map_or(timeouts.connect, |left| left.min(timeouts.connect)),
+                write: timeouts.write,
+                first_byte: self.first_byte_limit(),
+                read: timeouts.read,
+                idle: timeouts.idle,
+            },
+            outgoing: Outgoing {
+                method: wire.method,
+                target: wire.target.clone(),
+                fields,
+            },
+        })
     }
 
     /// Cuts what takes longer than the caller waits.
-    async fn within_deadline<T>(&self, work: impl Future<Output = Result<T, Broken>>) -> Result<T, Broken> {
+    pub(super) async fn within_deadline<T: Cut>(&self, work: impl Future<Output = T>) -> T {
         let Some(left) = self.time_left() else {
             return work.await;
         };
-        match tokio::time::timeout(left, work).await {
-            Ok(done) => done,
-            Err(_) => Err(crate::http1::Fault::Timeout.into()),
-        }
+        tokio::time::timeout(left, work).await.unwrap_or_else(|_| T::cut())
     }
 
     fn failure(&mut self, fault: Fault) -> Failure {
@@ -229,6 +223,91 @@ impl Exchange {
             Answer::Redirect { .. } | Answer::Content { .. } => None,
         };
         Failure { reason, retry_after }
+    }
+}
+
+/// A request as every attempt sends it: without a body, and without what concerned the client's connection.
+pub(super) struct Wire<'a> {
+    method: &'a Method,
+    target: Cow<'a, str>,
+    version: Version,
+    fields: HeaderMap,
+}
+
+impl<'a> Wire<'a> {
+    /// `None`: the request nominates fields that no connection can take away.
+    fn new(exchange: &Exchange, request: &'a request::Parts) -> Option<Self> {
+        let mut fields = request.headers.clone();
+        hygiene::clean_request(&mut fields).ok()?;
+        // There is no body, and so nothing to frame and nothing to wait for.
+        fields.remove(header::CONTENT_LENGTH);
+        fields.remove(header::EXPECT);
+        Some(Self {
+            method: &request.method,
+            target: match exchange.rewritten(&request.uri) {
+                Some(target) => target.into(),
+                None => path_and_query(request).into(),
+            },
+            version: request.version,
+            fields,
+        })
+    }
+}
+
+/// One attempt at one server.
+pub(super) struct Errand<'a> {
+    live: Arc<Live>,
+    upstream: Arc<Upstream>,
+    endpoint: Arc<Endpoint>,
+    limits: Limits,
+    outgoing: Outgoing<'a>,
+}
+
+/// What an attempt came to.
+pub(super) struct Carried {
+    /// Whether it went over a connection that had been used before; `None`: there was none.
+    pub(super) reused: Option<bool>,
+    pub(super) result: Result<(Carrier, response::Parts), Broken>,
+}
+
+impl Errand<'_> {
+    /// Connects, sends, and reads the head of the answer. Whoever drops this gives it up.
+    pub(super) async fn carry(self) -> Carried {
+        let mut carrier = match Carrier::open(&self.live, &self.upstream, &self.endpoint, self.limits).await {
+            Ok(carrier) => carrier,
+            Err(broken) => {
+                return Carried {
+                    reused: None,
+                    result: Err(broken),
+                };
+            }
+        };
+        connected(&self.upstream, &self.endpoint, carrier.reused);
+        Carried {
+            reused: Some(carrier.reused),
+            result: carrier.ask(self.outgoing).await.map(|head| (carrier, head)),
+        }
+    }
+}
+
+/// What there is when the caller's time is up.
+pub(super) trait Cut {
+    /// The end by time.
+    fn cut() -> Self;
+}
+
+impl<T> Cut for Result<T, Broken> {
+    fn cut() -> Self {
+        Err(http1::Fault::Timeout.into())
+    }
+}
+
+impl Cut for Carried {
+    fn cut() -> Self {
+        Self {
+            reused: Some(false),
+            result: Cut::cut(),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod exchange;
 mod failure;
 mod fetch;
 mod gateside;
+mod hedge;
 mod hygiene;
 mod limit;
 mod peer;
@@ -102,6 +103,9 @@ impl ProxyHttp for Proxy {
             return respond::answer(session, exchange, &answer).await.map(|()| true);
         }
         match decision {
+            begin::Decision::Proxy if exchange.may_be_hedged(session.req_header()) => {
+                respond::fetched(session, exchange).await.map(|()| true)
+            }
             begin::Decision::Proxy => Ok(false),
             begin::Decision::Answer(answer) | begin::Decision::Settled(answer) => {
                 respond::answer(session, exchange, &answer).await.map(|()| true)

@@ -1,7 +1,9 @@
 //! Writes the gateway's own answers, through the same delivery policies as any other.
 
+use std::pin::pin;
+
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, header, request, response};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request, response};
 use pingora::http::ResponseHeader;
 use pingora::prelude::{Error, ErrorType, Result};
 use pingora::proxy::Session;
@@ -107,6 +109,67 @@ pub(super) async fn files(session: &mut Session, exchange: &mut Exchange) -> Res
     let mut rest = None;
     exchange.encode(&mut rest, true).map_err(not_encoded)?;
     session.write_response_body(Some(rest.unwrap_or_default()), true).await
+}
+
+/// Fetches the answer of the upstream and delivers it: what only our own exchange with servers can do.
+pub(super) async fn fetched(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
+    let request = session.req_header().as_owned_parts();
+    let got = while_listening(session, exchange.fetch(&request)).await?;
+    let (mut head, mut body) = match got {
+        Ok(got) => got,
+        Err(failure) => {
+            let refusal = exchange.refusal(failure.reason);
+            return answer(session, exchange, &refusal).await;
+        }
+    };
+    if exchange.live.registry.is_draining() {
+        session.set_keepalive(None);
+    }
+    let bodiless = request.method == Method::HEAD || hygiene::never_has_body(head.status);
+    exchange.deliver(&request, head.status, &mut head.headers);
+    if !bodiless && !head.headers.contains_key(header::CONTENT_LENGTH) {
+        if request.version == Version::HTTP_10 {
+            session.set_keepalive(None);
+        } else {
+            head.headers
+                .insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
+    session
+        .write_response_header(Box::new(ResponseHeader::from(head)), bodiless)
+        .await?;
+    loop {
+        let part = while_listening(session, body.next(exchange)).await?;
+        let mut part =
+            part.map_err(|_| Error::explain(ErrorType::ConnectionClosed, "the answer was cut short").into_up())?;
+        if bodiless {
+            match part {
+                Some(_) => continue,
+                None => return Ok(()),
+            }
+        }
+        let end = part.is_none();
+        exchange.encode(&mut part, end).map_err(not_encoded)?;
+        if end || part.as_ref().is_some_and(|part| !part.is_empty()) {
+            session.write_response_body(Some(part.unwrap_or_default()), end).await?;
+        }
+        if end {
+            return Ok(());
+        }
+    }
+}
+
+/// Works while the client is there: who leaves gives it up. What was written to the client goes out meanwhile.
+async fn while_listening<T>(session: &mut Session, work: impl Future<Output = T>) -> Result<T> {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Ok(done),
+            // It yields only an error: there is no body.
+            gone = session.as_downstream_mut().read_body_or_idle(true) => { gone.map_err(|error| error.into_down())?; }
+        }
+    }
 }
 
 /// `serve = "metrics"`.

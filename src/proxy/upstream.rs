@@ -7,10 +7,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header,
 use super::retry::Sent;
 use super::{Exchange, deadline};
 use crate::answer::Reason;
-use crate::balance::{Ask, AttemptOutcome, PickError};
+use crate::balance::{Ask, AttemptOutcome, Endpoint, PickError};
 use crate::client::{self, Forwarding};
 use crate::policy::{Encoder, Recipient};
-use crate::runtime::{Action, Full, UNIX};
+use crate::runtime::{Action, Full, UNIX, Upstream};
 
 /// Tells a server that it is not the first to be asked: 2 is the first further attempt.
 const ATTEMPT: HeaderName = HeaderName::from_static("x-gateway-attempt");
@@ -35,7 +35,7 @@ pub(super) enum Verdict {
 pub(super) struct NoServer(pub(super) &'static str);
 
 /// What choosing came to.
-enum Choice {
+pub(super) enum Choice {
     Taken,
     /// Every server that is fit has as many requests as it takes.
     AllFull,
@@ -52,10 +52,13 @@ impl Exchange {
             upstream.pool.budget().deposit(Instant::now());
             self.attempt.bound = self.bound_to(&upstream, request);
             self.attempt.hash = self.hash(&upstream, request);
+            if upstream.model.hedge.is_some() {
+                upstream.pool.hedge_budget().deposit(Instant::now());
+            }
         }
         let mut place = None;
         loop {
-            if let Choice::Taken = self.try_choose()? {
+            if let Choice::Taken = self.try_choose(true)? {
                 return Ok(());
             }
             // Taken once: who waits keeps the place until there is a server or the time is up.
@@ -75,8 +78,8 @@ impl Exchange {
         }
     }
 
-    /// Chooses a server among those that were not tried.
-    fn try_choose(&mut self) -> Result<Choice, NoServer> {
+    /// Chooses a server among those that were not tried; `again`: one of those that were, where there are no others.
+    pub(super) fn try_choose(&mut self, again: bool) -> Result<Choice, NoServer> {
         let Some(upstream) = self.upstream().cloned() else {
             return Err(NoServer("a route without an upstream"));
         };
@@ -93,12 +96,13 @@ impl Exchange {
         };
         let picked = match upstream.pool.pick(&ask) {
             // Better one that failed a moment ago than none.
-            Err(PickError::AllTried) => upstream.pool.pick(&Ask { tried: &[], ..ask }),
+            Err(PickError::AllTried) if again => upstream.pool.pick(&Ask { tried: &[], ..ask }),
             picked => picked,
         };
         let lease = match picked {
             Ok(lease) => lease,
             Err(PickError::AllFull) => return Ok(Choice::AllFull),
+            Err(_) if !again => return Ok(Choice::AllFull),
             Err(error) => {
                 if let PickError::BreakerOpen { retry_after } = error {
                     self.retry_after = Some(retry_after);
@@ -126,14 +130,9 @@ impl Exchange {
         })
     }
 
-    pub(super) fn connected(&mut self, reused: bool) {
+    pub(super) fn connected(&self, reused: bool) {
         if let (Some(upstream), Some(lease)) = (self.upstream(), &self.attempt.lease) {
-            if !reused {
-                lease.endpoint().connected();
-            }
-            if let Some(metrics) = upstream.server_metrics(lease.endpoint().server()) {
-                metrics.connected(reused);
-            }
+            connected(upstream, lease.endpoint(), reused);
         }
     }
 
@@ -212,6 +211,9 @@ impl Exchange {
             self.attempt.first_byte = Some(first_byte);
             if let Some(upstream) = self.upstream() {
                 upstream.metrics.answered(first_byte);
+                if let Some(latencies) = &upstream.latencies {
+                    latencies.record(first_byte, now);
+                }
             }
             self.finish_attempt(outcome(status, fields), Some(first_byte), now);
         }
@@ -262,6 +264,16 @@ impl Exchange {
         self.encoder = coding
             .filter(|_| !recipient.head)
             .map(|coding| Encoder::new(coding, !known_length));
+    }
+}
+
+/// There is a connection to the server, one that was used before perhaps.
+pub(super) fn connected(upstream: &Upstream, endpoint: &Endpoint, reused: bool) {
+    if !reused {
+        endpoint.connected();
+    }
+    if let Some(metrics) = upstream.server_metrics(endpoint.server()) {
+        metrics.connected(reused);
     }
 }
 

@@ -294,7 +294,10 @@ fn settings(upstream: &model::Upstream) -> Settings {
             ratio: upstream.retry.budget,
             floor: upstream.retry.min_per_second,
         },
-        hedge_budget: BudgetSettings::HEDGE,
+        hedge_budget: BudgetSettings {
+            ratio: upstream.hedge.map_or(0.0, |hedge| hedge.budget),
+            ..BudgetSettings::HEDGE
+        },
     }
 }
 

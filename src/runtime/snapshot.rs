@@ -8,7 +8,7 @@ use http::HeaderValue;
 use super::limits::{CompiledLimits, RouteLimits};
 use super::{ClientTls, Concurrency, LoadError, Queue, Registry};
 use crate::answer::Answer;
-use crate::balance::{Endpoint, Pool, Sticky};
+use crate::balance::{Endpoint, Pool, Quantile, Sticky};
 use crate::config::model::{self, Config};
 use crate::observe::Throttle;
 use crate::observe::access_log::{AccessLog, Format, Redaction};
@@ -115,6 +115,8 @@ pub struct Upstream {
     pub timeouts: model::UpstreamTimeouts,
     /// Requests that wait while every server is full.
     pub queue: Queue,
+    /// How long its answers take, where a second server is asked by that.
+    pub latencies: Option<Quantile>,
     /// Signs the cookies of sticky sessions.
     pub sticky: Option<Sticky>,
     /// How a client is told to come back when no server is fit: one interval of the health check.
@@ -152,6 +154,8 @@ impl Upstream {
             prepared: Slot::default(),
             timeouts: model.timeouts,
             queue: Queue::new(model.queue.size, model.queue.timeout),
+            latencies: matches!(model.hedge.map(|hedge| hedge.after), Some(model::HedgeAfter::P95))
+                .then(Quantile::default),
             // Validation has seen to the secret's length.
             sticky: model.sticky.as_ref().and_then(|sticky| {
                 Sticky::new(sticky.secret.expose().as_bytes(), &model.name, sticky.ttl.as_secs()).ok()

@@ -3,8 +3,10 @@
 use ::http::{Method, StatusCode};
 
 use crate::config::list::Several;
+use crate::config::model::HedgeAfter;
+use crate::config::shape::Kind;
 use crate::config::table::table;
-use crate::config::text::Written;
+use crate::config::text::{Fault, FromText, Written};
 use crate::config::units::{Percent, Timeout};
 use crate::config::value::Integer;
 use crate::config::words::words;
@@ -87,12 +89,33 @@ impl RetryOn {
     }
 }
 
+/// When a second server is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delay(pub(crate) HedgeAfter);
+
+impl FromText for Delay {
+    const KIND: Kind = Kind {
+        what: "a duration above zero, or `p95`",
+        pattern: Some("^([0-9]+(ms|s|min|h|d|w|y)|p95)$"),
+        example: "250ms",
+        substituted: true,
+    };
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match text {
+            "p95" => Ok(Self(HedgeAfter::P95)),
+            text => Timeout::from_text(text).map(|timeout| Self(HedgeAfter::Fixed(timeout.0))),
+        }
+    }
+}
+
 table! {
-    /// Asks a second server when the first one is slow, and takes the answer that comes first. For `GET`, `HEAD` and
-    /// `OPTIONS` without a body only.
+    /// Asks a second server when the first one is slow, takes the answer that begins first and gives up the other. For `GET`,
+    /// `HEAD` and `OPTIONS` without a body only. Interim answers (103) do not pass.
     pub struct Hedge {
-        /// When the second one is asked: about the time in which 95 of 100 answers come.
-        required after: Written<Timeout>,
+        /// When the second one is asked: a time, or `p95`: when the answer takes longer than 95 of 100 of the last minute
+        /// did (not before a hundred are known).
+        required after: Written<Delay>,
         /// The share of all requests that may be asked twice.
         default budget: Written<Percent> = "\"2%\"",
     }

@@ -63,7 +63,7 @@ table! {
         /// What happens when a server fails.
         default retry: Retry = "{}",
         /// Asks a second server when the first one is slow.
-        @planned optional hedge: Hedge => "no second request",
+        optional hedge: Hedge => "no second request",
         /// Leaves the upstream alone for a while when too much of what it is asked fails.
         optional breaker: Breaker => "never",
         /// Lowers the number of requests at a time where servers become slower, and raises it again. What is above waits in

@@ -10,7 +10,7 @@ mod upstream;
 pub use self::limit::{
     Ban, Counted, LimitHeaders, LimitKey, LimitMode, LimitUse, MissingKey, OnStoreError, RateLimit, Redis, RedisServers,
 };
-pub use self::resilience::{Breaker, Hedge, Outlier, Queue, Retry, RetryOn};
+pub use self::resilience::{Breaker, Hedge, HedgeAfter, Outlier, Queue, Retry, RetryOn};
 pub use self::route::{Action, Concurrency, Files, Priority, Respond, Route};
 pub use self::secret::Secret;
 pub use self::server::{AccessLog, Admin, Dns, HeadLimits, Log, LogTarget, Server};

@@ -61,9 +61,18 @@ pub struct RetryOn {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hedge {
     /// When the second attempt is made.
-    pub after: Duration,
+    pub after: HedgeAfter,
     /// The share of requests that may have one.
     pub budget: f64,
+}
+
+/// When a second server is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HedgeAfter {
+    /// After this time.
+    Fixed(Duration),
+    /// When the answer takes longer than 95 of 100 do.
+    P95,
 }
 
 /// `breaker = { … }`: an upstream that fails too often is left alone for a while.

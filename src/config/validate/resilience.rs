@@ -4,9 +4,10 @@ use ::http::Method;
 
 use super::servers::Servers;
 use super::{Checker, count, small};
+use crate::config::diagnostic::Span;
 use crate::config::file;
 use crate::config::file::resilience::RetryOn;
-use crate::config::model::{Breaker, Hedge, Outlier, Queue, Retry, Target};
+use crate::config::model::{Breaker, Hedge, HedgeAfter, Outlier, Queue, Retry, Target};
 use crate::config::suggest::clip;
 use crate::config::text::Written;
 use crate::config::units::{Percent, Timeout};
@@ -70,7 +71,13 @@ pub(super) fn retry(
     if let Some(own) = per_try_timeout.given()
         && own.value.value.0 > first_byte_timeout.value.value.0
     {
-        never_reached("per_try_timeout", own, first_byte_timeout, checker);
+        never_reached(
+            "per_try_timeout",
+            own.span,
+            &own.value.text,
+            first_byte_timeout,
+            checker,
+        );
     }
     for method in &methods.0 {
         if [Method::POST, Method::PATCH].contains(&method.value.value) {
@@ -107,8 +114,8 @@ pub(super) fn hedge(
 ) -> Option<Hedge> {
     let file::resilience::Hedge { after, budget } = &hedge.value;
     let after = after.given()?;
-    if after.value.value.0 >= first_byte_timeout.value.value.0 {
-        never_reached("after", after, first_byte_timeout, checker);
+    if matches!(after.value.value.0, HedgeAfter::Fixed(after) if after >= first_byte_timeout.value.value.0) {
+        never_reached("after", after.span, &after.value.text, first_byte_timeout, checker);
     }
     above_zero(budget, "no request is ever asked twice", "leave `hedge` away", checker);
     // A name can have several addresses, and a file can grow.
@@ -156,15 +163,16 @@ fn above_zero(share: &Spanned<Written<Percent>>, why: &str, cure: &str, checker:
 
 fn never_reached(
     key: &str,
-    timeout: &Spanned<Written<Timeout>>,
+    span: Span,
+    text: &str,
     first_byte_timeout: &Spanned<Written<Timeout>>,
     checker: &mut Checker<'_>,
 ) {
     checker.error(
-        timeout.span,
+        span,
         format!(
             "`{key}` ({}) can never be reached: `first_byte_timeout` ({}) is over before",
-            timeout.text, first_byte_timeout.text
+            text, first_byte_timeout.text
         ),
         "lower this or raise `first_byte_timeout`".to_owned(),
     );

@@ -61,6 +61,11 @@ pub(super) const UPSTREAM_RETRIES: Family = family(
     &["upstream"],
     "Attempts beyond the first of a request.",
 );
+pub(super) const UPSTREAM_HEDGES: Family = family(
+    "gateway_upstream_hedges_total",
+    &["upstream", "won"],
+    "Requests for which a second server was asked because the first was slow, by whether the second answered first.",
+);
 pub(super) const UPSTREAM_NO_SERVER: Family = family(
     "gateway_upstream_no_server_total",
     &["upstream"],

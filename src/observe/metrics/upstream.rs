@@ -12,6 +12,7 @@ use super::{InFlight, catalogue};
 pub struct UpstreamMetrics {
     duration: Histogram,
     retries: IntCounter,
+    hedges: [IntCounter; 2],
     no_server: IntCounter,
 }
 
@@ -20,6 +21,7 @@ impl UpstreamMetrics {
         Self {
             duration: catalogue::UPSTREAM_DURATION.histogram(registry, &[name]),
             retries: catalogue::UPSTREAM_RETRIES.counter(registry, &[name]),
+            hedges: ["false", "true"].map(|won| catalogue::UPSTREAM_HEDGES.counter(registry, &[name, won])),
             no_server: catalogue::UPSTREAM_NO_SERVER.counter(registry, &[name]),
         }
     }
@@ -44,6 +46,11 @@ impl UpstreamMetrics {
     /// A request is tried once more.
     pub fn retried(&self) {
         self.retries.inc();
+    }
+
+    /// A second server was asked because the first was slow; `won`: it answered first.
+    pub fn hedged(&self, won: bool) {
+        self.hedges[usize::from(won)].inc();
     }
 
     /// No server could be chosen for a request.

@@ -12,6 +12,7 @@ mod files;
 mod gate;
 mod grpc;
 mod health;
+mod hedging;
 mod hostile;
 mod limits;
 mod observability;
