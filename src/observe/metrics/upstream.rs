@@ -30,10 +30,11 @@ impl UpstreamMetrics {
         let Self {
             duration,
             retries,
+            hedges,
             no_server,
         } = self;
         catalogue::unregister(registry, duration.clone());
-        for counter in [retries, no_server] {
+        for counter in [retries, no_server].into_iter().chain(hedges) {
             catalogue::unregister(registry, counter.clone());
         }
     }
