@@ -5,10 +5,12 @@
 //! which page (page) → may they (guard) → the page's answer (health, upstreams, drain …) → its form (wire)
 //! ```
 
+mod bans;
 mod drain;
 mod facts;
 mod guard;
 pub mod health;
+mod limits;
 mod page;
 mod upstreams;
 mod wire;
@@ -82,6 +84,9 @@ fn page_of(live: &Live, ask: &Ask, page: Page, body: &Bytes, trusted: bool) -> A
         Page::Readyz => with_facts(live, |facts| json(health::ready(facts))),
         Page::Metrics => metrics(live),
         Page::Upstreams { upstream, api } => upstreams::page(live, upstream.as_deref(), api, &ask.headers),
+        Page::LimitsReport => limits::report(live, &ask.headers),
+        Page::Bans => bans::list(live),
+        Page::Ban { client } => bans::lift(live, &client),
         Page::Drain { upstream, server, out } => drain::order(live, &upstream, &server, out, body),
     }
 }

@@ -28,10 +28,20 @@ pub(super) enum Page {
         /// Whether it is taken out or put back.
         out: bool,
     },
+    /// `/api/v1/limits/report`
+    LimitsReport,
+    /// `/api/v1/bans`
+    Bans,
+    /// `/api/v1/bans/{client}`
+    Ban {
+        /// An address or a network.
+        client: String,
+    },
 }
 
 const READ: &str = "GET, HEAD";
 const ORDER: &str = "POST";
+const REMOVE: &str = "DELETE";
 
 impl Page {
     /// The page of a path. Names in it are percent-encoded: a server may have a `/` in its name.
@@ -63,6 +73,11 @@ impl Page {
                 server: server.to_owned(),
                 out: order == "drain",
             },
+            ["api", "v1", "limits", "report"] => Self::LimitsReport,
+            ["api", "v1", "bans"] => Self::Bans,
+            ["api", "v1", "bans", client] => Self::Ban {
+                client: client.to_owned(),
+            },
             _ => return None,
         })
     }
@@ -70,8 +85,11 @@ impl Page {
     /// The methods that it takes, as `Allow` lists them.
     pub(super) fn methods(&self) -> &'static str {
         match self {
-            Self::Livez | Self::Readyz | Self::Metrics | Self::Upstreams { .. } => READ,
+            Self::Livez | Self::Readyz | Self::Metrics | Self::Upstreams { .. } | Self::LimitsReport | Self::Bans => {
+                READ
+            }
             Self::Drain { .. } => ORDER,
+            Self::Ban { .. } => REMOVE,
         }
     }
 
@@ -145,6 +163,12 @@ mod tests {
             (
                 "/api/v1/upstreams/api/servers/app:80@10.0.0.1:80/drain",
                 drain("app:80@10.0.0.1:80", true),
+            ),
+            (
+                "/api/v1/bans/2001:db8::%2F64",
+                Some(Page::Ban {
+                    client: "2001:db8::/64".to_owned(),
+                }),
             ),
             ("/api/v1/upstreams/api/servers//drain", None),
             ("/api/v1/upstreams/api/servers/a%2/drain", None),

@@ -3,20 +3,19 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::wire;
 use crate::answer::Answer;
 use crate::balance::{Condition, Drain, EndpointView};
-use crate::quality;
 use crate::runtime::{Live, Upstream};
 
 /// The page: all upstreams or one of them. `api`: JSON unless text is asked for.
 pub(super) fn page(live: &Live, one: Option<&str>, api: bool, headers: &HeaderMap) -> Answer {
     let snapshot = live.pin();
     let upstreams = &snapshot.upstreams;
-    let text = wants_text(headers, api);
+    let text = wire::wants_text(headers, api);
     let Some(name) = one else {
         if text {
             return wire::text(upstreams.iter().map(|upstream| table(upstream)).collect());
@@ -36,19 +35,6 @@ pub(super) fn page(live: &Live, one: Option<&str>, api: bool, headers: &HeaderMa
             upstreams.iter().map(|upstream| &*upstream.name),
         ),
     }
-}
-
-/// Text for who prefers it, and for people at a terminal with curl, who mostly say nothing.
-fn wants_text(headers: &HeaderMap, api: bool) -> bool {
-    let field = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let accept = field(header::ACCEPT).unwrap_or("*/*");
-    let wanted = |media_type| quality::of_media_type(accept, media_type);
-    let (text, json) = (
-        wanted("text/plain").max(wanted("text/html")),
-        wanted("application/json"),
-    );
-    let curl = field(header::USER_AGENT).is_some_and(|agent| agent.starts_with("curl/"));
-    text > json || (!api && curl && text == json)
 }
 
 fn describe(upstream: &Upstream) -> Value {
@@ -224,30 +210,6 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn who_reads_text() {
-        for (accept, agent, api, text) in [
-            (None, None, false, false),
-            (Some("*/*"), Some("curl/8.5.0"), false, true),
-            (Some("*/*"), Some("curl/8.5.0"), true, false),
-            (Some("application/json"), Some("curl/8.5.0"), false, false),
-            (Some("text/plain"), None, true, true),
-            (
-                Some("text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"),
-                Some("Mozilla/5.0"),
-                false,
-                true,
-            ),
-            (Some("*/*"), Some("python-requests/2"), false, false),
-        ] {
-            let mut headers = HeaderMap::new();
-            for (name, value) in [(header::ACCEPT, accept), (header::USER_AGENT, agent)] {
-                headers.extend(value.map(|value| (name, HeaderValue::from_static(value))));
-            }
-            assert_eq!(wants_text(&headers, api), text, "{accept:?} {agent:?} {api}");
-        }
-    }
 
     #[test]
     fn columns_line_up() {

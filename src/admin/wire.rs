@@ -1,10 +1,11 @@
 //! What answers of the admin listener look like.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use crate::answer::Answer;
+use crate::quality;
 
 /// A JSON document.
 pub(super) fn json(status: StatusCode, body: &Value) -> Answer {
@@ -70,5 +71,47 @@ pub(super) fn content(
         content_type: HeaderValue::from_static(content_type),
         body: body.into(),
         fields,
+    }
+}
+
+/// Text for who prefers it, and, unless `api`, for people at a terminal with curl, who mostly say nothing.
+pub(super) fn wants_text(headers: &HeaderMap, api: bool) -> bool {
+    let field = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let accept = field(header::ACCEPT).unwrap_or("*/*");
+    let wanted = |media_type| quality::of_media_type(accept, media_type);
+    let (text, json) = (
+        wanted("text/plain").max(wanted("text/html")),
+        wanted("application/json"),
+    );
+    let curl = field(header::USER_AGENT).is_some_and(|agent| agent.starts_with("curl/"));
+    text > json || (!api && curl && text == json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_reads_text() {
+        for (accept, agent, api, text) in [
+            (None, None, false, false),
+            (Some("*/*"), Some("curl/8.5.0"), false, true),
+            (Some("*/*"), Some("curl/8.5.0"), true, false),
+            (Some("application/json"), Some("curl/8.5.0"), false, false),
+            (Some("text/plain"), None, true, true),
+            (
+                Some("text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"),
+                Some("Mozilla/5.0"),
+                false,
+                true,
+            ),
+            (Some("*/*"), Some("python-requests/2"), false, false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [(header::ACCEPT, accept), (header::USER_AGENT, agent)] {
+                headers.extend(value.map(|value| (name, HeaderValue::from_static(value))));
+            }
+            assert_eq!(wants_text(&headers, api), text, "{accept:?} {agent:?} {api}");
+        }
     }
 }

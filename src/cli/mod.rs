@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod limits;
 mod operator;
 mod proxy;
 mod run;
@@ -32,6 +33,7 @@ Examples:
   gateway run -c gateway.toml                  serve
   gateway upstreams                            the servers of a gateway that runs: state and why
   gateway drain api api-1:5000                 nothing new goes to that server
+  gateway limits report                        what rate limits refused or would refuse, and which would suit
   gateway schema > gateway.schema.json         for editors: #:schema ./gateway.schema.json
   gateway -t -c gateway.toml                   check, as fingers know it from nginx; -T prints as well
 
@@ -96,6 +98,11 @@ enum Command {
     /// Put a server back into service
     #[command(after_help = "Example:\n  gateway undrain api api-1:5000")]
     Undrain(upstreams::Server),
+    /// Look at the rate limits of a gateway that runs: what they refused or would refuse, who is banned
+    #[command(
+        after_help = "Examples:\n  gateway limits report\n  gateway limits bans\n  gateway limits unban 192.0.2.1"
+    )]
+    Limits(limits::Options),
     /// Three stand-in replicas of Deals247, the gateway before them, what to try next
     #[command(after_help = "Example:\n  gateway demo --listen 127.0.0.1:8080")]
     Demo(demo::Options),
@@ -121,6 +128,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Schema) => schema::run(),
         Some(Command::Upstreams(options)) => upstreams::show(&path, &options),
         Some(Command::Drain(options)) => upstreams::drain(&path, &options),
+        Some(Command::Limits(options)) => limits::execute(&path, &options),
         Some(Command::Undrain(server)) => upstreams::undrain(&path, &server),
         Some(Command::Demo(options)) => demo::run(&options),
         None if cli.test || cli.test_and_print => check::run(&path, &check::Options::nginx(cli.test_and_print)),

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::{BAD_ENVIRONMENT, BAD_FILE, colour, say};
+use super::{BAD_COMMAND, BAD_ENVIRONMENT, BAD_FILE, GOOD, colour, say};
 use crate::config;
 
 /// How long connecting may take, and a whole exchange.
@@ -151,6 +151,50 @@ impl Operator {
         let body = body.map_err(|error| error.to_string())?.to_bytes();
         driving.abort();
         Ok(Reply { status, body })
+    }
+}
+
+/// Asks the gateway that `--admin` or the file names; `good` is told what it answered, if it did what was asked.
+pub(super) fn run(
+    file: &Path,
+    which: &Which,
+    method: Method,
+    path: &str,
+    accept: &'static str,
+    body: Option<&Value>,
+    good: impl FnOnce(&Reply),
+) -> u8 {
+    let reply = Operator::find(which, file).and_then(|operator| operator.ask(method, path, accept, body));
+    match reply {
+        Ok(reply) if reply.status == StatusCode::OK => {
+            good(&reply);
+            GOOD
+        }
+        Ok(reply) => refused(&reply),
+        Err(code) => code,
+    }
+}
+
+/// Says why the gateway did not do it.
+fn refused(reply: &Reply) -> u8 {
+    let problem = reply.json();
+    let detail = problem["detail"].as_str().unwrap_or("the gateway refused");
+    say(&format!("error: {detail}"));
+    for known in ["upstreams", "servers"] {
+        let names: Vec<&str> = problem[known]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        if !names.is_empty() {
+            say(&format!("help: {known} are {}", names.join(", ")));
+        }
+    }
+    if reply.status == StatusCode::NOT_FOUND {
+        BAD_COMMAND
+    } else {
+        BAD_ENVIRONMENT
     }
 }
 

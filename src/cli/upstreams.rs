@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use clap::Args;
-use http::{Method, StatusCode};
+use http::Method;
 use serde_json::{Value, json};
 
-use super::operator::{Operator, Reply, Which, segment};
-use super::{BAD_COMMAND, BAD_ENVIRONMENT, GOOD, print, say};
+use super::operator::{Reply, Which, run, segment};
+use super::{print, say};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -94,47 +94,4 @@ fn order(file: &Path, server: &Server, order: &str, body: &Value) -> u8 {
         Some(body),
         told,
     )
-}
-
-fn run(
-    file: &Path,
-    which: &Which,
-    method: Method,
-    path: &str,
-    accept: &'static str,
-    body: Option<&Value>,
-    good: impl FnOnce(&Reply),
-) -> u8 {
-    let reply = Operator::find(which, file).and_then(|operator| operator.ask(method, path, accept, body));
-    match reply {
-        Ok(reply) if reply.status == StatusCode::OK => {
-            good(&reply);
-            GOOD
-        }
-        Ok(reply) => refused(&reply),
-        Err(code) => code,
-    }
-}
-
-/// Says why the gateway did not do it.
-fn refused(reply: &Reply) -> u8 {
-    let problem = reply.json();
-    let detail = problem["detail"].as_str().unwrap_or("the gateway refused");
-    say(&format!("error: {detail}"));
-    for known in ["upstreams", "servers"] {
-        let names: Vec<&str> = problem[known]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
-        if !names.is_empty() {
-            say(&format!("help: {known} are {}", names.join(", ")));
-        }
-    }
-    if reply.status == StatusCode::NOT_FOUND {
-        BAD_COMMAND
-    } else {
-        BAD_ENVIRONMENT
-    }
 }

@@ -43,6 +43,18 @@ pub struct Rate {
     pub per: Duration,
 }
 
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let unit = PERIODS
+            .iter()
+            .find(|(_, millis)| u128::from(*millis) == self.per.as_millis());
+        match unit {
+            Some((unit, _)) => write!(f, "{}/{unit}", self.count),
+            None => write!(f, "{} in {:?}", self.count, self.per),
+        }
+    }
+}
+
 /// Reads `"10/s"`, `"5/min"`, `"100/h"`, `"1000/d"`.
 ///
 /// # Errors
@@ -313,6 +325,9 @@ mod tests {
         assert_eq!(rate("5/min"), per(5, 60));
         assert_eq!(rate("100/h"), per(100, 3600));
         assert_eq!(rate("1000/d"), per(1000, 86_400));
+        for text in ["10/s", "5/min", "100/h", "1000/d"] {
+            assert_eq!(rate(text).map(|rate| rate.to_string()), Ok(text.to_owned()));
+        }
         for (text, says) in [
             ("0/s", "can never be reached"),
             ("10", "how many per what"),

@@ -20,4 +20,4 @@ pub use gcra::{Bucket, Level};
 pub use key::{Asker, Key, KeyHasher, KeySpec, Keyed, Missing, Source};
 pub use local::{Checked, Local, Reservation};
 pub use policy::{Announce, Count, Mode, OnStoreError, Policy};
-pub use report::Report;
+pub use report::{Report, Summary};

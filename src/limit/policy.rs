@@ -108,6 +108,17 @@ pub enum Mode {
     Report,
 }
 
+impl Mode {
+    /// The word of the file.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Report => "report",
+        }
+    }
+}
+
 /// What is decided while the shared store cannot be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnStoreError {

@@ -67,6 +67,8 @@ pub struct Summary {
     pub ipv6: Seen,
     /// Units that a client asks for in a minute: of every other one, at most (within an eighth).
     pub median: u64,
+    /// The same of nine in ten.
+    pub p90: u64,
     /// The same of 99 in 100.
     pub p99: u64,
     /// The most that any did.
@@ -106,10 +108,7 @@ impl Class {
 impl Report {
     /// Notes a request. `refused`: it would have been; `now`: nanoseconds of a monotonic clock.
     pub fn note(&mut self, key: Key, cost: u32, refused: bool, now: u64) {
-        let minute = now / MINUTE;
-        if minute > self.minute {
-            self.finish(minute);
-        }
+        self.advance(now);
         let counts = &mut self.counts[Class::of(key) as usize];
         counts.requests += 1;
         counts.refused += u64::from(refused);
@@ -132,6 +131,14 @@ impl Report {
         }
     }
 
+    /// A minute may be over although nobody asks any more.
+    pub fn advance(&mut self, now: u64) {
+        let minute = now / MINUTE;
+        if minute > self.minute {
+            self.finish(minute);
+        }
+    }
+
     /// What there is to say. The minute that is not over is left out of the rates.
     #[must_use]
     pub fn summary(&self) -> Summary {
@@ -149,6 +156,7 @@ impl Report {
             ipv4: seen(Class::Ipv4),
             ipv6: seen(Class::Ipv6),
             median: self.rates.quantile(1, 2),
+            p90: self.rates.quantile(9, 10),
             p99,
             most: self.rates.most(),
             suggestion: (p99 > 0).then(|| Suggestion {

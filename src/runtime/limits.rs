@@ -3,10 +3,12 @@
 //! All limits of this process count in one store: a request is charged to every limit of its route, or to none, and only
 //! a single store can promise that.
 
+mod facts;
 mod policy;
 mod reporter;
 mod standing;
 
+pub use facts::LimitFacts;
 pub use standing::Standing;
 
 use std::collections::HashMap;
@@ -19,6 +21,7 @@ use http::HeaderName;
 use parking_lot::Mutex;
 
 use crate::config::model;
+use crate::config::units::Rate;
 use crate::limit::{
     Asker, Bans, Charge, Charges, Checked, KeyHasher, Level, Levels, Limits, Local, Mode, Policy, Verdict, fields,
 };
@@ -157,6 +160,7 @@ impl Store {
 /// One limit and what is told about it.
 struct Limit {
     name: Arc<str>,
+    rate: Rate,
     policy: Arc<Policy>,
     max_delay: Duration,
     metrics: LimitMetrics,
@@ -172,6 +176,7 @@ impl Limit {
         let policy = policy::policy(limit);
         Self {
             name: Arc::clone(&limit.name),
+            rate: limit.rate,
             reporter: (policy.mode == Mode::Report).then(|| state.reporter(&limit.name)),
             policy: Arc::new(policy),
             max_delay: limit.max_delay,

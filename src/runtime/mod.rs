@@ -11,7 +11,7 @@ mod tls;
 mod unix;
 
 pub use concurrency::{Concurrency, Full, Place};
-pub use limits::{Outcome, RouteLimits, Ruling, Standing};
+pub use limits::{LimitFacts, Outcome, RouteLimits, Ruling, Standing};
 pub use queue::{Queue, Waiting};
 pub use snapshot::{Action, Route, Snapshot, Upstream};
 pub use tls::{ClientTls, Identity, SystemAuthorities, TlsFault, system_authorities};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::limits::{CompiledLimits, RouteLimits};
+use super::limits::{CompiledLimits, LimitFacts, RouteLimits};
 use super::{ClientTls, Concurrency, LoadError, Queue, Registry};
 use crate::answer::Answer;
 use crate::balance::{Endpoint, Pool, Quantile, Sticky};
@@ -40,6 +40,7 @@ pub struct Snapshot {
     pub no_route: RouteMetrics,
     router: Router,
     routes: Vec<Arc<Route>>,
+    limits: CompiledLimits,
 }
 
 /// The access log with its format.
@@ -231,16 +232,18 @@ impl Snapshot {
         let limits = CompiledLimits::new(&config.rate_limits, &registry.limits, &registry.metrics);
         let rate_limits = config.rate_limits.iter().map(|limit| Arc::clone(&limit.name)).collect();
         let router = Router::new(config.routes.iter().map(|route| route.matcher.clone()).collect());
-        let routes = config
+        let routes: Vec<_> = config
             .routes
             .into_iter()
-            .map(|route| Arc::new(compile_route(route, &upstreams, &limits, registry)));
+            .map(|route| Arc::new(compile_route(route, &upstreams, &limits, registry)))
+            .collect();
         Ok(Self {
             generation,
             server: Arc::new(config.server),
             admin: config.admin,
             router,
-            routes: routes.collect(),
+            routes,
+            limits,
             upstreams,
             rate_limits,
             access_log,
@@ -256,6 +259,12 @@ impl Snapshot {
     /// Every route, in file order.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.routes.iter()
+    }
+
+    /// What there is to say about each rate limit. `now`: nanoseconds since the process began.
+    #[must_use]
+    pub fn limit_facts(&self, now: u64) -> Vec<LimitFacts> {
+        self.limits.facts(now)
     }
 
     /// The route that takes a request.

@@ -38,7 +38,10 @@ fn ordinary_clients_and_one_that_is_not() {
     );
     assert!(summary.ipv4.clients.abs_diff(300) <= 30 && summary.ipv6.clients.abs_diff(100) <= 10);
     // Exact to an eighth: 20 is counted with 21.
-    assert_eq!((summary.median, summary.p99, summary.most), (21, 21, 600));
+    assert_eq!(
+        (summary.median, summary.p90, summary.p99, summary.most),
+        (21, 21, 21, 600)
+    );
     // Within the first ten seconds come twelve; a quarter is added.
     assert_eq!(
         summary.suggestion,

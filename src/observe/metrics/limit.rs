@@ -63,6 +63,12 @@ impl LimitMetrics {
         self.decisions[verdict as usize].get()
     }
 
+    /// How many clients it banned.
+    #[must_use]
+    pub fn bans(&self) -> u64 {
+        self.bans.get()
+    }
+
     /// Counts a client that was banned.
     pub fn banned(&self) {
         self.bans.inc();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::limit::{Charge, Report};
+use crate::limit::{Charge, Report, Summary};
 use crate::observe::Throttle;
 
 /// How often the log tells it.
@@ -25,6 +25,13 @@ impl Reporter {
             report: Mutex::default(),
             telling,
         }
+    }
+
+    /// What it has seen so far.
+    pub(super) fn summary(&self, now: u64) -> Summary {
+        let mut report = self.report.lock();
+        report.advance(now);
+        report.summary()
     }
 
     pub(super) fn note(&self, charge: &Charge<'_>, refused: bool, at: Instant, now: u64) {

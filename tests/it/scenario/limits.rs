@@ -3,6 +3,7 @@
 mod bans;
 mod costs;
 mod keys;
+mod operators;
 
 use crate::support::client::{self, Response};
 use crate::support::gateway::{self, Running};
