@@ -15,11 +15,11 @@ use crate::admin;
 use crate::balance::Endpoint;
 use crate::config::Config;
 use crate::config::model::Dns;
-use crate::edge::{self, BindError, Bound, Caps, Edge, Gate, Responder, Role};
+use crate::edge::{self, BindError, Bound, Caps, Edge, Gate, Responder, Role, Secure};
 use crate::proxy::{Application, GateSide, Proxy};
 use crate::runtime::discovery::{self, Resolver};
 use crate::runtime::tasks::{Task, Tasks};
-use crate::runtime::{Live, LoadError, Registry, Snapshot, Upstream, prober};
+use crate::runtime::{Live, LoadError, Registry, Snapshot, Upstream, prober, watch_certificates};
 
 /// How long a start or a reload waits for names and first health checks before it serves without them.
 const PREPARATION: Duration = Duration::from_secs(3);
@@ -62,6 +62,7 @@ pub struct Gateway {
     proxy: Arc<Application>,
     side: Arc<GateSide>,
     clients: Side,
+    secure: Arc<Secure>,
     operators: Side,
     listening: RwLock<Listening>,
     /// Held by whoever changes it: reloads and the stop, one after the other.
@@ -101,6 +102,7 @@ struct World {
 #[derive(Default)]
 struct Listening {
     clients: Vec<SocketAddr>,
+    tls: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
 }
 
@@ -133,6 +135,7 @@ impl Gateway {
             side: Arc::new(GateSide::new(Arc::clone(&live))),
             live,
             clients: Side::new(),
+            secure: Arc::default(),
             operators: Side::new(),
             listening: RwLock::default(),
             world: Mutex::new(World {
@@ -199,6 +202,10 @@ impl Gateway {
                     let gate = self.clients.gate(Arc::clone(&self.proxy), Arc::clone(&self.side));
                     edge.accept(role, socket, gate);
                 }
+                Role::Tls => {
+                    let gate = self.clients.gate(Arc::clone(&self.proxy), Arc::clone(&self.side));
+                    edge.accept(role, socket, gate.over_tls(Arc::clone(&self.secure)));
+                }
                 Role::Admin => {
                     let live = Arc::clone(&self.live);
                     let answers = Responder::new(move |ask| admin::answer(Arc::clone(&live), ask));
@@ -213,14 +220,21 @@ impl Gateway {
     fn note_listeners(&self, edge: &Edge) {
         *self.listening.write() = Listening {
             clients: edge.addresses(Role::Clear),
+            tls: edge.addresses(Role::Tls),
             admin: edge.addresses(Role::Admin).pop(),
         };
     }
 
-    /// Where clients connect; the real ports.
+    /// Where clients connect in clear text; the real ports.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listening.read().clients.clone()
+    }
+
+    /// Where clients connect with TLS; the real ports.
+    #[must_use]
+    pub fn tls_addresses(&self) -> Vec<SocketAddr> {
+        self.listening.read().tls.clone()
     }
 
     /// Where the admin listener is.
@@ -238,6 +252,7 @@ impl Gateway {
         let mut world = self.world.lock().await;
         world.stopping = true;
         world.edge.stop(Role::Clear).await;
+        world.edge.stop(Role::Tls).await;
         let begun = Instant::now();
         let give_up = deadline.map(|deadline| begun + deadline);
         let last_call = begun + deadline.map_or(IDLE_GRACE, |deadline| IDLE_GRACE.min(deadline / 2));
@@ -266,6 +281,7 @@ impl Gateway {
 /// The listeners that a configuration names.
 struct Wanted {
     clear: Vec<SocketAddr>,
+    tls: Vec<SocketAddr>,
     admin: Vec<SocketAddr>,
 }
 
@@ -273,12 +289,17 @@ impl Wanted {
     fn of(config: &Config) -> Self {
         Self {
             clear: config.server.listen.clone(),
+            tls: config.tls.as_ref().map_or_else(Vec::new, |tls| tls.listen.clone()),
             admin: config.admin.listen.into_iter().collect(),
         }
     }
 
-    fn by_role(&self) -> [(Role, &[SocketAddr]); 2] {
-        [(Role::Clear, &self.clear), (Role::Admin, &self.admin)]
+    fn by_role(&self) -> [(Role, &[SocketAddr]); 3] {
+        [
+            (Role::Clear, &self.clear),
+            (Role::Tls, &self.tls),
+            (Role::Admin, &self.admin),
+        ]
     }
 
     /// Binds those that are not there yet: all of them, or none.
@@ -297,6 +318,12 @@ impl Wanted {
 /// break: a task is made of the very things that the registry carries.
 fn tasks(snapshot: &Snapshot, resolver: &Arc<Resolver>) -> Vec<Task> {
     let mut tasks = Vec::new();
+    if let Some(tls) = snapshot.tls.clone() {
+        let made_of = vec![Arc::clone(&tls) as _];
+        tasks.push(Task::new("certificates", Arc::from("tls"), made_of, move |stop| {
+            watch_certificates(tls, stop)
+        }));
+    }
     for upstream in &snapshot.upstreams {
         let name = Arc::clone(&upstream.name);
         let (this, by) = (Arc::clone(upstream), Arc::clone(resolver));

@@ -9,7 +9,8 @@
 //!    like;
 //! 5. [`files`] serves from disk ([`conditional`] judges preconditions and ranges), [`balance`] chooses a server of an
 //!    upstream;
-//! 6. [`observe`] counts and logs what happened; [`admin`] shows it.
+//! 6. [`tls`] says which certificate a client gets and what its own is worth;
+//! 7. [`observe`] counts and logs what happened; [`admin`] shows it.
 //!
 //! [`gateway`] assembles them and puts another configuration in the place of the one in force; [`control`] is whom
 //! operators ask for that.
@@ -39,4 +40,5 @@ mod quality;
 pub mod route;
 pub mod runtime;
 pub mod slot;
+pub mod tls;
 mod vary;

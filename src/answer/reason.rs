@@ -27,6 +27,8 @@ pub enum Reason {
     RangeNotSatisfiable,
     /// 417: an expectation other than 100-continue.
     ExpectationFailed,
+    /// 421: the host asks its clients for certificates, and the connection was made for another.
+    MisdirectedRequest,
     /// 429: somebody asks more often than a limit admits.
     RateLimited,
     /// 429: limits refused the client so often that everything it asks is refused for a while.
@@ -53,7 +55,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their status codes.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::BadRequest,
         Self::BadPath,
         Self::AddressNotAllowed,
@@ -65,6 +67,7 @@ impl Reason {
         Self::UriTooLong,
         Self::RangeNotSatisfiable,
         Self::ExpectationFailed,
+        Self::MisdirectedRequest,
         Self::RateLimited,
         Self::Banned,
         Self::HeadTooLarge,
@@ -186,6 +189,12 @@ impl Reason {
                 "banned",
                 "Too Many Requests",
                 "There were too many requests from your address in spite of refusals. It is turned away for a while.",
+            ),
+            Self::MisdirectedRequest => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "misdirected_request",
+                "Misdirected Request",
+                "This host needs a connection of its own.",
             ),
             Self::RateLimited => (
                 StatusCode::TOO_MANY_REQUESTS,

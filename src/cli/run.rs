@@ -122,6 +122,9 @@ fn banner(gateway: &Gateway, routes: usize, upstreams: usize) -> String {
         .iter()
         .map(|address| format!("http://{address}"))
         .collect();
+    let tls = gateway.tls_addresses();
+    let tls = tls.iter().map(|address| format!("https://{address}"));
+    let on: Vec<String> = on.into_iter().chain(tls).collect();
     let admin = gateway
         .admin_address()
         .map_or_else(|| "off".to_owned(), |address| format!("http://{address}"));

@@ -1,6 +1,6 @@
 //! Names of fields in which requests speak about their own way, and which of them nobody may send.
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -91,6 +91,20 @@ pub(super) fn is_forbidden(name: &str) -> bool {
                     .any(|list| names(list, name)))
 }
 
+/// Removes a field that only the gateway may write, and its twins with underscores.
+pub fn disclaim(headers: &mut HeaderMap, name: &HeaderName) {
+    headers.remove(name);
+    let is_twin = |other: &&HeaderName| {
+        other.as_str().len() == name.as_str().len()
+            && other.as_str().contains('_')
+            && begins(other.as_str(), &name.as_str().replace('_', "-").into_bytes())
+    };
+    let twins: Vec<HeaderName> = headers.keys().filter(is_twin).cloned().collect();
+    for twin in twins {
+        headers.remove(twin);
+    }
+}
+
 fn names(list: &[&str], name: &str) -> bool {
     list.iter()
         .any(|listed| listed.len() == name.len() && begins(name, listed.as_bytes()))
@@ -105,6 +119,24 @@ fn begins(name: &str, start: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_only_the_gateway_writes_is_removed_with_its_twins() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "x-client-name",
+            "x_client_name",
+            "x-client_name",
+            "x-client-names",
+            "x-other",
+        ] {
+            headers.append(HeaderName::from_static(name), http::HeaderValue::from_static("v"));
+        }
+        disclaim(&mut headers, &HeaderName::from_static("x-client-name"));
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["x-client-names", "x-other"]);
+    }
 
     #[test]
     fn what_passes_from_whom() {

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use ipnet::{IpNet, Ipv4Net};
 
+pub use fields::disclaim;
 pub use forwarding::{Forwarding, write_forwarding};
 
 /// The scheme by which the client reached the outermost trusted hop.

@@ -18,6 +18,8 @@ pub(super) struct Section {
 pub(super) fn sections(file: &File) -> Vec<Section> {
     let File {
         server,
+        tls,
+        certificate,
         admin,
         log,
         access_log,
@@ -31,13 +33,18 @@ pub(super) fn sections(file: &File) -> Vec<Section> {
         defaults,
         route,
     } = file;
-    let mut sections = vec![
-        table("server", &server.value),
+    let mut sections = vec![table("server", &server.value)];
+    if tls.given {
+        sections.push(table("tls", &tls.value));
+    }
+    let certificates = certificate.value.0.iter();
+    sections.extend(certificates.map(|certificate| table("certificate", &certificate.value)));
+    sections.extend([
         table("admin", &admin.value),
         table("log", &log.value),
         table("access_log", &access_log.value),
         table("dns", &dns.value),
-    ];
+    ]);
     sections.extend(redis.given().map(|redis| table("redis", &redis.value)));
     named("upstream", &upstream.value, &mut sections);
     named("rate_limit", &rate_limit.value, &mut sections);
@@ -65,7 +72,7 @@ pub(super) fn print(file: &File) -> String {
             text.push('\n');
         }
         text.push_str(&match name {
-            _ if kind == "route" => "[[route]]".to_owned(),
+            _ if ["route", "certificate"].contains(&kind) => format!("[[{kind}]]"),
             Some(name) => format!("[{kind}.{}]", quoted_key(&name)),
             None => format!("[{kind}]"),
         });

@@ -16,16 +16,17 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 
 use super::caps::{Caps, Refused};
-use super::head::{self, Framing};
+use super::head;
 use super::lane::Lane;
 use super::link::{Conn, Link};
-use super::reply::Reply;
+use super::observer::{Arrival, Observer, RefusedRequest};
 use super::rest::{Next, Rest};
 use super::scanner::{Extent, Scanner};
+use super::secure::Secure;
+use super::tls::Secured;
 use crate::answer::Reason;
 use crate::config::model;
 use crate::http1;
-use crate::observe::metrics::InFlight;
 
 /// Bytes of an unwanted body that are read and thrown away, so that the client reads our answer before it sees the
 /// connection closed (RFC 9112 §9.6).
@@ -36,66 +37,13 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 /// How long a connection that there is no room for is told so.
 const TURN_AWAY_TIME: Duration = Duration::from_millis(100);
 
-/// What an application learns about a request from the gate; delivered as the connection's user context.
-#[derive(Debug)]
-pub struct Arrival {
-    /// What gate, lane and exchange tell each other.
-    pub link: Arc<Link>,
-    /// The other end of the connection.
-    pub peer: SocketAddr,
-    /// Our end of it.
-    pub local: SocketAddr,
-    /// When the first byte of the request was read.
-    pub started: Instant,
-    /// How the body is framed.
-    pub framing: Framing,
-    /// Whether the connection may be used again as far as the client and the gate are concerned.
-    pub keep_alive: bool,
-    /// A WebSocket handshake.
-    pub upgrade: bool,
-}
-
-/// A request that was refused at the gate.
-#[derive(Debug)]
-pub struct RefusedRequest<'a> {
-    /// Why.
-    pub reason: Reason,
-    /// The other end of the connection.
-    pub peer: SocketAddr,
-    /// What was read of the head.
-    pub head: &'a [u8],
-    /// When its first byte was read.
-    pub started: Instant,
-}
-
-/// What the gate asks of the rest of the gateway.
-pub trait Observer: Send + Sync + 'static {
-    /// The limits in force now.
-    fn limits(&self) -> Arc<model::Server>;
-    /// Whether this peer is a trusted proxy, on whose connections many clients come.
-    fn is_trusted(&self, limits: &model::Server, peer: IpAddr) -> bool {
-        limits.trusted_proxies.contains(peer)
-    }
-    /// Whether bans and the rate of connections are for this listener.
-    fn is_guarded(&self) -> bool;
-    /// Whether this client is turned away from everything.
-    fn is_banned(&self, client: IpAddr) -> bool;
-    /// Phrases a refusal. The caller writes it and says afterwards, through [`Observer::refused`], how that went.
-    fn phrase(&self, request: &RefusedRequest<'_>) -> Reply;
-    /// A request was refused; `sent`: bytes written.
-    fn refused(&self, request: &RefusedRequest<'_>, reply: &Reply, sent: u64);
-    /// A connection was opened; what is returned lives as long as it does.
-    fn opened(&self) -> InFlight;
-    /// A connection was refused.
-    fn capped(&self, which: Refused);
-}
-
 /// The application behind a listener, one strict request at a time.
 pub struct Gate<A, O> {
     app: Arc<A>,
     observer: Arc<O>,
     caps: Arc<Caps>,
     last_call: watch::Receiver<bool>,
+    secure: Option<Arc<Secure>>,
 }
 
 impl<A, O> Gate<A, O> {
@@ -108,6 +56,16 @@ impl<A, O> Gate<A, O> {
             observer,
             caps,
             last_call,
+            secure: None,
+        }
+    }
+
+    /// The same, for TLS; handshakes of all listeners with the same `secure` count together.
+    #[must_use]
+    pub fn over_tls(self, secure: Arc<Secure>) -> Self {
+        Self {
+            secure: Some(secure),
+            ..self
         }
     }
 }
@@ -117,6 +75,7 @@ struct Client {
     peer: SocketAddr,
     local: SocketAddr,
     link: Arc<Link>,
+    tls: Option<Arc<Secured>>,
 }
 
 /// Whether the connection goes on after a request.
@@ -175,7 +134,7 @@ where
         };
         let (bytes, head) = match judged {
             Ok(judged) => judged,
-            Err(reason) => return Box::pin(self.refuse(conn, client.peer, started, reason, LINGER_TIME)).await,
+            Err(reason) => return Box::pin(self.refuse(conn, client, started, reason, LINGER_TIME)).await,
         };
         let link = &client.link;
         link.begin(limits.max_body);
@@ -188,6 +147,7 @@ where
             framing: head.framing,
             keep_alive,
             upgrade: head.upgrade,
+            tls: client.tls.clone(),
         });
         let lane = Lane::new(conn, Arc::clone(link), head.framing, head.upgrade, limits.body_timeout);
         let reusable = self.lend(Box::new(lane), bytes, arrival, shutdown).await.is_some();
@@ -232,19 +192,25 @@ where
         }
     }
 
-    async fn refuse(
-        &self,
-        mut conn: Conn,
-        peer: SocketAddr,
-        started: Instant,
-        reason: Reason,
-        time: Duration,
-    ) -> After {
+    /// Tells a client that there is no room, in one write that hardly waits: a flood must not cost more than this.
+    async fn turn_away(&self, stream: Stream, client: &Client, reason: Reason) {
+        let conn = Conn {
+            io: stream,
+            ahead: BytesMut::new(),
+        };
+        let told = self.refuse(conn, client, Instant::now(), reason, TURN_AWAY_TIME);
+        if let After::Close(conn) = told.await {
+            close(conn).await;
+        }
+    }
+
+    async fn refuse(&self, mut conn: Conn, client: &Client, started: Instant, reason: Reason, time: Duration) -> After {
         let request = RefusedRequest {
             reason,
-            peer,
+            peer: client.peer,
             head: &conn.ahead,
             started,
+            tls: client.tls.as_ref().map(|tls| tls.version),
         };
         let reply = self.observer.phrase(&request);
         let bytes = reply.to_http1();
@@ -329,43 +295,43 @@ where
         let peer = *digest.peer_addr()?.as_inet()?;
         let local = *digest.local_addr()?.as_inet()?;
         let limits = self.observer.limits();
-        let client = (!self.observer.is_trusted(&limits, peer.ip())).then_some(peer.ip());
-        let admitted = self.welcome(client, &limits).and_then(|()| {
+        let stranger = (!self.observer.is_trusted(&limits, peer.ip())).then_some(peer.ip());
+        let admitted = self.welcome(stranger, &limits).and_then(|()| {
             self.caps
-                .admit(client, limits.max_connections, limits.max_connections_per_client)
+                .admit(stranger, limits.max_connections, limits.max_connections_per_client)
         });
         drop(limits);
+        let mut client = Client {
+            peer,
+            local,
+            link: Arc::new(Link::new(shutdown.clone())),
+            tls: None,
+        };
         let place = match admitted {
             Ok(place) => place,
             Err(which) => {
                 self.observer.capped(which);
-                // Told in one write that hardly waits: a flood must not cost more than this.
-                let conn = Conn {
-                    io: stream,
-                    ahead: BytesMut::new(),
-                };
-                let told = self.refuse(conn, peer, Instant::now(), which.reason(), TURN_AWAY_TIME);
-                if let After::Close(conn) = Box::pin(told).await {
-                    close(conn).await;
+                // Over TLS a handshake would have to come first: a flood must not cost that.
+                if self.secure.is_none() {
+                    Box::pin(self.turn_away(stream, &client, which.reason())).await;
                 }
                 return None;
             }
         };
         let _open = (self.observer.opened(), place);
+        let stream = match &self.secure {
+            None => stream,
+            Some(secure) => {
+                let shaken = Box::pin(secure.shake(stream, stranger, &*self.observer)).await?;
+                client.tls = Some(shaken.secured);
+                shaken.stream
+            }
+        };
         let conn = Conn {
             io: stream,
             ahead: BytesMut::new(),
         };
-        self.serve(
-            conn,
-            Client {
-                peer,
-                local,
-                link: Arc::new(Link::new(shutdown.clone())),
-            },
-            shutdown,
-        )
-        .await;
+        self.serve(conn, client, shutdown).await;
         None
     }
 }

@@ -110,6 +110,8 @@ fn bind_one(address: SocketAddr) -> io::Result<Bound> {
 pub enum Role {
     /// Clients, in clear text.
     Clear,
+    /// Clients, over TLS.
+    Tls,
     /// Operators.
     Admin,
 }

@@ -8,6 +8,7 @@ mod connection;
 mod limit;
 mod refusal;
 mod route;
+mod tls;
 mod upstream;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use crate::answer::Reason;
 pub use connection::{ConnectionLimit, ConnectionMetrics};
 pub use limit::{LimitMetrics, LimitVerdict};
 pub use route::RouteMetrics;
+pub use tls::{CertificateMetrics, Handshake, TlsMetrics};
 pub use upstream::{FailureKind, ServerMetrics, UpstreamMetrics};
 
 use refusal::Refusals;
@@ -41,6 +43,7 @@ pub struct Metrics {
     servers: Mutex<HashMap<ServerKey, ServerMetrics>>,
     limits: Mutex<HashMap<Box<str>, LimitMetrics>>,
     connections: ConnectionMetrics,
+    tls: TlsMetrics,
     refusals: Refusals,
     generation: IntGauge,
     reload_success: IntGauge,
@@ -67,6 +70,7 @@ impl Metrics {
         reload_success.set(1);
         Arc::new(Self {
             connections: ConnectionMetrics::new(&registry),
+            tls: TlsMetrics::new(&registry),
             generation: catalogue::GENERATION.gauge(&registry, &[]),
             reload_success,
             reload_time: catalogue::RELOAD_TIME.gauge(&registry, &[]),
@@ -168,6 +172,12 @@ impl Metrics {
     #[must_use]
     pub fn connections(&self) -> &ConnectionMetrics {
         &self.connections
+    }
+
+    /// The metrics of TLS with clients.
+    #[must_use]
+    pub fn tls(&self) -> &TlsMetrics {
+        &self.tls
     }
 
     /// Counts an answer of the gateway's own that refuses a request.

@@ -6,6 +6,7 @@ mod access;
 mod compress;
 mod cors;
 mod headers;
+mod https;
 mod redirect;
 mod rewrite;
 
@@ -13,6 +14,7 @@ pub use access::AllowList;
 pub use compress::{Coding, Compression, Encoder};
 pub use cors::{Cors, OriginPattern, Origins, RequestFields, announced as announced_method};
 pub use headers::{ContentSecurityPolicy, HeaderPolicy, Preset};
+pub use https::ToHttps;
 pub use redirect::{Redirect, Template, TemplateError};
 pub use rewrite::Rewrite;
 

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use http::{HeaderValue, Method, header, request};
+use http::{HeaderValue, Method, StatusCode, header, request};
 
 use super::limit::Limited;
 use super::{Exchange, deadline};
@@ -45,11 +45,17 @@ impl Exchange {
         };
         self.peer_ip = arrival.peer.ip();
         self.local_port = arrival.local.port();
+        self.secured = arrival.tls.clone();
+        let scheme = if arrival.tls.is_some() {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        };
         self.client = self
             .snapshot
             .server
             .trusted_proxies
-            .identify(arrival.peer.ip(), Scheme::Http, &request.headers);
+            .identify(arrival.peer.ip(), scheme, &request.headers);
         self.identity = Some(Identity::new(&request.headers, self.client.peer_trusted));
         // Before anything is looked up for it.
         if let Some(left) = self.live.registry.banned(self.client.ip) {
@@ -78,6 +84,19 @@ impl Exchange {
             Err(_) if raw == "*" => "*".into(),
             Err(_) => return ControlFlow::Break(Answer::refuse(Reason::BadPath)),
         };
+        if let (Some(tls), Some(arrived)) = (&self.snapshot.tls, &arrival.tls)
+            && !tls.hosts().may_serve(&self.host, arrived.client_auth)
+        {
+            return ControlFlow::Break(Answer::refuse(Reason::MisdirectedRequest));
+        }
+        if let Some(to_https) = self.snapshot.to_https
+            && self.client.scheme == Scheme::Http
+        {
+            let target = request.uri.path_and_query().map_or(raw, |target| target.as_str());
+            if let Some(location) = to_https.location(&self.host, &path, target) {
+                return ControlFlow::Break(elsewhere(&self.host, location));
+            }
+        }
         let asked = Request {
             method: &request.method,
             host: &self.host,
@@ -133,5 +152,16 @@ impl Exchange {
             Action::Metrics => Decision::Metrics,
             Action::Health(_) => Decision::Health,
         })
+    }
+}
+
+/// Sends a client in clear text to https. HTTP/1.0 may leave open where that is.
+fn elsewhere(host: &str, location: String) -> Answer {
+    match HeaderValue::try_from(location) {
+        Ok(location) if !host.is_empty() => Answer::Redirect {
+            status: StatusCode::PERMANENT_REDIRECT,
+            location,
+        },
+        _ => Answer::refuse(Reason::BadRequest),
     }
 }

@@ -61,7 +61,7 @@ impl Exchange {
                 cache: None,
                 limit: self.limited.word(),
                 refusal: self.refusal.map(crate::answer::Reason::word),
-                tls: None,
+                tls: self.secured.as_ref().map(|secured| secured.version),
                 user_agent: field(header::USER_AGENT),
                 referer: field(header::REFERER),
                 headers: Some(&request.headers),

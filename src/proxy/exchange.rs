@@ -10,7 +10,7 @@ use super::limit::Limited;
 use crate::answer::{Answer, Grpc, Reason};
 use crate::balance::Lease;
 use crate::client::{Client, Scheme};
-use crate::edge::Arrival;
+use crate::edge::{Arrival, Secured};
 use crate::observe::identity::Identity;
 use crate::observe::metrics::InFlight;
 use crate::policy::{Delivery, Encoder};
@@ -26,6 +26,8 @@ pub struct Exchange {
     pub(super) peer_ip: IpAddr,
     /// The port on which the request came.
     pub(super) local_port: u16,
+    /// What the client's TLS handshake came to; `None`: clear text.
+    pub(super) secured: Option<Arc<Secured>>,
     pub(super) identity: Option<Identity>,
     pub(super) client: Client,
     /// Host without port, lower case; empty until it is known to be good.
@@ -97,6 +99,7 @@ impl Exchange {
             arrival: None,
             peer_ip: client.ip,
             local_port: 0,
+            secured: None,
             identity: None,
             client,
             host: Box::default(),

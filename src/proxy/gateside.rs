@@ -8,10 +8,10 @@ use http::{HeaderMap, Method, Version};
 
 use crate::answer::{Answer, Reason};
 use crate::config::model;
-use crate::edge::{Observer, Refused, RefusedRequest, Reply};
+use crate::edge::{HandshakeEnd, Observer, Refused, RefusedRequest, Reply, TlsRules};
 use crate::observe::access_log::Entry;
 use crate::observe::identity::Identity;
-use crate::observe::metrics::{ConnectionLimit, InFlight};
+use crate::observe::metrics::{ConnectionLimit, Handshake, InFlight};
 use crate::policy::Recipient;
 use crate::runtime::Live;
 
@@ -51,6 +51,31 @@ impl Observer for GateSide {
         self.live.registry.banned(client).is_some()
     }
 
+    fn tls(&self) -> Option<TlsRules> {
+        let snapshot = self.live.peek();
+        let tls = snapshot.tls.as_ref()?;
+        Some(TlsRules {
+            hosts: tls.hosts(),
+            timeout: tls.settings.handshake_timeout,
+            most: tls.settings.max_handshakes,
+            rate: tls.settings.handshake_rate,
+        })
+    }
+
+    fn shaking(&self) -> Option<InFlight> {
+        Some(self.live.registry.metrics.tls().begun())
+    }
+
+    fn shaken(&self, end: HandshakeEnd) {
+        self.live.registry.metrics.tls().ended(match end {
+            HandshakeEnd::Full => Handshake::Full,
+            HandshakeEnd::Resumed => Handshake::Resumed,
+            HandshakeEnd::Failed => Handshake::Failed,
+            HandshakeEnd::Timeout => Handshake::Timeout,
+            HandshakeEnd::Refused => Handshake::Refused,
+        });
+    }
+
     fn phrase(&self, request: &RefusedRequest<'_>) -> Reply {
         // Nothing that a refused head says is believed, the client's wishes about the answer's form included.
         let unread = HeaderMap::new();
@@ -62,7 +87,7 @@ impl Observer for GateSide {
         let mut rendered = answer.render(None, identity.request_id());
         identity.write_response(&mut rendered.headers);
         let recipient = Recipient {
-            tls: false,
+            tls: request.tls.is_some(),
             head: false,
             fields: &unread,
             preflight: false,
@@ -119,7 +144,7 @@ impl Observer for GateSide {
                 cache: None,
                 limit: None,
                 refusal: Some(request.reason.word()),
-                tls: None,
+                tls: request.tls,
                 user_agent: None,
                 referer: None,
                 headers: None,

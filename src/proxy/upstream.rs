@@ -170,6 +170,7 @@ impl Exchange {
         if let Some(identity) = &self.identity {
             identity.write(fields);
         }
+        self.tell_certificate(fields);
         if self.attempt.count > 1 {
             fields.insert(ATTEMPT, HeaderValue::from(self.attempt.count));
         } else {
@@ -196,6 +197,19 @@ impl Exchange {
                 }
             }
             None => {}
+        }
+    }
+
+    /// Tells the application about the client's certificate; what the client itself says in these fields never passes.
+    fn tell_certificate(&self, fields: &mut HeaderMap) {
+        let Some(tls) = &self.snapshot.tls else { return };
+        let identity = self.secured.as_ref().and_then(|secured| secured.client.as_ref());
+        for (name, fact) in &tls.settings.client_headers {
+            client::disclaim(fields, name);
+            let value = identity.and_then(|identity| HeaderValue::from_str(identity.fact(*fact)).ok());
+            if let Some(value) = value {
+                fields.insert(name, value);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! What requests read: the snapshot, compiled once from the model; and what outlives it.
 
+mod certificates;
 mod concurrency;
 pub mod discovery;
 mod limits;
@@ -10,11 +11,12 @@ pub mod tasks;
 mod tls;
 mod unix;
 
+pub use certificates::{ServerTls, ServerTlsFault, watch as watch_certificates};
 pub use concurrency::{Concurrency, Full, Place};
 pub use limits::{LimitFacts, Outcome, RouteLimits, Ruling, Standing};
 pub use queue::{Queue, Waiting};
 pub use snapshot::{Action, Route, Snapshot, Upstream};
-pub use tls::{ClientTls, Identity, SystemAuthorities, TlsFault, system_authorities};
+pub use tls::{ClientTls, Identity, SystemAuthorities, system_authorities};
 pub use unix::UNIX;
 
 use std::collections::HashMap;
@@ -36,6 +38,7 @@ use crate::limit::Bans;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::slot::Slot;
+use crate::tls::{Tickets, TlsFault};
 use limits::LimitState;
 use snapshot::Profiles;
 
@@ -52,6 +55,7 @@ pub struct Registry {
     concurrency: Mutex<HashMap<Arc<str>, RunningLimit>>,
     /// What the proxy keeps for connections to upstreams.
     pub connector: Slot,
+    tickets: Mutex<Option<Tickets>>,
     refused: Mutex<Option<RefusedReload>>,
 }
 
@@ -81,6 +85,7 @@ impl Registry {
             concurrency: Mutex::default(),
             connector: Slot::default(),
             refused: Mutex::default(),
+            tickets: Mutex::default(),
         })
     }
 
@@ -230,6 +235,8 @@ pub enum LoadError {
         /// Why.
         fault: TlsFault,
     },
+    /// The files of a certificate cannot be used.
+    ServerTls(ServerTlsFault),
 }
 
 impl LoadError {
@@ -246,6 +253,10 @@ impl fmt::Display for LoadError {
                 f,
                 "cannot open the access log: {error}\nhelp: [access_log] path must be a file that this user may write; \
                  \"-\" is standard output"
+            ),
+            Self::ServerTls(fault) => write!(
+                f,
+                "TLS cannot be offered: {fault}\nhelp: `gateway check` says where in the file that is"
             ),
             Self::Tls { upstream, fault } => write!(
                 f,

@@ -6,14 +6,14 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::limits::{CompiledLimits, LimitFacts, RouteLimits};
-use super::{ClientTls, Concurrency, LoadError, Queue, Registry};
+use super::{ClientTls, Concurrency, LoadError, Queue, Registry, ServerTls};
 use crate::answer::Answer;
 use crate::balance::{Endpoint, Pool, Quantile, Sticky};
 use crate::config::model::{self, Config};
 use crate::observe::Throttle;
 use crate::observe::access_log::{AccessLog, Format, Redaction};
 use crate::observe::metrics::{Metrics, RouteMetrics, ServerMetrics, UNROUTED, UpstreamMetrics};
-use crate::policy::{Admission, Delivery, Redirect, Rewrite};
+use crate::policy::{Admission, Delivery, Redirect, Rewrite, ToHttps};
 use crate::route::{self, PathPattern, Router};
 use crate::slot::Slot;
 
@@ -28,6 +28,10 @@ pub struct Snapshot {
     pub server: Arc<model::Server>,
     /// What is asked of operators.
     pub admin: model::Admin,
+    /// TLS towards clients.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Where what arrives in clear text is sent; `None`: it is served.
+    pub to_https: Option<ToHttps>,
     /// The upstreams, as routes name them.
     pub upstreams: Vec<Arc<Upstream>>,
     /// The names of the rate limits, in file order.
@@ -214,6 +218,8 @@ impl Snapshot {
     pub fn compile(config: Config, generation: u64, registry: &Registry) -> Result<Self, LoadError> {
         // First what can fail: from the first pool on, there is no way back.
         let profiles = config.upstreams.iter().map(load_tls).collect::<Result<Vec<_>, _>>()?;
+        let tls = config.tls.map(|tls| ServerTls::load(tls, registry)).transpose();
+        let tls = tls.map_err(LoadError::ServerTls)?.map(Arc::new);
         let access_log = match config.access_log {
             Some(log) => Some(LogSink {
                 log: registry.access_log(&log.target).map_err(LoadError::AccessLog)?,
@@ -239,6 +245,12 @@ impl Snapshot {
             .collect();
         Ok(Self {
             generation,
+            to_https: tls.as_ref().and_then(|tls| {
+                Some(ToHttps {
+                    port: tls.settings.redirect_http?,
+                })
+            }),
+            tls,
             server: Arc::new(config.server),
             admin: config.admin,
             router,

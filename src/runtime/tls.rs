@@ -1,22 +1,16 @@
 //! TLS towards servers: the files that the configuration names, read and checked once a snapshot.
 
-use std::fmt;
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::config::model;
-
-/// Largest PEM file, bytes.
-const FILE_MAX: u64 = 4 << 20;
+use crate::tls::{self, Kind, TlsFault};
 
 /// The name that a server is asked for whose entry has none: a socket in the file system.
 const LOCAL_NAME: &str = "localhost";
@@ -44,24 +38,6 @@ pub struct Identity {
     pub key: PrivateKeyDer<'static>,
 }
 
-/// Why a profile cannot be used.
-#[derive(Debug)]
-pub struct TlsFault {
-    path: PathBuf,
-    kind: Kind,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Unreadable(io::Error),
-    TooLarge,
-    Pem(rustls::pki_types::pem::Error),
-    NoCertificate,
-    BadCertificate(String),
-    BadKey(String),
-    Unusable(String),
-}
-
 impl ClientTls {
     /// Reads and checks the files of a profile.
     ///
@@ -75,7 +51,7 @@ impl ClientTls {
         let identity = match &settings.certificate {
             Some(files) => Some(Identity {
                 chain: certificates(&files.cert)?,
-                key: key(&files.key)?,
+                key: tls::key(&files.key)?,
             }),
             None => None,
         };
@@ -132,21 +108,15 @@ fn client_config(
         Some(authorities) => {
             let mut roots = RootCertStore::empty();
             for authority in authorities {
-                roots.add(authority.clone()).map_err(|error| TlsFault {
-                    path: place(&settings.ca),
-                    kind: Kind::BadCertificate(error.to_string()),
-                })?;
+                roots
+                    .add(authority.clone())
+                    .map_err(|error| TlsFault::new(&place(&settings.ca), Kind::BadCertificate(error.to_string())))?;
             }
             Arc::new(roots)
         }
         None => Arc::clone(&system_authorities().roots),
     };
-    let unusable = |path: PathBuf| {
-        move |error: rustls::Error| TlsFault {
-            path,
-            kind: Kind::Unusable(error.to_string()),
-        }
-    };
+    let unusable = |path: PathBuf| move |error: rustls::Error| TlsFault::new(&path, Kind::Unusable(error.to_string()));
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(unusable(PathBuf::new()))?;
@@ -200,54 +170,18 @@ pub fn system_authorities() -> &'static SystemAuthorities {
     &SYSTEM
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsFault> {
-    let fault = |kind| TlsFault {
-        path: path.to_owned(),
-        kind,
-    };
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| fault(Kind::Unreadable(error)))?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err(fault(Kind::TooLarge));
-    }
-    Ok(bytes)
-}
-
+/// The certificates of a file; says so where one of them is not valid now.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
-    let fault = |kind| TlsFault {
-        path: path.to_owned(),
-        kind,
-    };
-    let pem = read(path)?;
-    let certificates = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| fault(Kind::Pem(error)))?;
-    if certificates.is_empty() {
-        return Err(fault(Kind::NoCertificate));
-    }
+    let certificates = tls::certificates(path)?;
     for certificate in &certificates {
-        // By the same parser as Pingora's, which does not expect to fail later.
-        let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
-            .map_err(|error| fault(Kind::BadCertificate(error.to_string())))?;
-        if !parsed.validity().is_valid() {
+        if let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate)
+            && !parsed.validity().is_valid()
+        {
             let (path, until) = (path.display(), parsed.validity().not_after);
             tracing::warn!(%path, %until, "a certificate is not valid at this time");
         }
     }
     Ok(certificates)
-}
-
-fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
-    let fault = |kind| TlsFault {
-        path: path.to_owned(),
-        kind,
-    };
-    let key = PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| fault(Kind::Pem(error)))?;
-    // Pingora gets the bytes and guesses the format again: it must arrive at a key.
-    PrivateKeyDer::try_from(key.secret_der()).map_err(|error| fault(Kind::BadKey(error.to_owned())))?;
-    Ok(key)
 }
 
 /// `verify = false`: any certificate will do, but who shows it must have its key.
@@ -288,23 +222,6 @@ impl ServerCertVerifier for Unverified {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
-
-impl fmt::Display for TlsFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        match &self.kind {
-            Kind::Unreadable(error) => write!(f, "cannot read {path}: {error}"),
-            Kind::TooLarge => write!(f, "{path} is larger than {} MiB", FILE_MAX >> 20),
-            Kind::Pem(error) => write!(f, "{path} is not as PEM files are: {error}"),
-            Kind::NoCertificate => write!(f, "{path} holds no certificate"),
-            Kind::BadCertificate(error) => write!(f, "{path} holds a certificate that cannot be used: {error}"),
-            Kind::BadKey(error) => write!(f, "{path} holds a key that cannot be used: {error}"),
-            Kind::Unusable(error) => write!(f, "certificate and key ({path}) cannot be used: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for TlsFault {}
 
 #[cfg(test)]
 mod tests;

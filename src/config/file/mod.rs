@@ -4,6 +4,7 @@ pub(super) mod access_log;
 pub(super) mod action;
 pub(super) mod admin;
 pub(super) mod cache;
+pub(super) mod certificate;
 pub(super) mod cors;
 pub(super) mod dns;
 pub(super) mod headers;
@@ -20,12 +21,14 @@ pub(super) mod route;
 pub(super) mod server;
 pub(super) mod servers;
 pub(super) mod sticky;
+pub(super) mod tls;
 pub(super) mod upstream;
 pub(super) mod upstream_tls;
 
 use self::access_log::AccessLog;
 use self::admin::Admin;
 use self::cache::Cache;
+use self::certificate::Certificate;
 use self::cors::Cors;
 use self::dns::Dns;
 use self::headers::Headers;
@@ -35,6 +38,7 @@ use self::rate_limit::RateLimit;
 use self::redis::Redis;
 use self::route::Route;
 use self::server::Server;
+use self::tls::Tls;
 use self::upstream::Upstream;
 use super::list::Tables;
 use super::named::Named;
@@ -45,6 +49,10 @@ table! {
     pub struct File {
         /// Where clients connect, and the limits of what they send.
         default server: Server = "{}",
+        /// Where clients connect with TLS.
+        default tls: Tls = "{}",
+        /// Certificates for clients.
+        default certificate: Tables<Certificate> = "[]",
         /// The listener for operators: health and metrics.
         default admin: Admin = "{}",
         /// The gateway's own log, on standard error.
@@ -71,8 +79,6 @@ table! {
         default route: Tables<Route> = "[]",
     }
     refuses {
-        tls: "TLS",
-        certificate: "TLS",
         acme: "obtaining certificates",
         auth: "authentication",
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
-use crate::config::list::{List, Several};
+use crate::config::list::List;
 use crate::config::table::table;
 use crate::config::text::Written;
 use crate::config::units::{Rate, Size, Timeout};
@@ -13,8 +13,8 @@ use crate::config::value::Integer;
 table! {
     /// Where clients connect, and the limits of what they send.
     pub struct Server {
-        /// The addresses to listen on, for clear text.
-        default listen: Several<Written<SocketAddr>> = "[\"0.0.0.0:8080\"]",
+        /// The addresses to listen on, for clear text; `[]`: none, where there is TLS.
+        default listen: List<Written<SocketAddr>> = "[\"0.0.0.0:8080\"]",
         /// Worker threads.
         optional threads: Integer<1, 1024> => "the number of cores",
         /// Whose `X-Forwarded-For` and `Forwarded` are believed: networks or addresses of the proxies in front of the

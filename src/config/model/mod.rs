@@ -5,6 +5,7 @@ mod resilience;
 mod route;
 mod secret;
 mod server;
+mod tls;
 mod upstream;
 
 pub use self::limit::{
@@ -14,6 +15,7 @@ pub use self::resilience::{Breaker, Hedge, HedgeAfter, Outlier, Queue, Retry, Re
 pub use self::route::{Action, Concurrency, Files, Priority, Respond, Route};
 pub use self::secret::Secret;
 pub use self::server::{AccessLog, Admin, Dns, HeadLimits, Log, LogTarget, Server};
+pub use self::tls::{CertificateFiles, Tls};
 pub use self::upstream::{
     Address, Balance, ClientCertificate, HashKey, HealthCheck, HttpCheck, Probing, Protocol, SameSite, Sticky, Target,
     Upstream, UpstreamTimeouts, UpstreamTls,
@@ -28,6 +30,8 @@ use crate::policy::{Cors, HeaderPolicy};
 pub struct Config {
     /// The listeners and their limits.
     pub server: Server,
+    /// TLS towards clients; `None`: clear text only.
+    pub tls: Option<Tls>,
     /// The admin listener.
     pub admin: Admin,
     /// The gateway's own log.

@@ -13,6 +13,7 @@ mod route;
 mod server;
 mod servers;
 mod tables;
+mod tls;
 mod upstream;
 mod upstream_tls;
 
@@ -84,7 +85,8 @@ struct Named<'a> {
 pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<Config> {
     let checker = &mut Checker { dir, report };
     let server = server::server(&file.server, checker);
-    let admin = server::admin(&file.admin, &file.server, checker);
+    let tls = tls::tls(&file.tls, &file.certificate, &file.server, checker);
+    let admin = server::admin(&file.admin, &file.server, &file.tls, checker);
     let access_log = tables::access_log(&file.access_log, checker);
     let upstreams: Vec<_> = file
         .upstream
@@ -169,6 +171,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
 
     Some(Config {
         server,
+        tls,
         admin,
         log: tables::log(&file.log),
         access_log,

@@ -31,22 +31,6 @@ pub(super) fn server(server: &file::server::Server, checker: &mut Checker<'_>) -
         shutdown_timeout,
     } = server;
 
-    for (index, address) in listen.0.iter().enumerate() {
-        let earlier = listen.0[..index]
-            .iter()
-            .find(|earlier| collide(earlier.value.value, address.value.value));
-        if let Some(earlier) = earlier {
-            let message = format!(
-                "`{}` cannot be listened on: `{}` takes it already",
-                address.text, earlier.text
-            );
-            checker.report.push(
-                Diagnostic::error(address.span, message)
-                    .also(earlier.span, "takes it")
-                    .help("remove one of them".to_owned()),
-            );
-        }
-    }
     for network in &trusted_proxies.0 {
         if network.value.value.prefix_len() == 0 {
             checker.warning(
@@ -96,7 +80,12 @@ pub(super) fn server(server: &file::server::Server, checker: &mut Checker<'_>) -
     }
 }
 
-pub(super) fn admin(admin: &file::admin::Admin, server: &file::server::Server, checker: &mut Checker<'_>) -> Admin {
+pub(super) fn admin(
+    admin: &file::admin::Admin,
+    server: &file::server::Server,
+    tls: &file::tls::Tls,
+    checker: &mut Checker<'_>,
+) -> Admin {
     let file::admin::Admin { listen, token } = admin;
     let token = token.given().map(|token| token.value.text.clone());
     let token = token.filter(|token| !token.expose().is_empty());
@@ -113,7 +102,8 @@ pub(super) fn admin(admin: &file::admin::Admin, server: &file::server::Server, c
                 .to_owned(),
         );
     }
-    if let Some(taken) = server.listen.0.iter().find(|taken| collide(taken.value.value, address)) {
+    let mut listen_on = server.listen.0.iter().chain(&tls.listen.0);
+    if let Some(taken) = listen_on.find(|taken| collide(taken.value.value, address)) {
         let message = format!("`{}` takes the address of the admin listener, `{address}`", taken.text);
         let help = "give one of them another port, or write `listen = false` in `[admin]`".to_owned();
         let fault = Diagnostic::error(taken.span, message).help(help);
@@ -127,6 +117,27 @@ pub(super) fn admin(admin: &file::admin::Admin, server: &file::server::Server, c
     Admin {
         listen: Some(address),
         token,
+    }
+}
+
+/// Reports addresses of clients' listeners that cannot be listened on; the first `clear` of them are for clear text.
+pub(super) fn collisions(listen: &[&Spanned<Written<SocketAddr>>], clear: usize, checker: &mut Checker<'_>) {
+    for (index, address) in listen.iter().enumerate() {
+        let earlier = listen[..index]
+            .iter()
+            .find(|earlier| collide(earlier.value.value, address.value.value));
+        let Some(earlier) = earlier else { continue };
+        let message = format!(
+            "`{}` cannot be listened on: `{}` takes it already",
+            address.text, earlier.text
+        );
+        let fault = Diagnostic::error(address.span, message).help("remove one of them".to_owned());
+        // Where the file says nothing about clear text, there is nothing to show.
+        checker.report.push(if earlier.given || index < clear {
+            fault.also(earlier.span, "takes it")
+        } else {
+            fault
+        });
     }
 }
 

@@ -115,6 +115,27 @@ pub(super) const REFUSALS: Family = family(
     "Requests that the gateway refused itself.",
 );
 
+pub(super) const TLS_HANDSHAKES: Family = family(
+    "gateway_tls_handshakes_total",
+    &["result"],
+    "TLS handshakes with clients that are over.",
+);
+pub(super) const TLS_HANDSHAKES_ACTIVE: Family = family(
+    "gateway_tls_handshakes_active",
+    &[],
+    "Client connections that are in their TLS handshake.",
+);
+pub(super) const CERTIFICATE_EXPIRY: Family = family(
+    "gateway_certificate_expiry_timestamp_seconds",
+    &["certificate"],
+    "When the certificate in force expires, in Unix time.",
+);
+pub(super) const CERTIFICATE_SUCCESS: Family = family(
+    "gateway_certificate_last_load_success",
+    &["certificate"],
+    "Whether the files of a certificate, as they are now, could be taken into use.",
+);
+
 pub(super) const LIMIT_DECISIONS: Family = family(
     "gateway_limit_decisions_total",
     &["policy", "verdict"],

@@ -18,6 +18,7 @@ fn touched() -> Arc<Metrics> {
     metrics.server("api", "127.0.0.1:5000").picked();
     metrics.limit("api").decided(LimitVerdict::Allowed);
     metrics.refusals.count(0, || "no_server");
+    metrics.tls().certificate("site.pem").loaded(1_800_000_000);
     metrics.config_loaded(1, UNIX_EPOCH + Duration::from_secs(1_700_000_000));
     metrics
 }

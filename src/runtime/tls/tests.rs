@@ -107,7 +107,7 @@ fn what_is_wrong_with_a_file_is_said() {
     }
     let of_identity = [
         (files.path("a.pem"), files.path("b.key"), "cannot be used"),
-        (files.path("a.pem"), files.path("a.pem"), "not as PEM files are"),
+        (files.path("a.pem"), files.path("a.pem"), "holds no private key"),
         (garbage, files.path("a.key"), "a certificate that cannot be used"),
     ];
     for (cert, key, expected) in of_identity {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use deals247_gateway::config::{self, Loaded, Report};
 
 /// Documents with samples that are whole files.
-const GUIDES: [&str; 1] = ["docs/cors.md"];
+const GUIDES: [&str; 2] = ["docs/cors.md", "docs/tls.md"];
 
 /// An environment with one variable.
 fn env(name: &str) -> Option<String> {

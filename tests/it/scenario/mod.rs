@@ -23,4 +23,5 @@ mod proxying;
 mod reload;
 mod resilience;
 mod routing;
+mod tls;
 mod upstream_tls;

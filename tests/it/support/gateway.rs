@@ -14,6 +14,7 @@ use super::client;
 
 /// A running gateway, its log in a directory of its own.
 pub(crate) struct Running {
+    /// Of the clear-text listener; that of the TLS listener where there is no other.
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) gateway: Gateway,
@@ -69,7 +70,12 @@ pub(crate) async fn start_whole(text: &str) -> Running {
 async fn run(config: Config, directory: TempDir) -> Running {
     let gateway = Gateway::start(config, Registry::new()).await.expect("a gateway");
     Running {
-        address: gateway.addresses()[0],
+        address: gateway
+            .addresses()
+            .into_iter()
+            .chain(gateway.tls_addresses())
+            .next()
+            .expect("a listener"),
         admin: gateway.admin_address().expect("admin"),
         gateway,
         directory,
@@ -109,6 +115,17 @@ impl Running {
 
     pub(crate) async fn connect(&self) -> client::Connection {
         client::Connection::open(self.address).await
+    }
+
+    /// Of the TLS listener.
+    pub(crate) fn tls(&self) -> SocketAddr {
+        self.gateway.tls_addresses()[0]
+    }
+
+    /// Takes changed certificates into use now, not in a second.
+    pub(crate) async fn look_at_certificates(&self) {
+        let tls = self.gateway.live.peek().tls.clone().expect("TLS");
+        tokio::task::spawn_blocking(move || tls.look()).await.expect("looked");
     }
 
     /// Every line of the access log so far.

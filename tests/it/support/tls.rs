@@ -7,10 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{
+    self, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme, SupportedProtocolVersion,
+};
 
 /// Who signs certificates; its files go away with it.
 pub(crate) struct Authority {
@@ -69,6 +73,53 @@ impl Authority {
             .signed_by(&key, &self.certificate, &self.key)
             .expect("a certificate");
         Signed { certificate, key }
+    }
+
+    /// Files with a certificate for these names and its key, in the authority's directory as `FILE.pem` and `FILE.key`.
+    pub(crate) fn site(&self, file: &str, names: &[&str]) -> (PathBuf, PathBuf) {
+        let Signed { certificate, key } = self.sign_with(names[0], |params| {
+            let names = names.iter().map(|&name| name.to_owned());
+            params.subject_alt_names = CertificateParams::new(names.collect::<Vec<_>>())
+                .expect("names")
+                .subject_alt_names;
+            params.distinguished_name.push(DnType::CommonName, file);
+        });
+        let place = |ending: &str| self.directory.path().join(format!("{file}.{ending}"));
+        let (cert_file, key_file) = (place("pem"), place("key"));
+        write(&cert_file, &certificate.pem());
+        write(&key_file, &key.serialize_pem());
+        (cert_file, key_file)
+    }
+
+    /// What a client needs that believes this authority. `identity`: its own certificate.
+    pub(crate) fn trusting(&self, protocols: &[&str], identity: Option<&Signed>) -> ClientConfig {
+        self.trusting_version(&[&TLS13, &TLS12], protocols, identity)
+    }
+
+    /// The same, for these versions of TLS.
+    pub(crate) fn trusting_version(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        protocols: &[&str],
+        identity: Option<&Signed>,
+    ) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).expect("an authority");
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(versions)
+            .expect("versions")
+            .with_root_certificates(roots);
+        let mut config = match identity {
+            Some(Signed { certificate, key }) => builder
+                .with_client_auth_cert(
+                    vec![certificate.der().clone()],
+                    PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+                )
+                .expect("a pair"),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        config
     }
 
     /// Files with a certificate for the gateway and its key.
@@ -130,4 +181,45 @@ impl Signed {
 
 fn write(path: &Path, text: &str) {
     std::fs::write(path, text).expect("written");
+}
+
+/// A client that takes any certificate, for tests that only look at which one it is.
+#[derive(Debug)]
+pub(crate) struct Anything;
+
+impl ServerCertVerifier for Anything {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ring::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
 }

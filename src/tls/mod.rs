@@ -1,0 +1,20 @@
+//! TLS towards clients and servers: certificates from files, which of them a client gets, tickets, client certificates.
+//!
+//! Nothing here opens a socket. What is read from files is checked once, with its cause and its place where it is wrong.
+
+mod certificate;
+mod client;
+mod hosts;
+mod names;
+mod pem;
+mod server;
+mod tickets;
+
+pub use certificate::{Certificate, CertificateFault, Part};
+pub use client::{ClientAuth, ClientFact, ClientIdentity};
+pub use hosts::{Host, Hosts};
+pub use names::is_name;
+pub use pem::{FILE_MAX, TlsFault};
+pub(crate) use pem::{Kind, certificates, key};
+pub use server::{MinVersion, host};
+pub use tickets::{TicketFault, Tickets};
