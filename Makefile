@@ -20,7 +20,7 @@ run: ## serve a site: three stand-in replicas of Deals247 with the gateway befor
 	cargo run --locked --release --quiet -- demo $(ARGS)
 
 test: ## run every test
-	$(NEED) rust build promtool nginx
+	$(NEED) rust build promtool nginx redis
 	cargo test --locked
 
 check: fmt lint audit ## formatting, lints, dependencies
@@ -53,7 +53,7 @@ doc: ## write docs/reference.md and docs/gateway.schema.json anew, build the API
 	cargo doc --locked --no-deps
 
 setup: ## install everything that the other targets need
-	$(NEED) rust build rustfmt clippy deny promtool nginx
+	$(NEED) rust build rustfmt clippy deny promtool nginx redis
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

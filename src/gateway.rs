@@ -24,6 +24,9 @@ use crate::runtime::{Live, LoadError, Registry, Snapshot, Upstream, prober, watc
 /// How long a start or a reload waits for names and first health checks before it serves without them.
 const PREPARATION: Duration = Duration::from_secs(3);
 
+/// How long a start waits for the store of limits.
+const STORE: Duration = Duration::from_millis(500);
+
 /// How long a stop waits for the next request of a connection that is idle.
 const IDLE_GRACE: Duration = Duration::from_secs(1);
 
@@ -128,7 +131,9 @@ impl Gateway {
         let live = Live::new(config, registry).map_err(StartError::Load)?;
         let resolver = Arc::new(Resolver::new(dns.clone()));
         let snapshot = live.pin();
-        prepare(&snapshot.upstreams, &resolver).await;
+        // A store that is not there is nothing to wait for: limits are counted here until it is.
+        let store = tokio::time::timeout(STORE, live.registry.store_ready());
+        let (_, ()) = tokio::join!(store, prepare(&snapshot.upstreams, &resolver));
 
         let gateway = Self {
             proxy: Proxy::application(Arc::clone(&live)),

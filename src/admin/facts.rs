@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::health::{HealthFacts, Phase, ServerFacts, UpstreamFacts};
+use super::health::{HealthFacts, Phase, RedisFacts, ServerFacts, UpstreamFacts};
 use crate::balance::EndpointView;
 use crate::observe::process;
 use crate::runtime::Live;
@@ -47,6 +47,10 @@ pub(super) fn with_facts<T>(live: &Live, tell: impl FnOnce(&HealthFacts<'_>) -> 
         refused_reload: live.registry.refused_reload(),
         resident_memory: process::resident_memory(),
         upstreams,
+        redis: live.registry.store().map(|store| RedisFacts {
+            degraded: store.degraded,
+            gateways: store.gateways,
+        }),
     })
 }
 

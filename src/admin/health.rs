@@ -34,6 +34,17 @@ pub struct HealthFacts<'a> {
     pub resident_memory: Option<u64>,
     /// Upstreams, in file order.
     pub upstreams: Vec<UpstreamFacts<'a>>,
+    /// The Redis that limits share; `None`: they share none.
+    pub redis: Option<RedisFacts>,
+}
+
+/// The Redis that limits share. Whether it answers does not count either: limits go on without it.
+#[derive(Debug, Clone)]
+pub struct RedisFacts {
+    /// Why it cannot be asked; `None`: it can.
+    pub degraded: Option<String>,
+    /// Gateways that share it.
+    pub gateways: u32,
 }
 
 /// Where the gateway is between start and stop.
@@ -87,6 +98,7 @@ pub fn readyz(facts: &HealthFacts<'_>) -> Health {
         let why: String = refused.why.chars().take(MAX_FAULT).collect();
         body["refused_reload"] = json!({ "at": timestamp(refused.at), "why": why });
     }
+    add_redis(&mut body, facts, true);
     (facts.phase.status(), body)
 }
 
@@ -131,12 +143,13 @@ fn summary(facts: &HealthFacts<'_>) -> Health {
 /// The same for everybody: how many servers are well, and no more.
 #[must_use]
 pub fn ready(facts: &HealthFacts<'_>) -> Health {
-    let body = json!({ "status": facts.phase.word(), "upstreams": upstreams(&facts.upstreams, false) });
+    let mut body = json!({ "status": facts.phase.word(), "upstreams": upstreams(&facts.upstreams, false) });
+    add_redis(&mut body, facts, false);
     (facts.phase.status(), body)
 }
 
 fn detailed(facts: &HealthFacts<'_>) -> Health {
-    let body = json!({
+    let mut body = json!({
         "status": facts.phase.word(),
         "version": facts.version,
         "uptime_seconds": facts.uptime.as_secs(),
@@ -144,12 +157,23 @@ fn detailed(facts: &HealthFacts<'_>) -> Health {
         "memory": { "resident_bytes": facts.resident_memory },
         "upstreams": upstreams(&facts.upstreams, true),
     });
+    add_redis(&mut body, facts, true);
     (facts.phase.status(), body)
 }
 
 fn timestamp(time: SystemTime) -> Option<String> {
     let time = Timestamp::try_from(time).ok()?;
     Some(format!("{time:.3}"))
+}
+
+/// Tells of the Redis, if there is one; the reason names its address.
+fn add_redis(body: &mut Value, facts: &HealthFacts<'_>, with_reason: bool) {
+    let Some(redis) = &facts.redis else { return };
+    let status = if redis.degraded.is_some() { "degraded" } else { "ok" };
+    body["redis"] = json!({ "status": status, "gateways": redis.gateways });
+    if let (Some(reason), true) = (&redis.degraded, with_reason) {
+        body["redis"]["reason"] = reason.as_str().into();
+    }
 }
 
 fn upstreams(facts: &[UpstreamFacts<'_>], with_servers: bool) -> Value {
@@ -222,7 +246,35 @@ mod tests {
                     }],
                 },
             ],
+            redis: None,
         }
+    }
+
+    #[test]
+    fn a_redis_that_fails_shows_and_does_not_count() {
+        let mut facts = facts(Phase::Ready);
+        facts.redis = Some(RedisFacts {
+            degraded: None,
+            gateways: 4,
+        });
+        let (status, body) = readyz(&facts);
+        assert_eq!(
+            (status, &body["redis"]),
+            (StatusCode::OK, &json!({"status": "ok", "gateways": 4}))
+        );
+        facts.redis = Some(RedisFacts {
+            degraded: Some("10.0.0.1:6379: refused".to_owned()),
+            gateways: 4,
+        });
+        let (status, body) = readyz(&facts);
+        let told = json!({"status": "degraded", "gateways": 4, "reason": "10.0.0.1:6379: refused"});
+        assert_eq!((status, &body["redis"]), (StatusCode::OK, &told));
+        let (status, body) = serve("/h/ready", "/h", &facts).unwrap();
+        assert_eq!(
+            (status, &body["redis"]["reason"]),
+            (StatusCode::OK, &Value::Null),
+            "a route may be public"
+        );
     }
 
     #[test]

@@ -102,6 +102,57 @@ impl Bucket {
         }
     }
 
+    /// One of so many equal parts of the bucket: a part of the rate, and a part of what may come at once, at least 1.
+    ///
+    /// The time in which a bucket is full again stays the same, so the state of the whole is the state of each part.
+    #[must_use]
+    pub fn share(self, parts: u32) -> Self {
+        if parts <= 1 {
+            return self;
+        }
+        let capacity = (self.capacity / parts).max(1);
+        let period = self.period.saturating_mul(u64::from(parts));
+        Self {
+            period: period.min(HORIZON / u64::from(capacity)),
+            capacity,
+            prompt: (self.prompt / parts).clamp(1, capacity),
+        }
+    }
+
+    /// The same bucket with the period rounded up to whole microseconds, unless it is so short that this would be felt.
+    #[must_use]
+    pub fn in_microseconds(self) -> Self {
+        const MICROSECOND: u64 = 1_000;
+        const LONG: u64 = 1_000 * MICROSECOND;
+        if self.period < LONG {
+            return self;
+        }
+        let period = self.period.next_multiple_of(MICROSECOND);
+        let most = u32::try_from(HORIZON / period).unwrap_or(u32::MAX);
+        Self {
+            period,
+            capacity: self.capacity.min(most),
+            prompt: self.prompt.min(most),
+        }
+    }
+
+    /// The same rate, with so much less that may come at once; at least 1 is left.
+    #[must_use]
+    pub fn less(self, units: u32) -> Self {
+        let capacity = self.capacity.saturating_sub(units).max(1);
+        Self {
+            capacity,
+            prompt: self.prompt.min(capacity),
+            ..self
+        }
+    }
+
+    /// How long a charge waits that makes the backlog this long, nanoseconds.
+    #[must_use]
+    pub fn wait(self, backlog: u64) -> u64 {
+        backlog.saturating_sub(self.span(self.prompt))
+    }
+
     /// Time that one unit takes, nanoseconds; at least 1.
     #[must_use]
     pub fn period(self) -> u64 {
@@ -188,8 +239,10 @@ impl Bucket {
         }
     }
 
-    /// Time that so many units take; `units` is at most the capacity, which keeps the product below [`HORIZON`].
-    fn span(self, units: u32) -> u64 {
+    /// Time that so many units take, nanoseconds; `units` is at most the capacity, which keeps the product below
+    /// `HORIZON`.
+    #[must_use]
+    pub fn span(self, units: u32) -> u64 {
         self.period * u64::from(units)
     }
 }

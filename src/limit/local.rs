@@ -102,11 +102,19 @@ impl Local {
     ///
     /// A limit that only reports never stands in the way; where it would have refused, it is not charged.
     pub fn check(self: &Arc<Self>, charges: &Charges<'_>, now: u64) -> Checked {
+        self.check_part(charges, 1, &[], now)
+    }
+
+    /// As [`Local::check`], by one of so many gateways that cannot ask their shared store: each has its part of every
+    /// bucket. `known`: the states of the whole buckets as the store told them last, by place; they are the states of the
+    /// parts.
+    pub fn check_part(self: &Arc<Self>, charges: &Charges<'_>, parts: u32, known: &[u64], now: u64) -> Checked {
+        let known = |place: usize| known.get(place).copied().unwrap_or(0);
         let mut locked = Locked::of(self, charges);
         let mut passing = [None; MAX_LIMITS];
         let (mut levels, mut wait, mut denied) = (Levels::default(), 0, false);
-        for (charge, passing) in charges.iter().zip(&mut passing) {
-            let (place, decision) = locked.decide(charge, now);
+        for (at, (charge, passing)) in charges.iter().zip(&mut passing).enumerate() {
+            let (place, decision) = locked.decide(charge, parts, known(at), now);
             let enforced = charge.policy.mode == Mode::Enforce;
             match decision {
                 Decision::Allowed { level, .. } => {
@@ -128,9 +136,9 @@ impl Local {
         }
         let mut held = Vec::new(); // no allocation before the first element
         if !denied {
-            for (charge, place) in charges.iter().zip(passing) {
+            for (at, (charge, place)) in charges.iter().zip(passing).enumerate() {
                 if let Some(place) = place {
-                    held.extend(locked.charge(charge, place, now));
+                    held.extend(locked.charge(charge, place, parts, known(at), now));
                 }
             }
         }
@@ -144,10 +152,11 @@ impl Local {
         }
     }
 
-    /// Charges what can no longer be refused: the bucket is empty at worst. Returns what is left.
-    pub fn surcharge(&self, charge: &Charge<'_>, now: u64) -> Level {
+    /// Charges what can no longer be refused: the bucket is empty at worst. Returns what is left. `parts`: as for
+    /// [`Local::check_part`].
+    pub fn surcharge(&self, charge: &Charge<'_>, parts: u32, now: u64) -> Level {
         let place = self.place(charge.key.id);
-        let bucket = charge.policy.bucket;
+        let bucket = charge.policy.bucket.share(parts);
         let mut shard = self.shards[place.shard].lock();
         let tat = bucket.charge(shard.table.find(place.slot), now, charge.cost);
         shard.table.put(place.slot, tat, now, |id| self.mix(id));
@@ -248,8 +257,9 @@ impl<'a> Locked<'a> {
 
     /// What the limit would say, and which bucket says it: the client's own, or in a flood its network's, which is in the
     /// same shard.
-    fn decide(&mut self, charge: &Charge<'_>, now: u64) -> (Place, Decision) {
+    fn decide(&mut self, charge: &Charge<'_>, parts: u32, known: u64, now: u64) -> (Place, Decision) {
         let Charge { policy, key, cost } = *charge;
+        let bucket = policy.bucket.share(parts);
         let mut place = self.store.place(key.id);
         let store = self.store;
         let shard = self.shard(place);
@@ -259,20 +269,21 @@ impl<'a> Locked<'a> {
             place.slot = Slot::network(id, |id| store.mix(id));
             tat = shard.table.find(place.slot);
         }
+        tat = tat.max(known);
         if policy.count == Count::Failures
             && let Some(open) = shard.open.get(&place.slot.id())
         {
-            tat = policy.bucket.charge(tat, now, *open);
+            tat = bucket.charge(tat, now, *open);
         }
-        (place, policy.bucket.decide(tat, now, cost))
+        (place, bucket.decide(tat, now, cost))
     }
 
     /// Charges what the limit admitted; a limit on failures holds it.
-    fn charge(&mut self, charge: &Charge<'_>, place: Place, now: u64) -> Option<Held> {
+    fn charge(&mut self, charge: &Charge<'_>, place: Place, parts: u32, known: u64, now: u64) -> Option<Held> {
         let Charge { policy, cost, .. } = *charge;
         let store = self.store;
         let shard = self.shard(place);
-        let bucket = policy.bucket;
+        let bucket = policy.bucket.share(parts);
         let cost = cost.min(bucket.capacity());
         if policy.count == Count::Failures {
             let open = shard.open.entry(place.slot.id()).or_default();
@@ -285,7 +296,7 @@ impl<'a> Locked<'a> {
             });
         }
         // Read again: an earlier charge of this request may have gone to the same key.
-        let tat = bucket.charge(shard.table.find(place.slot), now, cost);
+        let tat = bucket.charge(shard.table.find(place.slot).max(known), now, cost);
         shard.table.put(place.slot, tat, now, |id| store.mix(id));
         None
     }

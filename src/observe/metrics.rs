@@ -8,11 +8,12 @@ mod connection;
 mod limit;
 mod refusal;
 mod route;
+mod store;
 mod tls;
 mod upstream;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -23,6 +24,7 @@ use crate::answer::Reason;
 pub use connection::{ConnectionLimit, ConnectionMetrics};
 pub use limit::{LimitMetrics, LimitVerdict};
 pub use route::RouteMetrics;
+pub use store::{DecisionSource, SourceMetrics, StoreMetrics};
 pub use tls::{CertificateMetrics, Handshake, TlsMetrics};
 pub use upstream::{FailureKind, ServerMetrics, UpstreamMetrics};
 
@@ -42,6 +44,8 @@ pub struct Metrics {
     upstreams: Mutex<HashMap<Box<str>, UpstreamMetrics>>,
     servers: Mutex<HashMap<ServerKey, ServerMetrics>>,
     limits: Mutex<HashMap<Box<str>, LimitMetrics>>,
+    sources: Mutex<HashMap<Box<str>, SourceMetrics>>,
+    store: OnceLock<StoreMetrics>,
     connections: ConnectionMetrics,
     tls: TlsMetrics,
     refusals: Refusals,
@@ -80,6 +84,8 @@ impl Metrics {
             upstreams: Mutex::default(),
             servers: Mutex::default(),
             limits: Mutex::default(),
+            sources: Mutex::default(),
+            store: OnceLock::new(),
             refusals: Refusals::new(&registry),
             registry,
         })
@@ -154,6 +160,27 @@ impl Metrics {
             }
             kept
         });
+        self.sources.lock().retain(|name, metrics| {
+            let kept = limit(name);
+            if !kept {
+                metrics.unregister(registry);
+            }
+            kept
+        });
+    }
+
+    /// The metrics of the store that limits share.
+    #[must_use]
+    pub fn store(&self) -> StoreMetrics {
+        self.store.get_or_init(|| StoreMetrics::new(&self.registry)).clone()
+    }
+
+    /// What decides about a limit that is shared.
+    #[must_use]
+    pub fn sources(&self, limit: &str) -> SourceMetrics {
+        let mut sources = self.sources.lock();
+        let new = || SourceMetrics::new(&self.registry, limit);
+        sources.entry(limit.into()).or_insert_with(new).clone()
     }
 
     /// The metrics of a rate limit.

@@ -1,14 +1,17 @@
 //! `[rate_limit.NAME]`, compiled: with the store that counts, and the handles of what is told about it.
 //!
-//! All limits of this process count in one store: a request is charged to every limit of its route, or to none, and only
-//! a single store can promise that.
+//! All limits of this process count in one store, its own or one that it shares: a request is charged to every limit of
+//! its route, or to none, and only a single store can promise that.
 
 mod facts;
 mod policy;
 mod reporter;
+mod shared;
 mod standing;
+mod store;
 
 pub use facts::LimitFacts;
+pub use shared::StoreView;
 pub use standing::Standing;
 
 use std::collections::HashMap;
@@ -20,25 +23,27 @@ use std::time::{Duration, Instant, SystemTime};
 use http::HeaderName;
 use parking_lot::Mutex;
 
+use super::ClientTls;
 use crate::config::model;
 use crate::config::units::Rate;
-use crate::limit::{
-    Asker, Bans, Charge, Charges, Checked, KeyHasher, Level, Levels, Limits, Local, Mode, Policy, Verdict, fields,
-};
+use crate::limit::{Asker, Bans, Charges, KeyHasher, Level, Levels, Limits, Local, Mode, Policy, Verdict, fields};
 use crate::observe::Throttle;
-use crate::observe::metrics::{LimitMetrics, LimitVerdict, Metrics};
+use crate::observe::metrics::{LimitMetrics, LimitVerdict, Metrics, SourceMetrics};
 use reporter::Reporter;
+use shared::Shared;
+use store::{Decided, Store};
 
 /// How often the log tells that clients are banned.
 const TELL_BAN: Duration = Duration::from_secs(10);
 
-/// What outlives a snapshot: the buckets, the key of their hashes, who is banned, and what was seen by limits that only
-/// report.
+/// What outlives a snapshot: the buckets, the key of their hashes, the connections to a shared store, who is banned, and
+/// what was seen by limits that only report.
 pub(super) struct LimitState {
     pub(super) bans: Arc<Bans>,
     telling_bans: Arc<Throttle>,
     hasher: KeyHasher,
     local: Mutex<Option<(usize, Arc<Local>)>>,
+    shared: Mutex<Option<(model::Redis, Arc<Shared>)>>,
     reports: Mutex<HashMap<Arc<str>, Arc<Reporter>>>,
 }
 
@@ -49,6 +54,7 @@ impl LimitState {
             telling_bans: Arc::new(Throttle::new(TELL_BAN)),
             hasher: KeyHasher::random(),
             local: Mutex::default(),
+            shared: Mutex::default(),
             reports: Mutex::default(),
         }
     }
@@ -67,6 +73,29 @@ impl LimitState {
     /// Lets go of what limits have seen that are no longer there.
     pub(super) fn release(&self, is_there: impl Fn(&str) -> bool) {
         self.reports.lock().retain(|name, _| is_there(name));
+    }
+
+    /// The shared store: the one that is connected, if the file still says the same.
+    fn shared(
+        &self,
+        redis: &model::Redis,
+        tls: Option<&Arc<ClientTls>>,
+        metrics: &Metrics,
+        started: Instant,
+    ) -> Arc<Shared> {
+        let mut shared = self.shared.lock();
+        match &*shared {
+            Some((same, store)) if same == redis => Arc::clone(store),
+            _ => {
+                let store = Shared::start(redis, tls, metrics.store(), started);
+                Arc::clone(&shared.insert((redis.clone(), store)).1)
+            }
+        }
+    }
+
+    /// The shared store that is in use.
+    pub(super) fn store(&self) -> Option<Arc<Shared>> {
+        self.shared.lock().as_ref().map(|(_, store)| Arc::clone(store))
     }
 
     fn reporter(&self, name: &Arc<str>) -> Arc<Reporter> {
@@ -90,17 +119,33 @@ pub(super) struct CompiledLimits {
 }
 
 impl CompiledLimits {
-    pub(super) fn new(limits: &[model::RateLimit], state: &LimitState, metrics: &Metrics) -> Self {
+    /// `redis`: the store that gateways share, with its TLS. `started`: when the process began.
+    pub(super) fn new(
+        limits: &[model::RateLimit],
+        redis: Option<(&model::Redis, Option<&Arc<ClientTls>>)>,
+        state: &LimitState,
+        metrics: &Metrics,
+        started: Instant,
+    ) -> Self {
+        let shared = redis
+            .filter(|_| !limits.is_empty())
+            .map(|(redis, tls)| state.shared(redis, tls, metrics, started));
+        if shared.is_none() {
+            *state.shared.lock() = None;
+        }
         let capacity = limits
             .iter()
             .fold(0_usize, |sum, limit| sum.saturating_add(limit.capacity));
         Self {
             each: limits
                 .iter()
-                .map(|limit| Arc::new(Limit::new(limit, state, metrics)))
+                .map(|limit| Arc::new(Limit::new(limit, shared.is_some(), state, metrics)))
                 .collect(),
-            hasher: state.hasher.clone(),
-            store: (!limits.is_empty()).then(|| Store::Local(state.local(capacity))),
+            hasher: shared.as_ref().map_or(&state.hasher, |shared| shared.hasher()).clone(),
+            store: (!limits.is_empty()).then(|| match shared {
+                Some(shared) => Store::Shared(shared, state.local(capacity)),
+                None => Store::Local(state.local(capacity)),
+            }),
             bans: Arc::clone(&state.bans),
             telling_bans: Arc::clone(&state.telling_bans),
         }
@@ -134,29 +179,6 @@ impl CompiledLimits {
     }
 }
 
-/// Where requests are counted.
-#[derive(Clone)]
-enum Store {
-    /// In this process.
-    Local(Arc<Local>),
-}
-
-impl Store {
-    /// Decides; a store elsewhere takes its time.
-    async fn check(&self, charges: &Charges<'_>, now: u64) -> Checked {
-        match self {
-            Self::Local(local) => local.check(charges, now),
-        }
-    }
-
-    /// Charges what can no longer be refused; returns what is left.
-    fn surcharge(&self, charge: &Charge<'_>, now: u64) -> Level {
-        match self {
-            Self::Local(local) => local.surcharge(charge, now),
-        }
-    }
-}
-
 /// One limit and what is told about it.
 struct Limit {
     name: Arc<str>,
@@ -164,6 +186,8 @@ struct Limit {
     policy: Arc<Policy>,
     max_delay: Duration,
     metrics: LimitMetrics,
+    /// Of a limit that gateways share.
+    sources: Option<SourceMetrics>,
     /// Of a limit that only reports.
     reporter: Option<Arc<Reporter>>,
     /// What the access log says.
@@ -172,7 +196,7 @@ struct Limit {
 }
 
 impl Limit {
-    fn new(limit: &model::RateLimit, state: &LimitState, metrics: &Metrics) -> Self {
+    fn new(limit: &model::RateLimit, is_shared: bool, state: &LimitState, metrics: &Metrics) -> Self {
         let policy = policy::policy(limit);
         Self {
             name: Arc::clone(&limit.name),
@@ -181,6 +205,7 @@ impl Limit {
             policy: Arc::new(policy),
             max_delay: limit.max_delay,
             metrics: metrics.limit(&limit.name),
+            sources: is_shared.then(|| metrics.sources(&limit.name)),
             denied: format!("denied:{}", limit.name).into(),
             reported: format!("report:{}", limit.name).into(),
         }
@@ -258,7 +283,16 @@ impl RouteLimits {
     pub async fn check(self: &Arc<Self>, charges: &Charges<'_>, client: IpAddr, started: Instant) -> Ruling {
         let at = Instant::now();
         let now = nanoseconds(at.saturating_duration_since(started));
-        let Checked { verdict, reservation } = self.store.check(charges, now).await;
+        let Decided {
+            verdict,
+            reserved,
+            sources,
+        } = self.store.check(charges, now).await;
+        for (charge, source) in charges.iter().zip(sources.iter().flatten()) {
+            if let Some(counted) = &self.each[self.place(charge.policy)].sources {
+                counted.decided(*source);
+            }
+        }
         let reported = self.note(charges, &verdict, at, now);
         match verdict {
             Verdict::Denied { by, levels, .. } => {
@@ -279,15 +313,12 @@ impl RouteLimits {
                 // A single request may cost more than what can pass in the longest wait.
                 outcome: Outcome::Passes(
                     wait.min(self.longest_wait),
-                    Box::new(Standing::new(self, charges, levels, reservation)),
+                    Box::new(Standing::new(self, charges, levels, reserved)),
                 ),
                 word: Some(Arc::clone(&self.delayed)),
             },
             Verdict::Allowed { levels } => Ruling {
-                outcome: Outcome::Passes(
-                    Duration::ZERO,
-                    Box::new(Standing::new(self, charges, levels, reservation)),
-                ),
+                outcome: Outcome::Passes(Duration::ZERO, Box::new(Standing::new(self, charges, levels, reserved))),
                 word: reported,
             },
         }

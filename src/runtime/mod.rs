@@ -13,7 +13,7 @@ mod unix;
 
 pub use certificates::{ServerTls, ServerTlsFault, watch as watch_certificates};
 pub use concurrency::{Concurrency, Full, Place};
-pub use limits::{LimitFacts, Outcome, RouteLimits, Ruling, Standing};
+pub use limits::{LimitFacts, Outcome, RouteLimits, Ruling, Standing, StoreView};
 pub use queue::{Queue, Waiting};
 pub use snapshot::{Action, Route, Snapshot, Upstream};
 pub use tls::{ClientTls, Identity, SystemAuthorities, system_authorities};
@@ -183,6 +183,19 @@ impl Registry {
         let _ = std::thread::Builder::new().spawn(move || drop(closed));
     }
 
+    /// How the store is that limits share; `None`: they share none.
+    #[must_use]
+    pub fn store(&self) -> Option<StoreView> {
+        self.limits.store().map(|store| store.view())
+    }
+
+    /// Returns when it is known whether the store that limits share can be asked; at once if they share none.
+    pub async fn store_ready(&self) {
+        if let Some(store) = self.limits.store() {
+            store.ready().await;
+        }
+    }
+
     /// The concurrency limit of a route: the one that is in use, if the file still says the same.
     fn concurrency(&self, route: &Arc<str>, limit: model::Concurrency) -> Arc<Concurrency> {
         let mut limits = self.concurrency.lock();
@@ -237,6 +250,8 @@ pub enum LoadError {
     },
     /// The files of a certificate cannot be used.
     ServerTls(ServerTlsFault),
+    /// The files of `[redis] tls` cannot be used.
+    RedisTls(TlsFault),
 }
 
 impl LoadError {
@@ -257,6 +272,10 @@ impl fmt::Display for LoadError {
             Self::ServerTls(fault) => write!(
                 f,
                 "TLS cannot be offered: {fault}\nhelp: `gateway check` says where in the file that is"
+            ),
+            Self::RedisTls(fault) => write!(
+                f,
+                "[redis]: {fault}\nhelp: `ca`, `cert` and `key` are PEM files that this user may read"
             ),
             Self::Tls { upstream, fault } => write!(
                 f,

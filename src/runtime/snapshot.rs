@@ -220,6 +220,12 @@ impl Snapshot {
         let profiles = config.upstreams.iter().map(load_tls).collect::<Result<Vec<_>, _>>()?;
         let tls = config.tls.map(|tls| ServerTls::load(tls, registry)).transpose();
         let tls = tls.map_err(LoadError::ServerTls)?.map(Arc::new);
+        let redis_tls = config.redis.as_ref().and_then(|redis| redis.tls.as_ref());
+        let redis_tls = redis_tls
+            .map(ClientTls::load)
+            .transpose()
+            .map_err(LoadError::RedisTls)?;
+        let redis_tls = redis_tls.map(Arc::new);
         let access_log = match config.access_log {
             Some(log) => Some(LogSink {
                 log: registry.access_log(&log.target).map_err(LoadError::AccessLog)?,
@@ -235,7 +241,13 @@ impl Snapshot {
             .zip(profiles)
             .map(|(model, profiles)| registry.upstream(model, profiles))
             .collect();
-        let limits = CompiledLimits::new(&config.rate_limits, &registry.limits, &registry.metrics);
+        let limits = CompiledLimits::new(
+            &config.rate_limits,
+            config.redis.as_ref().map(|redis| (redis, redis_tls.as_ref())),
+            &registry.limits,
+            &registry.metrics,
+            registry.started,
+        );
         let rate_limits = config.rate_limits.iter().map(|limit| Arc::clone(&limit.name)).collect();
         let router = Router::new(config.routes.iter().map(|route| route.matcher.clone()).collect());
         let routes: Vec<_> = config

@@ -152,7 +152,7 @@ mod tests {
         let (cert, key) = make("a");
         let (_, other) = make("b");
         let good = Certificate::load(&cert, &key).unwrap();
-        assert_eq!(good.names, ["a.test".into(), "*.a.test".into()]);
+        assert_eq!(good.names, ["a.test", "*.a.test"].map(Box::<str>::from));
         assert!(good.is_valid_at(good.not_after) && !good.is_valid_at(good.not_after + 1));
         let locked = write(
             "locked",

@@ -1,17 +1,18 @@
 //! `[redis]`
 
+use super::upstream_tls::ServerName;
 use crate::config::list::OneOrMore;
 use crate::config::secret::{Secret, SecretText};
 use crate::config::shape::Kind;
 use crate::config::suggest::clip;
 use crate::config::table::table;
-use crate::config::text::{Any, Fault, FromText, Written};
+use crate::config::text::{Any, Fault, FilePath, FromText, Written};
 use crate::config::units::Timeout;
 use crate::config::value::Integer;
 
 table! {
     /// A Redis that several gateways share, so that their limits count together. Either `url` or `sentinel`.
-    @planned pub struct Redis {
+    pub struct Redis {
         /// Where it is: `redis://` or `rediss://` (TLS), with user and password if it wants them. A list is some nodes of a
         /// Cluster; the others are learnt from them.
         optional url: OneOrMore<Secret<RedisUrl>>,
@@ -21,12 +22,28 @@ table! {
         optional username: Secret<Credential> => "the URL's",
         /// The password, where no URL has one.
         optional password: Secret<Credential> => "the URL's",
+        /// Files for TLS, with `rediss://`.
+        optional tls: RedisTls,
         /// What one decision may wait for it; past it, `on_store_error` of the limit decides.
         default timeout: Written<Timeout> = "\"20ms\"",
         /// How many connections are held open.
         default connections: Integer<1, 64> = "1",
         /// What every key begins with, where several applications share it.
         default prefix: Written<KeyPrefix> = "\"gw:\"",
+    }
+}
+
+table! {
+    /// TLS to Redis, to its sentinels and the nodes of its Cluster.
+    pub struct RedisTls {
+        /// The file with the certificates of the authorities that are believed, PEM.
+        optional ca: Written<FilePath> => "those of the system",
+        /// The file with the gateway's own certificate and those between it and its authority, PEM. Needs `key`.
+        optional cert: Written<FilePath> => "none",
+        /// The file with the key of `cert`, PEM.
+        optional key: Written<FilePath> => "none",
+        /// The name that the server's certificate must have.
+        optional sni: Written<ServerName> => "the host of the URL",
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
-use super::Secret;
+use super::{Secret, UpstreamTls};
 use crate::config::units::Rate;
 use crate::policy::AllowList;
 
@@ -157,10 +157,12 @@ pub enum LimitMode {
 }
 
 /// `[redis]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redis {
     /// Where it is.
     pub servers: RedisServers,
+    /// TLS; `None`: the URLs are not of the scheme `rediss`.
+    pub tls: Option<UpstreamTls>,
     /// What one decision may wait for it.
     pub timeout: Duration,
     /// Connections that are held open, at least 1.
@@ -174,7 +176,7 @@ pub struct Redis {
 }
 
 /// Where a Redis is: URLs of the schemes `redis` and `rediss`, of one scheme only, which may hold user and password.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RedisServers {
     /// One server.
     Single(Secret),

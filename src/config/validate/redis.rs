@@ -5,7 +5,7 @@ use crate::config::diagnostic::{Diagnostic, Span};
 use crate::config::file;
 use crate::config::file::redis::{Parts, RedisUrl};
 use crate::config::list::OneOrMore;
-use crate::config::model::{self, Redis, RedisServers};
+use crate::config::model::{self, Redis, RedisServers, UpstreamTls};
 use crate::config::secret::Secret;
 use crate::config::value::{Field, Spanned};
 
@@ -16,6 +16,7 @@ pub(super) fn redis(redis: &Spanned<file::redis::Redis>, checker: &mut Checker<'
         sentinel,
         username,
         password,
+        tls,
         timeout,
         connections,
         prefix,
@@ -60,14 +61,39 @@ pub(super) fn redis(redis: &Spanned<file::redis::Redis>, checker: &mut Checker<'
             }
         }
     };
+    let tls = self::tls(&servers, tls, checker);
     let secret = |field: &Field<Secret<file::redis::Credential>>| field.given().map(|secret| secret.value.text.clone());
     Some(Redis {
         servers,
+        tls,
         timeout: timeout.value.value.0,
         connections: count(connections.0),
         prefix: prefix.text.as_str().into(),
         username: secret(username),
         password: secret(password),
+    })
+}
+
+/// TLS, where the URLs ask for it.
+fn tls(servers: &RedisServers, tls: &Field<file::redis::RedisTls>, checker: &mut Checker<'_>) -> Option<UpstreamTls> {
+    let url = match servers {
+        RedisServers::Single(url) => Some(url),
+        RedisServers::Cluster(urls) | RedisServers::Sentinel { urls, .. } => urls.first(),
+    };
+    let is_tls = url.is_some_and(|url| Parts::of(url.expose()).tls);
+    let Some(given) = tls.given() else {
+        return is_tls.then(|| super::upstream_tls::plain(None));
+    };
+    if !is_tls {
+        let help = "write `rediss://` instead of `redis://`".to_owned();
+        checker.error(given.span, "`tls` says nothing where the URL is not of TLS", help);
+    }
+    let file::redis::RedisTls { ca, cert, key, sni } = &given.value;
+    Some(UpstreamTls {
+        ca: super::upstream_tls::readable(ca, checker),
+        certificate: super::upstream_tls::pair(cert, key, checker),
+        sni: sni.given().map(|sni| sni.value.value.0.clone()),
+        verify: true,
     })
 }
 

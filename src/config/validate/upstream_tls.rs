@@ -73,6 +73,23 @@ fn detailed(
             );
         }
     }
+    UpstreamTls {
+        ca: readable(ca, checker),
+        certificate: pair(cert, key, checker),
+        sni: match sni.given() {
+            Some(sni) => Some(sni.value.value.0.clone()),
+            None => host.and_then(name_of),
+        },
+        verify: verify.value,
+    }
+}
+
+/// A certificate and its key, which belong together.
+pub(super) fn pair(
+    cert: &Field<Written<FilePath>>,
+    key: &Field<Written<FilePath>>,
+    checker: &mut Checker<'_>,
+) -> Option<ClientCertificate> {
     for (there, missing, word) in [(cert, key, "key"), (key, cert, "cert")] {
         if let (Some(there), true) = (there.given(), missing.is_absent()) {
             checker.error(
@@ -83,19 +100,11 @@ fn detailed(
         }
     }
     let certificate = readable(cert, checker).zip(readable(key, checker));
-    UpstreamTls {
-        ca: readable(ca, checker),
-        certificate: certificate.map(|(cert, key)| ClientCertificate { cert, key }),
-        sni: match sni.given() {
-            Some(sni) => Some(sni.value.value.0.clone()),
-            None => host.and_then(name_of),
-        },
-        verify: verify.value,
-    }
+    certificate.map(|(cert, key)| ClientCertificate { cert, key })
 }
 
 /// The place of a file that can be read; reports one that cannot.
-fn readable(file: &Field<Written<FilePath>>, checker: &mut Checker<'_>) -> Option<PathBuf> {
+pub(super) fn readable(file: &Field<Written<FilePath>>, checker: &mut Checker<'_>) -> Option<PathBuf> {
     let file = file.given()?;
     let path = checker.path(&file.text);
     if let Err(why) = crate::config::plain_file::check(&path) {

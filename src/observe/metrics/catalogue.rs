@@ -14,6 +14,11 @@ const BUCKETS: [f64; 15] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 ];
 
+/// Seconds, of a round trip within a site.
+const FINE_BUCKETS: [f64; 12] = [
+    0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5,
+];
+
 /// A family of metrics.
 pub(super) struct Family {
     name: &'static str,
@@ -147,6 +152,49 @@ pub(super) const LIMIT_BANS: Family = family(
     "Clients that a rate limit banned.",
 );
 
+pub(super) const LIMITER_DECISIONS: Family = family(
+    "gateway_limiter_decisions_total",
+    &["policy", "source"],
+    "Decisions of shared rate limits by what decided: the store, a lease, a refusal that is remembered, or without the \
+     store one of local, allow and deny.",
+);
+pub(super) const LIMITER_DURATION: Family = family(
+    "gateway_limiter_store_duration_seconds",
+    &[],
+    "Time from a pipeline to the shared store to its answer.",
+);
+pub(super) const LIMITER_OPERATIONS: Family = family(
+    "gateway_limiter_store_operations_total",
+    &[],
+    "Scripts that the shared store was asked to run for decisions.",
+);
+pub(super) const LIMITER_ERRORS: Family = family(
+    "gateway_limiter_store_errors_total",
+    &["kind"],
+    "Questions to the shared store and connections to it that failed.",
+);
+pub(super) const LIMITER_CONNECTIONS: Family = family(
+    "gateway_limiter_store_connections_total",
+    &[],
+    "Attempts to connect to the shared store.",
+);
+pub(super) const LIMITER_DEGRADED: Family = family(
+    "gateway_limiter_degraded",
+    &[],
+    "Whether the shared store cannot be asked.",
+);
+pub(super) const LIMITER_GATEWAYS: Family = family(
+    "gateway_limiter_gateways",
+    &[],
+    "Gateways that share the store, as it was last told.",
+);
+pub(super) const LIMITER_KEYS: Family = family(
+    "gateway_limiter_keys",
+    &[],
+    "Keys of the shared store of which this process knows something.",
+);
+pub(super) const LIMITER_LEASES: Family = family("gateway_limiter_leases", &[], "Keys of which units are in hand.");
+
 pub(super) const GENERATION: Family = family(
     "gateway_config_generation",
     &[],
@@ -187,7 +235,16 @@ impl Family {
 
     /// A histogram of this family, registered.
     pub(super) fn histogram(&self, registry: &Registry, values: &[&str]) -> Histogram {
-        let opts = HistogramOpts::from(self.opts(values)).buckets(BUCKETS.to_vec());
+        self.histogram_of(&BUCKETS, registry, values)
+    }
+
+    /// A histogram of what takes microseconds mostly, registered.
+    pub(super) fn fine_histogram(&self, registry: &Registry, values: &[&str]) -> Histogram {
+        self.histogram_of(&FINE_BUCKETS, registry, values)
+    }
+
+    fn histogram_of(&self, buckets: &[f64], registry: &Registry, values: &[&str]) -> Histogram {
+        let opts = HistogramOpts::from(self.opts(values)).buckets(buckets.to_vec());
         let histogram = Histogram::with_opts(opts).expect("names and buckets in the catalogue are valid");
         register(registry, histogram.clone());
         histogram

@@ -17,6 +17,8 @@ fn touched() -> Arc<Metrics> {
     metrics.upstream("api").answered(Duration::from_millis(2));
     metrics.server("api", "127.0.0.1:5000").picked();
     metrics.limit("api").decided(LimitVerdict::Allowed);
+    metrics.sources("api").decided(DecisionSource::Lease);
+    metrics.store().failed("timeout");
     metrics.refusals.count(0, || "no_server");
     metrics.tls().certificate("site.pem").loaded(1_800_000_000);
     metrics.config_loaded(1, UNIX_EPOCH + Duration::from_secs(1_700_000_000));

@@ -5,8 +5,9 @@ use std::time::{Instant, SystemTime};
 
 use http::{HeaderMap, HeaderName, StatusCode};
 
+use super::store::Reserved;
 use super::{RouteLimits, nanoseconds};
-use crate::limit::{Charge, Charges, Count, Key, Levels, MAX_LIMITS, Reservation, fields};
+use crate::limit::{Charge, Charges, Count, Key, Levels, MAX_LIMITS, fields};
 
 /// The most that an application can say a request has cost.
 const MAX_COST: u32 = 1_000_000;
@@ -17,7 +18,7 @@ pub struct Standing {
     /// The charges; owned, for they outlive the plan.
     charged: [Option<Charged>; MAX_LIMITS],
     levels: Levels,
-    reservation: Option<Reservation>,
+    reserved: Option<Reserved>,
 }
 
 /// A charge whose limit is known by its place.
@@ -33,7 +34,7 @@ impl Standing {
         limits: &Arc<RouteLimits>,
         charges: &Charges<'_>,
         levels: Levels,
-        reservation: Option<Reservation>,
+        reserved: Option<Reserved>,
     ) -> Self {
         let mut charged = [None; MAX_LIMITS];
         for (charged, charge) in charged.iter_mut().zip(charges.iter()) {
@@ -47,7 +48,7 @@ impl Standing {
             limits: Arc::clone(limits),
             charged,
             levels,
-            reservation,
+            reserved,
         }
     }
 
@@ -88,10 +89,10 @@ impl Standing {
 
     /// The status of the final answer is known: what limits on failures hold is given back, or charged.
     pub fn settle(&mut self, status: StatusCode) {
-        if let Some(reservation) = self.reservation.take()
+        if let Some(reserved) = self.reserved.take()
             && Count::Failures.gives_back(status)
         {
-            reservation.give_back();
+            reserved.give_back();
         }
     }
 }

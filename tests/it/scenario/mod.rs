@@ -23,5 +23,7 @@ mod proxying;
 mod reload;
 mod resilience;
 mod routing;
+mod shared_limits;
+mod store_faults;
 mod tls;
 mod upstream_tls;

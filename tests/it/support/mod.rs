@@ -7,6 +7,7 @@ pub(crate) mod gateway;
 pub(crate) mod log;
 pub(crate) mod origin;
 pub(crate) mod process;
+pub(crate) mod redis;
 pub(crate) mod service;
 pub(crate) mod tls;
 

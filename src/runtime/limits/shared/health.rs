@@ -1,0 +1,136 @@
+//! Whether the store can be asked, for people: one line when it no longer can, one when it can again.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::failure::Failure;
+use crate::observe::metrics::StoreMetrics;
+
+/// The health of the store, all connections together.
+pub(super) struct Health {
+    pub(super) metrics: StoreMetrics,
+    state: Mutex<State>,
+    gateways: AtomicU32,
+}
+
+#[derive(Default)]
+struct State {
+    /// Connections that cannot be used, by their places.
+    down: Vec<bool>,
+    /// When the first of them went down, and whether that was told.
+    since: Option<Instant>,
+    told: Told,
+    reason: String,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    #[default]
+    Nothing,
+    Degraded,
+    /// And that somebody must see to it.
+    NeedsPeople,
+}
+
+/// The store, as `/readyz` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreView {
+    /// Why it cannot be asked; `None`: it can.
+    pub degraded: Option<String>,
+    /// Gateways that share it, this one too, as it was last told.
+    pub gateways: u32,
+}
+
+impl Health {
+    /// Of so many connections, none of which is there yet.
+    pub(super) fn new(connections: usize, metrics: StoreMetrics) -> Self {
+        metrics.degraded(true);
+        Self {
+            metrics,
+            state: Mutex::new(State {
+                down: vec![true; connections],
+                since: Some(Instant::now()),
+                reason: "it has not answered yet".to_owned(),
+                ..State::default()
+            }),
+            gateways: AtomicU32::new(1),
+        }
+    }
+
+    /// A connection cannot be used.
+    pub(super) fn down(&self, place: usize, why: &Failure) {
+        let mut state = self.state.lock();
+        let State {
+            down,
+            since,
+            told,
+            reason,
+        } = &mut *state;
+        if let Some(down) = down.get_mut(place) {
+            *down = true;
+        }
+        since.get_or_insert_with(Instant::now);
+        let due = if why.needs_people() {
+            Told::NeedsPeople
+        } else {
+            Told::Degraded
+        };
+        let tell = *told == Told::Nothing || due == Told::NeedsPeople && *told == Told::Degraded;
+        *reason = why.to_string();
+        if tell {
+            *told = due;
+            self.metrics.degraded(true);
+            tracing::error!(
+                reason = %why,
+                "Redis cannot be asked about rate limits: each limit does what its on_store_error says"
+            );
+        }
+    }
+
+    /// A connection can be used.
+    pub(super) fn up(&self, place: usize) {
+        let mut state = self.state.lock();
+        if let Some(down) = state.down.get_mut(place) {
+            *down = false;
+        }
+        if state.down.contains(&true) {
+            return;
+        }
+        self.metrics.degraded(false);
+        let since = state.since.take();
+        if std::mem::take(&mut state.told) != Told::Nothing {
+            let seconds = since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+            tracing::info!(
+                after = format!("{seconds:.1} s"),
+                "Redis answers again: limits are shared"
+            );
+        }
+    }
+
+    /// So many gateways share the store.
+    pub(super) fn count(&self, gateways: u32) {
+        self.gateways.store(gateways.max(1), Relaxed);
+        self.metrics.gateways(gateways.max(1));
+    }
+
+    /// How many gateways share the store, as it was last told; 1 before that.
+    pub(super) fn gateways(&self) -> u32 {
+        self.gateways.load(Relaxed)
+    }
+
+    /// Whether it is known by now how the store is.
+    pub(super) fn is_known(&self) -> bool {
+        let state = self.state.lock();
+        state.told != Told::Nothing || !state.down.contains(&true)
+    }
+
+    pub(super) fn view(&self) -> StoreView {
+        let state = self.state.lock();
+        StoreView {
+            degraded: state.down.contains(&true).then(|| state.reason.clone()),
+            gateways: self.gateways(),
+        }
+    }
+}

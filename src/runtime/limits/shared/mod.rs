@@ -1,0 +1,243 @@
+//! The store that several gateways share: Redis, asked by one task a connection.
+//!
+//! [`Shared::check`] decides with what the [`Book`] has in hand, or asks; it never waits longer than the budget of
+//! `[redis] timeout`, whatever the store does. `None` comes back when the store cannot be asked: then the limits decide by
+//! their `on_store_error`.
+
+mod attempt;
+mod failure;
+mod health;
+mod line;
+mod script;
+mod target;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use crate::config::model;
+use crate::limit::book::settlement;
+use crate::limit::{Ask, Book, Charge, Charges, KeyHasher, Level, MAX_LIMITS, Reply, Verdict};
+use crate::observe::metrics::{DecisionSource, StoreMetrics};
+use crate::runtime::ClientTls;
+use attempt::{Attempt, Step, claimed};
+use failure::Failure;
+use health::Health;
+pub use health::StoreView;
+use line::Line;
+use script::Keys;
+
+/// Keys that are kept in this process: what is leased, what was refused, what was last told.
+const BOOK: usize = 65_536;
+
+/// How often leases that ran out are looked for.
+const SWEEP: Duration = Duration::from_millis(100);
+
+/// In how many of those turns the table is measured once.
+const MEASURED: u64 = 10;
+
+/// Settlements of leases that ran out in one sweep at most.
+const SWEPT: usize = 256;
+
+/// The store, its connections, and what this gateway holds of it.
+pub(in crate::runtime) struct Shared {
+    core: Arc<Core>,
+    lines: Vec<Arc<Line>>,
+    tasks: Vec<AbortHandle>,
+}
+
+/// What requests and tasks share.
+struct Core {
+    book: Book<oneshot::Sender<()>>,
+    health: Health,
+    keys: Keys,
+    /// What this gateway is called among the others.
+    name: String,
+    budget: Duration,
+    started: Instant,
+}
+
+impl Core {
+    /// Nanoseconds since the start of the process: the clock of leases.
+    fn now(&self) -> u64 {
+        super::nanoseconds(self.started.elapsed())
+    }
+}
+
+/// What came of a request.
+pub(super) struct Settled {
+    pub(super) verdict: Verdict,
+    pub(super) outstanding: Option<Outstanding>,
+    /// What decided about each charge.
+    pub(super) sources: [DecisionSource; MAX_LIMITS],
+}
+
+/// Units that are out until the outcome of a request is known. Dropped, the request counts as a failure.
+pub(super) struct Outstanding {
+    core: Arc<Core>,
+    out: Vec<(Arc<Line>, Ask, Reply)>,
+}
+
+impl Outstanding {
+    /// The request succeeded: what was reserved is given back.
+    pub(super) fn give_back(mut self) {
+        self.settle(true);
+    }
+
+    fn settle(&mut self, unspent: bool) {
+        for (line, ask, reply) in self.out.drain(..) {
+            self.core.settle(&line, settlement(&ask, &reply, unspent));
+        }
+    }
+}
+
+impl Drop for Outstanding {
+    /// Nobody said that it succeeded.
+    fn drop(&mut self) {
+        self.settle(false);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Shared {
+    /// Starts the tasks of the connections, in the current runtime; without one (when a file is only compiled, not
+    /// served) the store is never reached.
+    pub(super) fn start(
+        redis: &model::Redis,
+        tls: Option<&Arc<ClientTls>>,
+        metrics: StoreMetrics,
+        started: Instant,
+    ) -> Arc<Self> {
+        let targets = target::servers(redis, tls);
+        let connections = redis.connections.max(1);
+        let core = Arc::new(Core {
+            book: Book::new(BOOK),
+            health: Health::new(connections, metrics),
+            keys: Keys::new(&redis.prefix),
+            name: format!("{:016x}", fastrand::u64(..)),
+            budget: redis.timeout,
+            started,
+        });
+        let mut lines = Vec::new();
+        let mut tasks = Vec::new();
+        let runtime = tokio::runtime::Handle::try_current().ok();
+        for (place, target) in targets.iter().cycle().take(connections).enumerate() {
+            let (line, jobs) = Line::new(place, core.keys.gateways(""));
+            lines.push(Arc::clone(&line));
+            let Some(runtime) = &runtime else { continue };
+            tasks.push(
+                runtime
+                    .spawn(line::run(line, jobs, target.clone(), Arc::clone(&core)))
+                    .abort_handle(),
+            );
+        }
+        let shared = Self { core, lines, tasks };
+        let shared = Arc::new(shared);
+        if let Some(runtime) = &runtime {
+            runtime.spawn(sweep(Arc::downgrade(&shared)));
+        }
+        shared
+    }
+
+    /// The hasher whose keys every gateway makes alike.
+    pub(super) fn hasher(&self) -> &KeyHasher {
+        self.core.keys.hasher()
+    }
+
+    /// How many gateways there are, as it was last told.
+    pub(super) fn gateways(&self) -> u32 {
+        self.core.health.gateways()
+    }
+
+    /// How the store is.
+    pub(in crate::runtime) fn view(&self) -> StoreView {
+        self.core.health.view()
+    }
+
+    /// Returns when the store can be asked, or it is known that it cannot.
+    pub(in crate::runtime) async fn ready(&self) {
+        while !self.core.health.is_known() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The state of a bucket at the store as it was last told, by the clock of this process.
+    pub(super) fn tat(&self, charge: &Charge<'_>) -> u64 {
+        self.core.book.tat(charge.key.id)
+    }
+
+    /// Decides about a request; `None`: the store cannot be asked, or does not answer in time.
+    pub(super) async fn check(&self, charges: &Charges<'_>) -> Option<Settled> {
+        let first = charges.iter().next()?;
+        let line = self.line(first);
+        if !line.is_up() {
+            return None;
+        }
+        let mut attempt = Attempt::new(self, line, charges);
+        // Mostly there is nothing to wait for, and then no timer is made.
+        match attempt.begin() {
+            Step::Decided(settled) => Some(settled),
+            Step::Failed => None,
+            Step::Next(wait) => {
+                let whole = tokio::time::timeout(self.core.budget, attempt.finish(wait)).await;
+                let failure = match whole {
+                    Ok(Ok(settled)) => return Some(settled),
+                    Ok(Err(failure)) => failure,
+                    Err(_) => {
+                        self.core.health.metrics.failed(Failure::Slow.word());
+                        Failure::Slow
+                    }
+                };
+                line.note(Some(&failure), &self.core);
+                None
+            }
+        }
+    }
+
+    /// Charges what can no longer be refused, which nobody waits for; returns what is left as far as it is known here, or
+    /// `None`: the store cannot be told.
+    pub(super) fn surcharge(&self, charge: &Charge<'_>) -> Option<Level> {
+        let line = self.line(charge);
+        if !line.is_up() {
+            return None;
+        }
+        let (ask, level) = self.core.book.force(&claimed(charge, self.gateways()), self.core.now());
+        self.core.settle(line, ask);
+        Some(level)
+    }
+
+    fn line(&self, charge: &Charge<'_>) -> &Arc<Line> {
+        let place = charge.key.id as usize % self.lines.len();
+        &self.lines[place]
+    }
+}
+
+/// Gives back what ran out unspent and is not asked for any more, and measures the table.
+async fn sweep(shared: std::sync::Weak<Shared>) {
+    for turn in 0_u64.. {
+        tokio::time::sleep(SWEEP).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let core = &shared.core;
+        let now = core.now();
+        for _ in 0..SWEPT {
+            let Some(ask) = core.book.overdue(now) else { break };
+            let line = &shared.lines[ask.id as usize % shared.lines.len()];
+            if line.is_up() {
+                core.settle(line, ask);
+            }
+        }
+        if turn % MEASURED == 0 {
+            let (keys, leases) = core.book.occupancy(now);
+            core.health.metrics.held(keys, leases);
+        }
+    }
+}
