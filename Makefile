@@ -19,9 +19,10 @@ run: ## serve a site: three stand-in replicas of Deals247 with the gateway befor
 	@[ -x target/release/gateway ] || echo "Building the release binary: some minutes, the first time."
 	cargo run --locked --release --quiet -- demo $(ARGS)
 
-test: ## run every test
+test: ## run every test, and what a client would notice once more without the fast lane
 	$(NEED) rust build promtool nginx redis
 	cargo test --locked
+	GATEWAY_TEST_LANE=pingora cargo test --locked --test it scenario::
 
 check: fmt lint audit ## formatting, lints, dependencies
 

@@ -16,7 +16,7 @@ use crate::balance::Endpoint;
 use crate::config::Config;
 use crate::config::model::Dns;
 use crate::edge::{self, BindError, Bound, Caps, Edge, Gate, Responder, Role, Secure};
-use crate::proxy::{Application, GateSide, Proxy};
+use crate::proxy::{Application, FastLane, GateSide, Proxy};
 use crate::runtime::discovery::{self, Resolver};
 use crate::runtime::tasks::{Task, Tasks};
 use crate::runtime::{Live, LoadError, Registry, Snapshot, Upstream, prober, watch_certificates};
@@ -200,16 +200,19 @@ impl Gateway {
         Ok(generation)
     }
 
+    fn gate(&self) -> Gate<Application, GateSide> {
+        let gate = self.clients.gate(Arc::clone(&self.proxy), Arc::clone(&self.side));
+        gate.with_fast_lane(FastLane::new(Arc::clone(&self.live)))
+    }
+
     fn accept(&self, edge: &mut Edge, bound: Vec<(Role, Bound)>) {
         for (role, socket) in bound {
             match role {
                 Role::Clear => {
-                    let gate = self.clients.gate(Arc::clone(&self.proxy), Arc::clone(&self.side));
-                    edge.accept(role, socket, gate);
+                    edge.accept(role, socket, self.gate());
                 }
                 Role::Tls => {
-                    let gate = self.clients.gate(Arc::clone(&self.proxy), Arc::clone(&self.side));
-                    edge.accept(role, socket, gate.over_tls(Arc::clone(&self.secure)));
+                    edge.accept(role, socket, self.gate().over_tls(Arc::clone(&self.secure)));
                 }
                 Role::Admin => {
                     let live = Arc::clone(&self.live);

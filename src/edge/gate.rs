@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::BytesMut;
+use bytes::{Buf, Bytes, BytesMut};
 use futures_util::future::BoxFuture;
+use http::request;
 use pingora::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
@@ -16,6 +17,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 
 use super::caps::{Caps, Refused};
+use super::direct::{Direct, Served};
+use super::farewell::{LINGER_TIME, close, linger};
 use super::head;
 use super::lane::Lane;
 use super::link::{Conn, Link};
@@ -28,12 +31,6 @@ use crate::answer::Reason;
 use crate::config::model;
 use crate::http1;
 
-/// Bytes of an unwanted body that are read and thrown away, so that the client reads our answer before it sees the
-/// connection closed (RFC 9112 §9.6).
-const LINGER_BYTES: usize = 256 * 1024;
-/// How long that may take.
-const LINGER_TIME: Duration = Duration::from_secs(2);
-
 /// How long a connection that there is no room for is told so.
 const TURN_AWAY_TIME: Duration = Duration::from_millis(100);
 
@@ -44,6 +41,7 @@ pub struct Gate<A, O> {
     caps: Arc<Caps>,
     last_call: watch::Receiver<bool>,
     secure: Option<Arc<Secure>>,
+    direct: Option<Arc<dyn Direct>>,
 }
 
 impl<A, O> Gate<A, O> {
@@ -57,6 +55,7 @@ impl<A, O> Gate<A, O> {
             caps,
             last_call,
             secure: None,
+            direct: None,
         }
     }
 
@@ -67,6 +66,13 @@ impl<A, O> Gate<A, O> {
             secure: Some(secure),
             ..self
         }
+    }
+
+    /// Asks `direct` first.
+    #[must_use]
+    pub fn with_fast_lane(mut self, direct: Arc<dyn Direct>) -> Self {
+        self.direct = Some(direct);
+        self
     }
 }
 
@@ -128,11 +134,11 @@ where
     ) -> After {
         let started = Instant::now();
         let judged = match read_head(&mut conn, limits).await {
-            Ok(Some(extent)) => take_head(&mut conn, extent, limits),
+            Ok(Some(extent)) => take_head(&mut conn, extent, limits, self.direct.is_some() && limits.fast_lane),
             Ok(None) => return After::Gone, // hung up in the middle of a head: nobody is there to be told
             Err(reason) => Err(reason),
         };
-        let (bytes, head) = match judged {
+        let Taken { bytes, head, parts } = match judged {
             Ok(judged) => judged,
             Err(reason) => return Box::pin(self.refuse(conn, client, started, reason, LINGER_TIME)).await,
         };
@@ -149,7 +155,21 @@ where
             upgrade: head.upgrade,
             tls: client.tls.clone(),
         });
-        let lane = Lane::new(conn, Arc::clone(link), head.framing, head.upgrade, limits.body_timeout);
+        let mut lane = Lane::new(conn, Arc::clone(link), head.framing, head.upgrade, limits.body_timeout);
+        let mut arrival = arrival;
+        if let (Some(direct), Some(parts)) = (&self.direct, parts) {
+            match direct.serve(parts, lane, arrival).await {
+                Served::Done { keep } => {
+                    return match link.take_home() {
+                        Some(conn) if keep && keep_alive => After::Keep(conn),
+                        Some(conn) => After::Close(conn),
+                        None => After::Gone,
+                    };
+                }
+                Served::NotMine(back, again) => (lane, arrival) = (back, again),
+            }
+        }
+        let bytes = head::for_pingora(bytes, &head);
         let reusable = self.lend(Box::new(lane), bytes, arrival, shutdown).await.is_some();
         // The lane handed the connection back when it was dropped, be it by Pingora just now or with `reusable`.
         match link.take_home() {
@@ -225,17 +245,31 @@ where
     }
 }
 
+/// A head that was found good.
+struct Taken {
+    bytes: Bytes,
+    head: head::Head,
+    /// The same, taken apart; only where somebody wants it.
+    parts: Option<request::Parts>,
+}
+
 /// Takes a complete head out of what was read, and judges it. What is refused stays where it was, for the log.
-fn take_head(conn: &mut Conn, extent: Extent, limits: &model::Server) -> Result<(BytesMut, head::Head), Reason> {
-    let head = head::judge(&conn.ahead[extent.start..extent.end], &limits.head)?;
-    drop(conn.ahead.split_to(extent.start));
-    let bytes = conn.ahead.split_to(extent.end - extent.start);
-    let Some(absolute) = &head.absolute else {
-        return Ok((bytes, head));
+fn take_head(conn: &mut Conn, extent: Extent, limits: &model::Server, apart: bool) -> Result<Taken, Reason> {
+    conn.ahead.advance(extent.start);
+    let bytes = conn.ahead.split_to(extent.end - extent.start).freeze();
+    let judged = if apart {
+        head::take_apart(&bytes, &limits.head)
+    } else {
+        head::judge(&bytes, &limits.head).map(|head| (head, None))
     };
-    let mut origin_form = BytesMut::with_capacity(bytes.len() + absolute.authority.len() + 8);
-    head::to_origin_form(&bytes, absolute, &mut origin_form);
-    Ok((origin_form, head))
+    match judged {
+        Ok((head, parts)) => Ok(Taken { bytes, head, parts }),
+        Err(reason) => {
+            let later = std::mem::replace(&mut conn.ahead, BytesMut::from(&bytes[..]));
+            conn.ahead.unsplit(later);
+            Err(reason)
+        }
+    }
 }
 
 /// Reads until a head is complete; `None`: the client hung up.
@@ -259,29 +293,6 @@ async fn read_head(conn: &mut Conn, limits: &model::Server) -> Result<Option<Ext
     tokio::time::timeout(limits.header_timeout, complete)
         .await
         .unwrap_or(Err(Reason::RequestTimeout))
-}
-
-/// Closes our side, then reads what the client still sends, within bounds: closing at once would make its kernel throw
-/// away the answer that it has not read yet.
-async fn linger(mut conn: Conn) {
-    let _ = tokio::time::timeout(LINGER_TIME, async {
-        if conn.io.flush().await.is_err() || tokio::io::AsyncWriteExt::shutdown(&mut conn.io).await.is_err() {
-            return;
-        }
-        let mut left = LINGER_BYTES.saturating_sub(conn.ahead.len());
-        while left > 0 {
-            conn.ahead.clear();
-            match poll_fn(|cx| http1::poll_read(&mut conn.io, cx, &mut conn.ahead)).await {
-                Ok(read @ 1..) => left = left.saturating_sub(read),
-                Ok(0) | Err(_) => return,
-            }
-        }
-    })
-    .await;
-}
-
-async fn close(mut conn: Conn) {
-    let _ = tokio::time::timeout(LINGER_TIME, tokio::io::AsyncWriteExt::shutdown(&mut conn.io)).await;
 }
 
 #[async_trait]

@@ -3,7 +3,8 @@
 
 use std::mem::MaybeUninit;
 
-use http::Method;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, request};
 
 use crate::answer::Reason;
 use crate::config::model::HeadLimits;
@@ -50,6 +51,29 @@ pub(crate) struct Absolute {
 /// # Errors
 /// The reason for which the request is refused.
 pub(crate) fn judge(bytes: &[u8], limits: &HeadLimits) -> Result<Head, Reason> {
+    read(bytes, limits, |_, _| ()).map(|(head, ())| head)
+}
+
+/// Judges a complete head and takes it apart. The parts share its bytes; `None`: it wants another protocol, or has a target
+/// that the types have no room for.
+///
+/// # Errors
+/// The reason for which the request is refused.
+pub(crate) fn take_apart(bytes: &Bytes, limits: &HeadLimits) -> Result<(Head, Option<request::Parts>), Reason> {
+    read(bytes, limits, |head, request| {
+        if head.upgrade {
+            None
+        } else {
+            parts(bytes, head, request)
+        }
+    })
+}
+
+fn read<T>(
+    bytes: &[u8],
+    limits: &HeadLimits,
+    use_it: impl FnOnce(&Head, &httparse::Request<'_, '_>) -> T,
+) -> Result<(Head, T), Reason> {
     // Uninitialised: clearing 10 KiB for every request would cost more than parsing it.
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut []);
@@ -88,12 +112,43 @@ pub(crate) fn judge(bytes: &[u8], limits: &HeadLimits) -> Result<Head, Reason> {
         return Err(Reason::BadRequest);
     }
     let keep_alive = !facts.close && (version == 1 || facts.keep_alive);
-    Ok(Head {
+    let head = Head {
         framing,
         keep_alive,
         upgrade,
         absolute,
-    })
+    };
+    let used = use_it(&head, &request);
+    Ok((head, used))
+}
+
+fn parts(bytes: &Bytes, head: &Head, read: &httparse::Request<'_, '_>) -> Option<request::Parts> {
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.method = Method::from_bytes(read.method?.as_bytes()).ok()?;
+    parts.uri = match &head.absolute {
+        Some(absolute) => Uri::try_from(&*absolute.path).ok()?,
+        None => Uri::from_maybe_shared(bytes.slice_ref(read.path?.as_bytes())).ok()?,
+    };
+    parts.version = if read.version? == 0 {
+        Version::HTTP_10
+    } else {
+        Version::HTTP_11
+    };
+    // Room for what the gateway adds on the way to the server.
+    let mut fields = HeaderMap::with_capacity(read.headers.len() + 12);
+    for field in read.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        if name == header::HOST && head.absolute.is_some() {
+            continue;
+        }
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).ok()?;
+        fields.append(name, value);
+    }
+    if let Some(absolute) = &head.absolute {
+        fields.insert(header::HOST, HeaderValue::try_from(&*absolute.authority).ok()?);
+    }
+    parts.headers = fields;
+    Some(parts)
 }
 
 /// Whether the request line is well-formed and only its version is not ours.
@@ -226,8 +281,18 @@ fn judge_target(method: &Method, target: &str, version: u8) -> Result<Option<Abs
     }))
 }
 
+/// A head as Pingora is to read it.
+pub(crate) fn for_pingora(bytes: Bytes, head: &Head) -> BytesMut {
+    let Some(absolute) = &head.absolute else {
+        return BytesMut::from(bytes);
+    };
+    let mut origin_form = BytesMut::with_capacity(bytes.len() + absolute.authority.len() + 8);
+    to_origin_form(&bytes, absolute, &mut origin_form);
+    origin_form
+}
+
 /// Writes a head with an absolute-form target anew in origin-form; its authority replaces `Host` (RFC 9112 §3.2.2).
-pub(crate) fn to_origin_form(head: &[u8], absolute: &Absolute, into: &mut impl Extend<u8>) {
+fn to_origin_form(head: &[u8], absolute: &Absolute, into: &mut impl Extend<u8>) {
     let version: &[u8] = if absolute.version == 0 { b"1.0" } else { b"1.1" };
     let first = [
         absolute.method.as_str().as_bytes(),
@@ -247,132 +312,4 @@ pub(crate) fn to_origin_form(head: &[u8], absolute: &Absolute, into: &mut impl E
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITS: HeadLimits = HeadLimits {
-        size: 2048,
-        fields: 20,
-        uri: 256,
-    };
-
-    fn judged(head: &str) -> Result<Head, Reason> {
-        judge(head.as_bytes(), &LIMITS)
-    }
-
-    #[test]
-    fn good_heads() {
-        let head = judged("GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("good");
-        assert_eq!(
-            head,
-            Head {
-                framing: Framing::None,
-                keep_alive: true,
-                upgrade: false,
-                absolute: None
-            }
-        );
-        let head = judged("POST /x?y HTTP/1.1\r\nHost: a:80\r\nContent-Length: 12\r\nConnection: Close\r\n\r\n")
-            .expect("good");
-        assert_eq!((head.framing, head.keep_alive), (Framing::Length(12), false));
-        let head = judged("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n").expect("good");
-        assert_eq!(head.framing, Framing::Chunked);
-        assert!(!judged("GET / HTTP/1.0\r\n\r\n").expect("no Host in 1.0").keep_alive);
-        assert!(
-            judged("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
-                .expect("good")
-                .keep_alive
-        );
-        assert!(judged("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").is_ok());
-        let upgrade = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n";
-        assert!(judged(upgrade).expect("good").upgrade);
-        assert!(judged("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nExpect: 100-Continue\r\n\r\n").is_ok());
-    }
-
-    #[test]
-    fn bad_heads_each_with_its_reason() {
-        use Reason::*;
-        let cases = [
-            ("GET / HTTP/1.1\r\n\r\n", BadRequest),                          // no Host
-            ("GET / HTTP/1.1\r\nHost:\r\n\r\n", BadRequest),                 // empty Host
-            ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", BadRequest),    // two Hosts
-            ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", BadRequest),             // Host with a path
-            ("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", BadRequest),            // Host list
-            ("GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n", BadRequest),         // bad port
-            ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", BadRequest),              // space before colon
-            ("GET / HTTP/1.1\r\nHost: a\r\n X: folded\r\n\r\n", BadRequest), // obs-fold
-            ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),              // two spaces
-            ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),            // space in target
-            ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),            // fragment
-            ("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),         // beyond ASCII
-            ("GET a HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),               // relative target
-            ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),               // asterisk without OPTIONS
-            ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),        // another scheme
-            ("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", BadRequest),     // userinfo
-            ("GET / HTTP/1.1\r\nHost: a\r\nX: a\u{0}b\r\n\r\n", BadRequest), // NUL
-            ("GET / HTTP/1.1\r\nHost: a\r\nX\u{b}: b\r\n\r\n", BadRequest),  // bad name
-            (
-                "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-                BadRequest,
-            ),
-            (
-                "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
-                BadRequest,
-            ),
-            ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\n", BadRequest),
-            ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n", BadRequest),
-            (
-                "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999999999999\r\n\r\n",
-                BadRequest,
-            ),
-            ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", BadRequest),
-            (
-                "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\nTransfer-Encoding: x\r\n\r\n",
-                BadRequest,
-            ),
-            (
-                "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n",
-                BadRequest,
-            ),
-            (
-                "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
-                NotImplemented,
-            ),
-            (
-                "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
-                BadRequest,
-            ),
-            (
-                "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \u{b}chunked\r\n\r\n",
-                BadRequest,
-            ),
-            (
-                "GET / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
-                BadRequest,
-            ),
-            ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", MethodNotAllowed),
-            ("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", MethodNotAllowed),
-            ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", VersionNotSupported),
-            ("GET / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\n\r\n", ExpectationFailed),
-        ];
-        for (head, reason) in cases {
-            assert_eq!(judged(head), Err(reason), "{head:?}");
-        }
-        let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(300));
-        assert_eq!(judged(&long), Err(UriTooLong));
-    }
-
-    #[test]
-    fn absolute_form_becomes_origin_form_with_its_own_host() {
-        let head = b"GET http://b.test/x?y HTTP/1.1\r\nhost: a\r\nX: 1\r\n\r\n";
-        let absolute = judge(head, &LIMITS).expect("good").absolute.expect("absolute");
-        let mut out = Vec::new();
-        to_origin_form(head, &absolute, &mut out);
-        assert_eq!(out, b"GET /x?y HTTP/1.1\r\nHost: b.test\r\nX: 1\r\n\r\n");
-        let bare = judged("GET http://b.test?q HTTP/1.1\r\nHost: a\r\n\r\n")
-            .expect("good")
-            .absolute
-            .expect("absolute");
-        assert_eq!(bare.path, "/?q");
-    }
-}
+mod tests;

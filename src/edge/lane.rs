@@ -44,8 +44,8 @@ enum Body {
     Upgrade,
 }
 
-/// One request's view of a connection; what Pingora reads from and writes to.
-pub(crate) struct Lane {
+/// One request's view of a connection; what Pingora, or the fast lane, reads from and writes to.
+pub struct Lane {
     conn: Option<Conn>,
     link: Arc<Link>,
     body: Body,
@@ -77,6 +77,16 @@ impl Lane {
             unflushed: false,
             alarm: None,
         }
+    }
+
+    /// Whether the request has been read to its end.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.body, Body::Over)
+    }
+
+    /// Why it ended the request, if it did.
+    pub(crate) fn fault(&self) -> Option<Reason> {
+        self.link.fault()
     }
 
     fn conn(&mut self) -> io::Result<&mut Conn> {

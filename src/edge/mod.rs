@@ -5,6 +5,8 @@
 
 mod arrivals;
 mod caps;
+mod direct;
+mod farewell;
 mod gate;
 mod head;
 mod lane;
@@ -19,8 +21,10 @@ mod secure;
 mod tls;
 
 pub use caps::{Caps, Refused};
+pub use direct::{Direct, Served};
 pub use gate::Gate;
 pub use head::{Framing, MAX_FIELDS};
+pub use lane::Lane;
 pub use link::Link;
 pub use listeners::{BindError, Bound, Edge, Role, bind};
 pub use observer::{Arrival, Observer, RefusedRequest};

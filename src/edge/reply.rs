@@ -1,11 +1,9 @@
 //! An answer that the gate writes by itself, because no session exists that could.
 
-use std::cell::RefCell;
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use http::header;
 
 use crate::answer::Rendered;
+use crate::http1;
 use crate::observe::identity::Identity;
 
 /// An answer with everything on it, ready for the wire.
@@ -39,27 +37,11 @@ impl Reply {
             }
         }
         out.extend_from_slice(b"date: ");
-        append_date(&mut out);
+        http1::append_date(&mut out);
         out.extend_from_slice(b"\r\nconnection: close\r\n\r\n");
         if !self.head_only {
             out.extend_from_slice(body);
         }
         out
     }
-}
-
-/// Appends the date (RFC 9110 §5.6.7), formatted once a second and thread.
-fn append_date(out: &mut Vec<u8>) {
-    thread_local! {
-        static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
-    }
-    let now = SystemTime::now();
-    let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    DATE.with_borrow_mut(|(at, text)| {
-        if *at != second || text.is_empty() {
-            *at = second;
-            *text = httpdate::fmt_http_date(now);
-        }
-        out.extend_from_slice(text.as_bytes());
-    });
 }

@@ -149,6 +149,11 @@ impl Connection {
         Ok(())
     }
 
+    /// What was written was the whole request.
+    pub(crate) fn finish_request(&mut self) {
+        self.sent = true;
+    }
+
     /// Writes some of `bytes`.
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Fault>> {
         let written = match &mut self.socket {

@@ -13,5 +13,6 @@ mod write;
 pub(crate) use chunked::Chunked;
 pub(crate) use connection::{Connection, Fault, Target};
 pub(crate) use idle::Idle;
+pub(crate) use response::Head;
 pub(crate) use scratch::poll_read;
-pub(crate) use write::request_head;
+pub(crate) use write::{append_date, chunk_size, fields, request_head, status_line};

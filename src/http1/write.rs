@@ -1,6 +1,9 @@
 //! Heads, written.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use std::cell::RefCell;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 /// Appends the head of a request. Its fields are written as they are: what concerns one connection only has been taken out,
 /// and how the body is framed stands in them.
@@ -19,6 +22,48 @@ pub(crate) fn request_head(out: &mut Vec<u8>, method: &Method, target: &str, fie
         }
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the first line of an answer.
+pub(crate) fn status_line(out: &mut Vec<u8>, status: StatusCode) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends field lines.
+pub(crate) fn fields(out: &mut Vec<u8>, fields: &HeaderMap) {
+    for (name, value) in fields {
+        field(out, usual_spelling(name), value);
+    }
+}
+
+/// Appends the line that begins a chunk (RFC 9112 §7.1).
+pub(crate) fn chunk_size(out: &mut Vec<u8>, size: usize) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
+    for digit in (0..digits).rev() {
+        out.push(DIGITS[(size >> (digit * 4)) & 15]);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the date (RFC 9110 §5.6.7), formatted once a second and thread.
+pub(crate) fn append_date(out: &mut Vec<u8>) {
+    thread_local! {
+        static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    let now = SystemTime::now();
+    let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    DATE.with_borrow_mut(|(at, text)| {
+        if *at != second || text.is_empty() {
+            *at = second;
+            *text = httpdate::fmt_http_date(now);
+        }
+        out.extend_from_slice(text.as_bytes());
+    });
 }
 
 fn field(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {
@@ -50,6 +95,15 @@ pub(crate) fn usual_spelling(name: &HeaderName) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_of_chunks() {
+        for size in [0, 1, 15, 16, 255, 256, 4095, 65_536, usize::MAX] {
+            let mut out = Vec::new();
+            chunk_size(&mut out, size);
+            assert_eq!(String::from_utf8_lossy(&out), format!("{size:x}\r\n"));
+        }
+    }
 
     #[test]
     fn a_head_as_it_leaves() {

@@ -249,7 +249,7 @@ fn parts(status: StatusCode, fields: HeaderMap) -> response::Parts {
 }
 
 /// Where a server of the file is.
-fn target(endpoint: &Endpoint) -> Target {
+pub(super) fn target(endpoint: &Endpoint) -> Target {
     match endpoint.server().strip_prefix(UNIX) {
         Some(path) => Target::Unix(PathBuf::from(path)),
         None => Target::Tcp(endpoint.address()),

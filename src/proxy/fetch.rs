@@ -152,7 +152,7 @@ impl Exchange {
                         for name in self.hidden_fields() {
                             head.headers.remove(name);
                         }
-                        hygiene::clean_answer(&mut head.headers, false);
+                        self.take_in(&mut head.headers, false);
                         let carrier = Some(carrier);
                         return Ok((head, Incoming { carrier }));
                     }
@@ -311,7 +311,7 @@ impl Cut for Carried {
     }
 }
 
-fn path_and_query(request: &request::Parts) -> &str {
+pub(super) fn path_and_query(request: &request::Parts) -> &str {
     match request.uri.path_and_query() {
         Some(target) => target.as_str(),
         None if request.method == Method::OPTIONS => "*",

@@ -5,6 +5,7 @@ mod begin;
 mod carrier;
 mod conclude;
 mod deadline;
+mod direct;
 mod exchange;
 mod failure;
 mod fetch;
@@ -19,6 +20,7 @@ mod session;
 mod upgrade;
 mod upstream;
 
+pub use direct::FastLane;
 pub use exchange::Exchange;
 pub use fetch::{Caller, Failure, Fetched, fetch};
 pub use gateside::GateSide;

@@ -57,9 +57,6 @@ fn head(status: StatusCode, headers: HeaderMap) -> response::Parts {
 pub(super) async fn answer(session: &mut Session, exchange: &mut Exchange, answer: &Answer) -> Result<()> {
     let (head, body) = compose(exchange, session.req_header(), answer);
     exchange.say_goodbye(session, head.status);
-    if exchange.is_turned_away() {
-        session.set_keepalive(None);
-    }
     let head_only = session.req_header().method == Method::HEAD || body.is_empty();
     session
         .write_response_header(Box::new(ResponseHeader::from(head)), head_only)
@@ -122,9 +119,7 @@ pub(super) async fn fetched(session: &mut Session, exchange: &mut Exchange) -> R
             return answer(session, exchange, &refusal).await;
         }
     };
-    if exchange.live.registry.is_draining() {
-        session.set_keepalive(None);
-    }
+    exchange.say_goodbye(session, head.status);
     let bodiless = request.method == Method::HEAD || hygiene::never_has_body(head.status);
     exchange.deliver(&request, head.status, &mut head.headers);
     if !bodiless && !head.headers.contains_key(header::CONTENT_LENGTH) {
@@ -180,17 +175,19 @@ pub(super) async fn metrics(session: &mut Session, exchange: &mut Exchange) -> R
 
 /// `serve = "health"`.
 pub(super) async fn health(session: &mut Session, exchange: &mut Exchange) -> Result<()> {
-    let path = exchange
-        .path
-        .as_deref()
-        .unwrap_or_else(|| session.req_header().uri.path());
+    let found = health_answer(exchange, session.req_header());
+    answer(session, exchange, &found).await
+}
+
+/// What the health endpoints say.
+pub(super) fn health_answer(exchange: &Exchange, request: &request::Parts) -> Answer {
+    let path = exchange.path.as_deref().unwrap_or_else(|| request.uri.path());
     let base = match exchange.route.as_ref().map(|route| &route.action) {
         Some(Action::Health(prefixes)) => prefixes.iter().find(|prefix| path.starts_with(&***prefix)),
         _ => None,
     };
     let base = base.map_or(path, |prefix| prefix);
-    let found = admin::site_health(&exchange.live, path, base).unwrap_or_else(|| Answer::refuse(Reason::NotFound));
-    answer(session, exchange, &found).await
+    admin::site_health(&exchange.live, path, base).unwrap_or_else(|| Answer::refuse(Reason::NotFound))
 }
 
 /// The status that stands in the log for a client that left before it was answered, as nginx has it.

@@ -27,12 +27,9 @@ impl Exchange {
         session.set_keepalive(keep_alive.then_some(server.keepalive_timeout.as_secs().max(1)));
     }
 
-    /// Says in the answer that it is the connection's last, where its listener has been stopped since the request began.
+    /// Says in the answer that it is the connection's last, where it is.
     pub(super) fn say_goodbye(&self, session: &mut Session, status: StatusCode) {
-        if status != StatusCode::SWITCHING_PROTOCOLS
-            && let Some(arrival) = &self.arrival
-            && arrival.link.is_stopping()
-        {
+        if status != StatusCode::SWITCHING_PROTOCOLS && self.is_last() {
             session.set_keepalive(None);
         }
     }
@@ -124,14 +121,7 @@ impl Exchange {
     pub(super) fn upstream_answered(&mut self, session: &mut Session, response: &mut ResponseHeader) -> Result<()> {
         let sent = sent(session);
         let status = response.status;
-        let verdict = self.answered(sent, status, &response.headers);
-        if matches!(verdict, Verdict::Answer | Verdict::Tunnel) {
-            self.reckon(&response.headers);
-            for name in self.hidden_fields() {
-                response.remove_header(name);
-            }
-        }
-        match verdict {
+        match self.answered(sent, status, &response.headers) {
             Verdict::Interim => hygiene::clean_response(response, false),
             Verdict::Discarded => {
                 self.attempt.discarded = true;
@@ -146,13 +136,13 @@ impl Exchange {
                     session.set_read_timeout(Some(upstream.timeouts.tunnel));
                     self.enter_phase(upstream.timeouts.tunnel);
                 }
-                hygiene::clean_response(response, true);
+                hygiene::edit_response(response, |fields| self.take_in(fields, true));
             }
             Verdict::Answer => {
                 if let Some(upstream) = self.upstream() {
                     self.enter_phase(upstream.timeouts.read);
                 }
-                hygiene::clean_response(response, false);
+                hygiene::edit_response(response, |fields| self.take_in(fields, false));
             }
         }
         Ok(())

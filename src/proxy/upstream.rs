@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header, request};
 
 use super::retry::Sent;
-use super::{Exchange, deadline};
+use super::{Exchange, deadline, hygiene};
 use crate::answer::Reason;
 use crate::balance::{Ask, AttemptOutcome, Endpoint, PickError};
 use crate::client::{self, Forwarding};
@@ -237,6 +237,23 @@ impl Exchange {
             () if self.discards(sent, status, fields) => Verdict::Discarded,
             () => Verdict::Answer,
         }
+    }
+
+    /// Takes in the fields of an answer that will be delivered: what they say to the limits, and to the connection.
+    pub(super) fn take_in(&mut self, fields: &mut HeaderMap, tunnel: bool) {
+        self.reckon(fields);
+        for name in self.hidden_fields() {
+            fields.remove(name);
+        }
+        hygiene::clean_answer(fields, tunnel);
+    }
+
+    /// Whether the client's connection ends with this answer: its listener has been stopped since the request began, the
+    /// gateway is stopping, or the client is turned away from everything.
+    pub(super) fn is_last(&self) -> bool {
+        self.live.registry.is_draining()
+            || self.arrival.as_ref().is_some_and(|arrival| arrival.link.is_stopping())
+            || self.is_turned_away()
     }
 
     /// What is left until the caller's deadline.

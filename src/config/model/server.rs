@@ -38,6 +38,8 @@ pub struct Server {
     pub keepalive_timeout: Duration,
     /// Requests on one connection before it is closed.
     pub keepalive_requests: u32,
+    /// Whether what can take the fast lane does.
+    pub fast_lane: bool,
     /// How long a graceful stop waits for requests in flight.
     pub shutdown_timeout: Duration,
 }

@@ -28,6 +28,7 @@ pub(super) fn server(server: &file::server::Server, checker: &mut Checker<'_>) -
         write_timeout,
         keepalive_timeout,
         keepalive_requests,
+        fast_lane,
         shutdown_timeout,
     } = server;
 
@@ -76,6 +77,7 @@ pub(super) fn server(server: &file::server::Server, checker: &mut Checker<'_>) -
         write_timeout: write_timeout.value.value.0,
         keepalive_timeout: keepalive_timeout.value.value.0,
         keepalive_requests: u32::try_from(keepalive_requests.0).unwrap_or(u32::MAX),
+        fast_lane: fast_lane.value,
         shutdown_timeout: shutdown_timeout.value.value.0,
     }
 }

@@ -14,6 +14,7 @@ mod grpc;
 mod health;
 mod hedging;
 mod hostile;
+mod lanes;
 mod limits;
 mod observability;
 mod probes;

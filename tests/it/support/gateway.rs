@@ -82,10 +82,20 @@ async fn run(config: Config, directory: TempDir) -> Running {
     }
 }
 
+/// Whether the scenarios run in the fast lane, where they can.
+pub(crate) fn fast_lane() -> bool {
+    std::env::var_os("GATEWAY_TEST_LANE").is_none_or(|lane| lane != "pingora")
+}
+
 /// Reads a configuration that must be good.
 pub(crate) fn parse(text: &str, directory: &Path) -> Config {
     match config::parse("test.toml", text, directory, &|_| None) {
-        Ok(loaded) => loaded.config,
+        Ok(loaded) => {
+            let mut config = loaded.config;
+            // Every scenario holds in both lanes: `GATEWAY_TEST_LANE=pingora` runs them in Pingora's.
+            config.server.fast_lane &= fast_lane();
+            config
+        }
         Err(report) => panic!("{}", report.render_text(false)),
     }
 }

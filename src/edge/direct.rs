@@ -1,0 +1,23 @@
+//! The fast lane, as the gate sees it: an application that may answer on the gate's own connection.
+
+use futures_util::future::BoxFuture;
+use http::request;
+
+use super::{Arrival, Lane};
+
+/// What became of a request.
+pub enum Served {
+    /// It is over. `keep`: the answer told the client that the connection stays open, and the request was read whole.
+    Done {
+        /// As said.
+        keep: bool,
+    },
+    /// It is for another lane: nothing of its body was read, nothing was written.
+    NotMine(Lane, Box<Arrival>),
+}
+
+/// An application that serves what it can by itself, before the one that can serve everything is asked.
+pub trait Direct: Send + Sync + 'static {
+    /// Serves a request, or gives it back.
+    fn serve<'a>(&'a self, request: request::Parts, lane: Lane, arrival: Box<Arrival>) -> BoxFuture<'a, Served>;
+}

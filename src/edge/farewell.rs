@@ -1,0 +1,38 @@
+//! How a connection is closed so that the client still reads its last answer.
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use super::link::Conn;
+use crate::http1;
+
+/// Bytes of an unwanted body that are read and thrown away, so that the client reads our answer before it sees the
+/// connection closed (RFC 9112 §9.6).
+const LINGER_BYTES: usize = 256 * 1024;
+/// How long that may take.
+pub(super) const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// Closes our side, then reads what the client still sends, within bounds: closing at once would make its kernel throw
+/// away the answer that it has not read yet.
+pub(super) async fn linger(mut conn: Conn) {
+    let _ = tokio::time::timeout(LINGER_TIME, async {
+        if tokio::io::AsyncWriteExt::flush(&mut conn.io).await.is_err()
+            || tokio::io::AsyncWriteExt::shutdown(&mut conn.io).await.is_err()
+        {
+            return;
+        }
+        let mut left = LINGER_BYTES.saturating_sub(conn.ahead.len());
+        while left > 0 {
+            conn.ahead.clear();
+            match poll_fn(|cx| http1::poll_read(&mut conn.io, cx, &mut conn.ahead)).await {
+                Ok(read @ 1..) => left = left.saturating_sub(read),
+                Ok(0) | Err(_) => return,
+            }
+        }
+    })
+    .await;
+}
+
+pub(super) async fn close(mut conn: Conn) {
+    let _ = tokio::time::timeout(LINGER_TIME, tokio::io::AsyncWriteExt::shutdown(&mut conn.io)).await;
+}

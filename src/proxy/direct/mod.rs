@@ -1,0 +1,134 @@
+//! The fast lane: what needs no more than HTTP/1.1 in clear text on both sides is served on the gate's own connection.
+//!
+//! The same exchange, decided by the same code as in Pingora's lane; only the bytes take a shorter way.
+
+mod client;
+mod relay;
+mod upload;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Method, StatusCode, request, response};
+
+use self::client::{Client, Gone};
+use super::begin::Decision;
+use super::{Exchange, respond};
+use crate::answer::Answer;
+use crate::config::model::Protocol;
+use crate::edge::{Arrival, Direct, Framing, Lane, Served};
+use crate::runtime::{Action, Live};
+
+/// The fast lane over the running gateway.
+pub struct FastLane {
+    live: Arc<Live>,
+}
+
+impl FastLane {
+    /// Over the running gateway.
+    #[must_use]
+    pub fn new(live: Arc<Live>) -> Arc<Self> {
+        Arc::new(Self { live })
+    }
+}
+
+impl Direct for FastLane {
+    fn serve<'a>(&'a self, request: request::Parts, lane: Lane, arrival: Box<Arrival>) -> BoxFuture<'a, Served> {
+        let mut exchange = Exchange::new(self.live.pin(), Arc::clone(&self.live));
+        exchange.arrival = Some(arrival);
+        Box::pin(async move {
+            let decision = exchange.begin(&request);
+            if !exchange.fits(&decision) {
+                return match exchange.arrival.take() {
+                    Some(arrival) => Served::NotMine(lane, arrival),
+                    None => Served::Done { keep: false },
+                };
+            }
+            let keep = exchange.arrival.as_ref().is_some_and(|arrival| arrival.keep_alive);
+            let mut client = Client::new(
+                lane,
+                request.version,
+                request.method == Method::HEAD,
+                keep,
+                exchange.snapshot.server.write_timeout,
+            );
+            let served = serve(&mut exchange, &request, &mut client, decision).await;
+            let keep = client.keep && served.is_ok() && client.discard_body().await;
+            let (received, sent) = exchange
+                .arrival
+                .as_ref()
+                .map_or((0, 0), |arrival| (arrival.link.received(), arrival.link.sent()));
+            exchange.conclude(&request, relay::status(&client), received, sent);
+            Served::Done { keep }
+        })
+    }
+}
+
+async fn serve(
+    exchange: &mut Exchange,
+    request: &request::Parts,
+    client: &mut Client,
+    decision: Decision,
+) -> Result<(), Gone> {
+    let (decision, wait) = exchange.limit(request, decision).await;
+    client.pause(wait).await?;
+    // After the limits: a place that is waited for must not be waited for by who is refused anyway.
+    if !matches!(decision, Decision::Answer(_) | Decision::Settled(_))
+        && let Err(answer) = exchange.take_place().await
+    {
+        return write_answer(exchange, request, client, &answer).await;
+    }
+    let answer = match decision {
+        Decision::Answer(answer) | Decision::Settled(answer) => answer,
+        Decision::Metrics => crate::admin::metrics(&exchange.live),
+        Decision::Health => respond::health_answer(exchange, request),
+        Decision::Proxy | Decision::Files => return relay::proxy(exchange, request, client).await,
+    };
+    write_answer(exchange, request, client, &answer).await
+}
+
+/// Writes an answer of the gateway's own.
+async fn write_answer(
+    exchange: &mut Exchange,
+    request: &request::Parts,
+    client: &mut Client,
+    answer: &Answer,
+) -> Result<(), Gone> {
+    let (head, body) = respond::compose(exchange, request, answer);
+    client.keep &= !exchange.is_last();
+    // Who still waits to be asked for a body will not send it, and what comes next would be taken for it.
+    client.keep &= client.lane.is_over() || !request.headers.contains_key(http::header::EXPECT);
+    client.begin(&head);
+    client.part(body).await?;
+    client.end().await
+}
+
+impl Exchange {
+    /// Whether the fast lane can serve what was decided.
+    fn fits(&self, decision: &Decision) -> bool {
+        let Some(arrival) = &self.arrival else { return false };
+        match decision {
+            Decision::Answer(_) | Decision::Settled(_) | Decision::Metrics | Decision::Health => {
+                // A body is read for the connection's sake, if it is small.
+                matches!(
+                    arrival.framing,
+                    Framing::None | Framing::Length(..=65_536) | Framing::Chunked
+                )
+            }
+            Decision::Files => false,
+            Decision::Proxy => match self.route.as_ref().map(|route| &route.action) {
+                Some(Action::Proxy { upstream, .. }) => {
+                    upstream.tls.is_none() && upstream.protocol == Protocol::Http1 && upstream.model.hedge.is_none()
+                }
+                _ => false,
+            },
+        }
+    }
+}
+
+fn parts(status: StatusCode, fields: HeaderMap) -> response::Parts {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = status;
+    parts.headers = fields;
+    parts
+}
