@@ -1,6 +1,7 @@
 //! What requests read: the snapshot, compiled once from the model; and what outlives it.
 
 mod auth;
+mod caches;
 mod certificates;
 mod concurrency;
 pub mod discovery;
@@ -15,6 +16,7 @@ mod unix;
 mod watched;
 
 pub use auth::{Identified, Known, RemoteKeys, RouteAuth, Way};
+pub use caches::{Landed, RouteCache, RunningCache};
 pub use certificates::{ServerTls, ServerTlsFault, watch as watch_certificates};
 pub use concurrency::{Concurrency, Full, Place};
 pub use limits::{LimitFacts, Outcome, RouteLimits, Ruling, Standing, StoreView};
@@ -55,6 +57,7 @@ pub struct Registry {
     draining: AtomicBool,
     upstreams: Mutex<HashMap<Arc<str>, Arc<Upstream>>>,
     limits: LimitState,
+    pub(crate) caches: caches::Caches,
     logs: Mutex<Vec<(LogTarget, AccessLog)>>,
     concurrency: Mutex<HashMap<Arc<str>, RunningLimit>>,
     keys: Mutex<Vec<(model::Jwks, Weak<RemoteKeys>)>>,
@@ -86,6 +89,7 @@ impl Registry {
             draining: AtomicBool::new(false),
             upstreams: Mutex::default(),
             limits: LimitState::new(),
+            caches: caches::Caches::default(),
             logs: Mutex::default(),
             concurrency: Mutex::default(),
             keys: Mutex::default(),
@@ -180,6 +184,8 @@ impl Registry {
         });
         self.concurrency.lock().retain(|route, _| is_route(route));
         self.limits.release(is_limit);
+        let is_cache = |name: &str| snapshot.caches.iter().any(|cache| &*cache.policy.name == name);
+        self.caches.release(is_cache, &self.metrics);
         self.metrics.retain(is_route, is_upstream, is_limit);
         let target = snapshot.access_log.as_ref().map(|sink| &sink.target);
         let mut logs = self.logs.lock();

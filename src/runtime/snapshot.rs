@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 use super::auth::{self, RouteAuth, Way};
 use super::limits::{CompiledLimits, LimitFacts, RouteLimits};
-use super::{ClientTls, Concurrency, LoadError, Queue, Registry, ServerTls};
+use super::{ClientTls, Concurrency, LoadError, Queue, Registry, RouteCache, ServerTls};
 use crate::answer::Answer;
 use crate::auth::ClaimedFields;
 use crate::balance::{Endpoint, Pool, Quantile, Sticky};
@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub delivery: Delivery,
     /// Fields that no client may send to an upstream.
     pub claimed: ClaimedFields,
+    /// The caches of all routes, none of them twice: what a change is told to.
+    pub caches: Vec<RouteCache>,
     /// Counters of requests that no route took.
     pub no_route: RouteMetrics,
     router: Router,
@@ -79,6 +81,8 @@ pub struct Route {
     pub delivery: Delivery,
     /// Whether its requests are logged.
     pub access_log: bool,
+    /// What is kept of its answers; `None`: nothing.
+    pub cache: Option<RouteCache>,
     /// How many of its requests may be in progress.
     pub concurrency: Option<Arc<Concurrency>>,
     /// Its counters.
@@ -262,11 +266,17 @@ impl Snapshot {
         );
         let rate_limits = config.rate_limits.iter().map(|limit| Arc::clone(&limit.name)).collect();
         let router = Router::new(config.routes.iter().map(|route| route.matcher.clone()).collect());
-        let routes: Vec<_> = config
+        let routes: Vec<Arc<Route>> = config
             .routes
             .into_iter()
             .map(|route| Arc::new(compile_route(route, &upstreams, &ways, &limits, registry)))
             .collect();
+        let mut caches: Vec<RouteCache> = Vec::new();
+        for cache in routes.iter().filter_map(|route| route.cache.as_ref()) {
+            if caches.iter().all(|known| known.policy.name != cache.policy.name) {
+                caches.push(cache.clone());
+            }
+        }
         Ok(Self {
             generation,
             to_https: tls.as_ref().and_then(|tls| {
@@ -280,6 +290,7 @@ impl Snapshot {
             router,
             routes,
             limits,
+            caches,
             upstreams,
             rate_limits,
             access_log,
@@ -371,6 +382,7 @@ fn compile_route(
             max_body: route.max_body,
         },
         auth: route.auth.map(|auth| Arc::new(RouteAuth::compile(&auth, ways))),
+        cache: route.cache.map(|policy| registry.caches.of(&policy, &registry.metrics)),
         delivery: Delivery {
             headers: route.headers,
             cors: route.cors,

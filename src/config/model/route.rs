@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{LimitUse, RouteAuth};
+use crate::cache;
 use crate::policy::{AllowList, Compression, Cors, HeaderPolicy, Redirect, Rewrite};
 use crate::route::Matcher;
 
@@ -28,6 +29,8 @@ pub struct Route {
     pub cors: Option<Arc<Cors>>,
     /// Who may use it; `None`: everybody.
     pub auth: Option<Arc<RouteAuth>>,
+    /// What is kept of answers; `None`: nothing.
+    pub cache: Option<Arc<cache::Policy>>,
     /// Content coding of answers.
     pub compress: Option<Arc<Compression>>,
     /// Whether requests are written to the access log.

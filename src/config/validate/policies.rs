@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::rate_limit::too_dear;
 use super::{Checker, Known, Named, count};
+use crate::cache::Policy;
 use crate::config::file;
 use crate::config::file::policies::{Choice, CostedLimit};
 use crate::config::list::List;
@@ -24,6 +25,7 @@ pub(super) struct Compiled {
     pub(super) headers: Option<Option<Arc<HeaderPolicy>>>,
     pub(super) cors: Option<Option<Arc<Cors>>>,
     pub(super) auth: Option<Option<Arc<RouteAuth>>>,
+    pub(super) cache: Option<Option<Arc<Policy>>>,
     pub(super) compress: Option<Option<Arc<Compression>>>,
     pub(super) allow: Option<AllowList>,
     pub(super) access_log: Option<bool>,
@@ -54,9 +56,6 @@ pub(super) fn compile(
     } = policies;
 
     let rate_limits = rate_limit.given().map(|limits| rate_limits(limits, known, checker));
-    if let Some(name) = chosen(cache).flatten() {
-        known.caches.find_at(&name, checker);
-    }
     if let Some(allow) = allow.given().filter(|allow| allow.0.is_empty()) {
         checker.warning(
             allow.span,
@@ -76,6 +75,10 @@ pub(super) fn compile(
         auth: auth.given().map(|auth| match &auth.value {
             Either::First(_) => None,
             Either::Second(rule) => super::auth::rule(rule, known, checker),
+        }),
+        cache: chosen(cache).map(|name| {
+            let index = known.caches.find_at(&name?, checker)?;
+            named.caches.get(index).cloned().flatten()
         }),
         compress: compress.given().map(|compress| match &compress.value {
             Either::First(false) => None,

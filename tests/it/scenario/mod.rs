@@ -3,6 +3,7 @@
 mod admin;
 mod answers;
 mod auth;
+mod cache;
 mod contract;
 mod contract_edge;
 mod cors;
