@@ -1,5 +1,6 @@
 //! The model, compiled: every name resolved to what it names, every metric to its counter.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use http::HeaderValue;
 
 use super::auth::{self, RouteAuth, Way};
 use super::limits::{CompiledLimits, LimitFacts, RouteLimits};
-use super::{ClientTls, Concurrency, LoadError, Queue, Registry, RouteCache, ServerTls};
+use super::{ClientTls, Concurrency, LoadError, Queue, Registry, RouteCache, ServerTls, Stamp};
 use crate::answer::Answer;
 use crate::auth::ClaimedFields;
 use crate::balance::{Endpoint, Pool, Quantile, Sticky};
@@ -38,6 +39,8 @@ pub struct Snapshot {
     pub upstreams: Vec<Arc<Upstream>>,
     /// The names of the rate limits, in file order.
     pub rate_limits: Vec<Arc<str>>,
+    /// Files that the configuration names and that were read for it, as they were before.
+    pub(crate) inputs: Vec<(PathBuf, Option<Stamp>)>,
     /// Where lines go; `None`: nowhere.
     pub access_log: Option<LogSink>,
     /// What is done to answers that no route gives.
@@ -226,6 +229,7 @@ impl Snapshot {
     /// # Errors
     /// [`LoadError`]; what the registry holds is as before then.
     pub fn compile(config: Config, generation: u64, registry: &Registry) -> Result<Self, LoadError> {
+        let inputs = Stamp::all(config.inputs());
         // First what can fail: from the first pool on, there is no way back.
         let profiles = config.upstreams.iter().map(load_tls).collect::<Result<Vec<_>, _>>()?;
         let tls = config.tls.map(|tls| ServerTls::load(tls, registry)).transpose();
@@ -293,6 +297,7 @@ impl Snapshot {
             caches,
             upstreams,
             rate_limits,
+            inputs,
             access_log,
             delivery: Delivery {
                 headers: config.default_headers,

@@ -20,6 +20,7 @@ mod hostile;
 mod lanes;
 mod limits;
 mod observability;
+mod operations;
 mod probes;
 mod process;
 mod protocols;
