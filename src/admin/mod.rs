@@ -16,6 +16,7 @@ mod upstreams;
 mod wire;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -119,7 +120,12 @@ fn refuse(refused: Refused) -> Answer {
 /// The metrics, as a page.
 #[must_use]
 pub fn metrics(live: &Live) -> Answer {
-    let page = live.registry.metrics.render();
+    let metrics = &live.registry.metrics;
+    let now = Instant::now();
+    for upstream in &live.peek().upstreams {
+        upstream.show_state(now);
+    }
+    let page = metrics.render();
     wire::content(StatusCode::OK, metrics::CONTENT_TYPE, page, Vec::new())
 }
 

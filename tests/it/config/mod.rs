@@ -9,7 +9,13 @@ use std::path::{Path, PathBuf};
 use deals247_gateway::config::{self, Loaded, Report};
 
 /// Documents with samples that are whole files.
-const GUIDES: [&str; 4] = ["docs/cors.md", "docs/limits.md", "docs/shared-limits.md", "docs/tls.md"];
+const GUIDES: [&str; 5] = [
+    "docs/cors.md",
+    "docs/limits.md",
+    "docs/resilience.md",
+    "docs/shared-limits.md",
+    "docs/tls.md",
+];
 
 /// An environment with two variables.
 fn env(name: &str) -> Option<String> {

@@ -17,6 +17,8 @@ mod hostile;
 mod lanes;
 mod limits;
 mod observability;
+mod once;
+mod pair;
 mod probes;
 mod process;
 mod protocols;
