@@ -19,6 +19,7 @@ mod wire;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -135,10 +136,16 @@ fn refuse(refused: Refused) -> Answer {
 /// The metrics, as a page.
 #[must_use]
 pub fn metrics(live: &Live) -> Answer {
-    for cache in &live.peek().caches {
+    let metrics = &live.registry.metrics;
+    let now = Instant::now();
+    let snapshot = live.peek();
+    for upstream in &snapshot.upstreams {
+        upstream.show_state(now);
+    }
+    for cache in &snapshot.caches {
         cache.running.metrics.holds(&cache.running.store.holdings());
     }
-    let page = live.registry.metrics.render();
+    let page = metrics.render();
     wire::content(StatusCode::OK, metrics::CONTENT_TYPE, page, Vec::new())
 }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use super::clock::{Tick, between};
 use super::latency::Estimate;
 use super::limit::Limiter;
 use super::outlier::Passive;
@@ -34,6 +35,10 @@ pub struct Endpoint {
     /// A [`Drain`], by its code.
     drain: AtomicU8,
     in_flight: AtomicUsize,
+    /// Of those in flight, how many wait for the head of their answer.
+    awaiting: AtomicUsize,
+    /// Since when none of these was answered.
+    quiet_since: AtomicU64,
     picks: AtomicU64,
     failures: AtomicU64,
     connect_failures: AtomicU64,
@@ -44,6 +49,8 @@ pub struct Endpoint {
     health: Mutex<Health>,
     /// What the layer that speaks with the server keeps for it: its idle connections live as long as it does.
     pub kept: Slot,
+    /// The counters that are shown of it.
+    pub tally: Slot,
     pub(super) latency: Estimate,
     pub(super) passive: Passive,
     pub(super) ramp: Ramp,
@@ -68,6 +75,8 @@ impl Endpoint {
             max_requests: AtomicU32::new(UNLIMITED),
             drain: AtomicU8::new(Drain::Off.code()),
             in_flight: AtomicUsize::new(0),
+            awaiting: AtomicUsize::new(0),
+            quiet_since: AtomicU64::new(0),
             picks: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             connect_failures: AtomicU64::new(0),
@@ -75,6 +84,7 @@ impl Endpoint {
             down: AtomicBool::new(false),
             health: Mutex::default(),
             kept: Slot::default(),
+            tally: Slot::default(),
             latency: Estimate::default(),
             passive: Passive::default(),
             ramp: Ramp::default(),
@@ -241,29 +251,71 @@ impl Endpoint {
         self.down.load(Relaxed)
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.limit().is_some_and(|limit| self.in_flight() >= limit as usize)
+    /// Whether it takes no request that may use this share of it.
+    pub(super) fn is_full(&self, share: f64) -> bool {
+        self.limit()
+            .is_some_and(|limit| self.in_flight() >= places(limit, share))
     }
 
-    /// Counts a request in, if there is room for it.
-    pub(super) fn enter(&self) -> bool {
+    /// Counts a request in, if there is room for it within this share.
+    pub(super) fn enter(&self, share: f64, now: Tick) -> bool {
         let entered = match self.limit() {
             None => {
                 self.in_flight.fetch_add(1, Relaxed);
                 true
             }
             Some(limit) => {
-                let within = |requests: usize| (requests < limit as usize).then_some(requests + 1);
+                let most = places(limit, share);
+                let within = |requests: usize| (requests < most).then_some(requests + 1);
                 self.in_flight.fetch_update(Relaxed, Relaxed, within).is_ok()
             }
         };
         if entered {
             self.picks.fetch_add(1, Relaxed);
+            if self.awaiting.fetch_add(1, Relaxed) == 0 {
+                self.quiet_since.store(now, Relaxed);
+            }
         }
         entered
+    }
+
+    /// A request has its answer, or its fault.
+    pub(super) fn responded(&self, now: Tick) {
+        self.quiet_since.store(now, Relaxed);
+        self.awaiting.fetch_sub(1, Relaxed);
+    }
+
+    /// A request waits no more, and nothing is known of how it went.
+    pub(super) fn abandoned(&self) {
+        self.awaiting.fetch_sub(1, Relaxed);
+    }
+
+    /// Seconds that an answer is expected to take: what was learnt, or how long the server has been silent although it was
+    /// asked, if that is more. Without this a server that freezes looks as fast as it was until the first time limit.
+    pub(super) fn expected(&self, now: Tick) -> Option<f64> {
+        let learnt = self.latency.seconds(now);
+        if self.awaiting.load(Relaxed) == 0 {
+            return learnt;
+        }
+        let silent = between(self.quiet_since.load(Relaxed), now).as_secs_f64();
+        match learnt {
+            Some(learnt) => Some(learnt.max(silent)),
+            None => Some(silent).filter(|silent| *silent > FIRST_SILENCE),
+        }
     }
 
     pub(super) fn leave(&self) {
         self.in_flight.fetch_sub(1, Relaxed);
     }
+}
+
+/// A server that never answered is given this time, in seconds, before its silence counts.
+const FIRST_SILENCE: f64 = 0.02;
+
+/// How many of a server's places a request may be among, rounded up: of few nothing is kept.
+fn places(limit: u32, share: f64) -> usize {
+    if share >= 1.0 {
+        return limit as usize;
+    }
+    ((f64::from(limit) * share).ceil() as usize).max(1)
 }

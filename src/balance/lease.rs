@@ -18,6 +18,8 @@ pub struct Lease {
     shared: Arc<Shared>,
     ticket: Option<Ticket>,
     finished: bool,
+    /// Whether the server's silence counts while this waits.
+    awaited: bool,
 }
 
 /// How an attempt went.
@@ -56,6 +58,7 @@ impl Lease {
             shared,
             ticket,
             finished: false,
+            awaited: true,
         }
     }
 
@@ -65,6 +68,13 @@ impl Lease {
         &self.endpoint
     }
 
+    /// The request has a body: while that is on its way, the server's silence says nothing about the server.
+    pub fn uploads(&mut self) {
+        if std::mem::take(&mut self.awaited) {
+            self.endpoint.abandoned();
+        }
+    }
+
     /// Takes in how the attempt went, once: what is said later counts no more. To be called when the head of the answer has
     /// arrived or the attempt has failed; the request stays in flight until the lease is dropped.
     ///
@@ -72,6 +82,9 @@ impl Lease {
     pub fn finish(&mut self, finish: Finish) -> Vec<Ejection> {
         if std::mem::replace(&mut self.finished, true) {
             return Vec::new();
+        }
+        if self.awaited {
+            self.endpoint.responded(tick(finish.now));
         }
         if let (Some(ticket), Some(breaker)) = (self.ticket.take(), &self.shared.breaker) {
             let success = finish.outcome == AttemptOutcome::Success;
@@ -83,6 +96,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        if self.awaited && !self.finished {
+            self.endpoint.abandoned();
+        }
         self.endpoint.leave();
         if let (Some(ticket), Some(breaker)) = (self.ticket, &self.shared.breaker) {
             breaker.cancel(ticket);

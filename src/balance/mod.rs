@@ -10,7 +10,7 @@
 //! | is unhealthy | probes, connections that fail | gets nothing, until probes pass |
 //! | is ejected | failures in a row, a low success rate | gets nothing for a while; never the last one, never more than half |
 //! | is slow or failing | its latency estimate ([`Strategy::PeakEwma`]) | gets less |
-//! | is full | `max_requests`, the learnt limit | is passed over |
+//! | is full | `max_requests`, the learnt limit; earlier for lower classes ([`Ask::priority`]) | is passed over |
 //! | is new or back | | grows into its weight |
 //! | drains | the operator ([`Pool::drain`]) | gets nothing new, or only its sticky sessions |
 //!
@@ -27,6 +27,8 @@ mod health;
 mod latency;
 mod lease;
 mod limit;
+mod line;
+mod member;
 mod outlier;
 mod pool;
 mod quantile;
@@ -47,8 +49,10 @@ pub use drain::{Drain, TooManyDrained};
 pub use endpoint::Endpoint;
 pub use health::{Health, Outcome, REASON_MAX, State, Thresholds, Transition};
 pub use lease::{AttemptOutcome, Finish, Lease};
+pub use line::{Joined, Line, LineFull, Priority, Ticket};
+pub use member::Member;
 pub use outlier::{Cause, Ejection};
-pub use pool::{Ask, Change, Member, PickError, Pool};
+pub use pool::{Ask, Change, PickError, Pool};
 pub use quantile::Quantile;
 pub use rotation::SEQUENCE_MAX;
 pub use settings::{AdaptiveSettings, BreakerSettings, BudgetSettings, OutlierSettings, Settings, Strategy};

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -13,39 +12,12 @@ use parking_lot::Mutex;
 use super::breaker::Breaker;
 use super::clock::tick;
 use super::dice::Dice;
+use super::member::{Member, merged};
 use super::shared::Shared;
 use super::{
-    BreakerState, Budget, Drain, Endpoint, EndpointView, Lease, Outcome, Settings, State, TooManyDrained, Transition,
+    BreakerState, Budget, Drain, Endpoint, EndpointView, Lease, Outcome, Priority, Settings, State, TooManyDrained,
+    Transition,
 };
-
-/// An address that a server of the file has at the moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// The server as the file names it, `host:port`.
-    pub server: Arc<str>,
-    /// One of its addresses.
-    pub address: SocketAddr,
-    /// Its share; zero counts as one.
-    pub weight: u32,
-    /// Picked only when no other server is fit, or all others were tried.
-    pub backup: bool,
-    /// Most requests at once; `None`: as many as come.
-    pub max_requests: Option<NonZeroU32>,
-}
-
-impl Member {
-    /// A regular server without a limit.
-    #[must_use]
-    pub fn new(server: impl Into<Arc<str>>, address: SocketAddr, weight: u32) -> Self {
-        Self {
-            server: server.into(),
-            address,
-            weight,
-            backup: false,
-            max_requests: None,
-        }
-    }
-}
 
 /// What an update changed.
 #[derive(Debug, Default)]
@@ -65,6 +37,8 @@ pub struct Ask<'a> {
     pub hash: Option<u64>,
     /// What its cookie says of the server it had before, as [`Endpoint::session`] gives it.
     pub sticky: Option<&'a str>,
+    /// Its class: a fifth of each limited server is kept for each higher class that has been seen within ten seconds.
+    pub priority: Priority,
     /// Now.
     pub now: Instant,
 }
@@ -77,6 +51,7 @@ impl Ask<'_> {
             tried: &[],
             hash: None,
             sticky: None,
+            priority: Priority::Normal,
             now,
         }
     }
@@ -370,30 +345,6 @@ impl fmt::Debug for Pool {
 
 fn identity(endpoint: &Arc<Endpoint>) -> (Arc<str>, SocketAddr) {
     (Arc::clone(endpoint.server()), endpoint.address())
-}
-
-/// Each member once, in the order of its first mention, with the sums of its weights and limits.
-fn merged(members: Vec<Member>) -> Vec<Member> {
-    let mut places = HashMap::new();
-    let mut merged: Vec<Member> = Vec::with_capacity(members.len());
-    for mut member in members {
-        member.weight = member.weight.max(1);
-        let place = *places
-            .entry((Arc::clone(&member.server), member.address))
-            .or_insert(merged.len());
-        match merged.get_mut(place) {
-            Some(first) => {
-                first.weight = first.weight.saturating_add(member.weight);
-                first.backup &= member.backup;
-                first.max_requests = match (first.max_requests, member.max_requests) {
-                    (Some(one), Some(other)) => Some(one.saturating_add(other.get())),
-                    _ => None,
-                };
-            }
-            None => merged.push(member),
-        }
-    }
-    merged
 }
 
 #[cfg(test)]

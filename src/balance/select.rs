@@ -21,6 +21,8 @@ pub(super) struct Query<'a> {
     pub(super) tried: &'a [SocketAddr],
     pub(super) hash: Option<u64>,
     pub(super) now: Tick,
+    /// How much of each server's limit it may use.
+    pub(super) share: f64,
     pub(super) settings: &'a Settings,
     pub(super) dice: &'a Dice,
     /// The turns of round robin.
@@ -45,7 +47,7 @@ impl Query<'_> {
             Door::Shut
         } else if self.tried.contains(&endpoint.address()) {
             Door::Tried
-        } else if endpoint.is_full() {
+        } else if endpoint.is_full(self.share) {
             Door::Full
         } else {
             Door::Open
@@ -61,7 +63,7 @@ impl Tier {
     /// The choice of the pool's strategy. `None`: no door is open.
     pub(super) fn choose(&self, query: &Query<'_>) -> Option<&Arc<Endpoint>> {
         let seat = match query.settings.strategy {
-            Strategy::PeakEwma => self.cheapest(query, |seat| seat.endpoint.latency.seconds(query.now)),
+            Strategy::PeakEwma => self.cheapest(query, |seat| seat.endpoint.expected(query.now)),
             Strategy::LeastRequests => self.cheapest(query, |_| Some(1.0)),
             Strategy::RoundRobin => self.next(query),
             Strategy::Random => self.random(query),

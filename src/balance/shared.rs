@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::breaker::Breaker;
-use super::clock::{Tick, tick, ticks};
+use super::clock::{Tick, between, tick, ticks};
 use super::dice::Dice;
 use super::drain::Drains;
 use super::lease::{AttemptOutcome, Finish};
@@ -17,10 +17,13 @@ use super::outlier::{Cause, outliers};
 use super::pool::{Ask, PickError};
 use super::roster::{Roster, is_down, is_fit};
 use super::select::{Door, Query};
-use super::{Budget, Drain, Ejection, Endpoint, Settings};
+use super::{Budget, Drain, Ejection, Endpoint, Priority, Settings};
 
 /// How often a pick starts again because the server that it chose became full at that moment.
 const RACES: usize = 4;
+/// The share of a limited server that is kept for each higher class, and for how long after that was last seen.
+const KEPT: f64 = 0.2;
+const REMEMBERED: Duration = Duration::from_secs(10);
 
 /// Picking is lock-free: it reads an immutable roster. Everything that changes the roster goes through one lock, so that
 /// no change is lost and the last server is judged knowing that it is the last.
@@ -36,6 +39,8 @@ pub(super) struct Shared {
     pub(super) drains: Arc<Drains>,
     /// A successor is in force: what is reported here no longer changes a server's health.
     pub(super) succeeded: AtomicBool,
+    /// When each class last asked for a server; 0: never.
+    seen: [AtomicU64; Priority::ALL.len()],
     roster: ArcSwap<Roster>,
     changes: Mutex<()>,
     /// When success rates are compared next; 0: not decided yet.
@@ -53,6 +58,7 @@ impl Shared {
             hedge_budget: Arc::new(Budget::new(settings.hedge_budget)),
             drains: Arc::default(),
             succeeded: AtomicBool::new(false),
+            seen: Default::default(),
             roster: ArcSwap::default(),
             changes: Mutex::new(()),
             comparison: AtomicU64::new(0),
@@ -127,13 +133,14 @@ impl Shared {
             tried: ask.tried,
             hash: ask.hash,
             now,
+            share: self.share(ask.priority, now),
             settings: &self.settings,
             dice: &self.dice,
             cursor: &self.cursor,
         };
         if let Some(session) = ask.sticky
             && let Some(endpoint) = self.of_session(&roster, session, &query)
-            && endpoint.enter()
+            && endpoint.enter(query.share, now)
         {
             return Ok(Arc::clone(endpoint));
         }
@@ -141,7 +148,7 @@ impl Shared {
         for tier in [&roster.first, &roster.spare] {
             for _ in 0..RACES {
                 match tier.choose(&query) {
-                    Some(endpoint) if endpoint.enter() => return Ok(Arc::clone(endpoint)),
+                    Some(endpoint) if endpoint.enter(query.share, now) => return Ok(Arc::clone(endpoint)),
                     Some(_) => {}
                     None => break,
                 }
@@ -160,6 +167,19 @@ impl Shared {
             }
         }
         Err(if tried { PickError::AllTried } else { PickError::NoneFit })
+    }
+
+    /// How much of each server's limit a request of this class may use.
+    fn share(&self, priority: Priority, now: Tick) -> f64 {
+        let seen = |class: &Priority| {
+            let last = self.seen[*class as usize].load(Relaxed);
+            last != 0 && between(last, now) < REMEMBERED
+        };
+        if priority > Priority::Low {
+            self.seen[priority as usize].store(now, Relaxed);
+        }
+        let higher = Priority::ALL.iter().filter(|class| **class > priority && seen(class));
+        1.0 - KEPT * higher.count() as f64
     }
 
     /// The server that a session is bound to, if it can take the request: also a backup, also while it drains but keeps its

@@ -42,6 +42,15 @@ impl Condition {
         }
     }
 
+    /// The word for metrics.
+    #[must_use]
+    pub fn metric(self) -> &'static str {
+        match self {
+            Self::SlowStart { .. } => "slow_start",
+            state => state.word(),
+        }
+    }
+
     /// The word for logs and the admin API.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -130,7 +139,7 @@ impl EndpointView {
             reason,
             in_flight: endpoint.in_flight(),
             limit: endpoint.limit(),
-            latency_estimate: endpoint.latency.seconds(now).map(Duration::from_secs_f64),
+            latency_estimate: endpoint.expected(now).map(Duration::from_secs_f64),
             picks: endpoint.picks(),
             failures: endpoint.failures(),
             connect_failures: endpoint.connect_failures(),

@@ -8,14 +8,15 @@ use crate::http1;
 
 /// Bytes of an unwanted body that are read and thrown away, so that the client reads our answer before it sees the
 /// connection closed (RFC 9112 §9.6).
-const LINGER_BYTES: usize = 256 * 1024;
-/// How long that may take.
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
+/// How long it may be silent meanwhile, and how long all of it may take.
 pub(super) const LINGER_TIME: Duration = Duration::from_secs(2);
+const LINGER_WHOLE: Duration = Duration::from_secs(10);
 
 /// Closes our side, then reads what the client still sends, within bounds: closing at once would make its kernel throw
 /// away the answer that it has not read yet.
 pub(super) async fn linger(mut conn: Conn) {
-    let _ = tokio::time::timeout(LINGER_TIME, async {
+    let _ = tokio::time::timeout(LINGER_WHOLE, async {
         if tokio::io::AsyncWriteExt::flush(&mut conn.io).await.is_err()
             || tokio::io::AsyncWriteExt::shutdown(&mut conn.io).await.is_err()
         {
@@ -24,9 +25,10 @@ pub(super) async fn linger(mut conn: Conn) {
         let mut left = LINGER_BYTES.saturating_sub(conn.ahead.len());
         while left > 0 {
             conn.ahead.clear();
-            match poll_fn(|cx| http1::poll_read(&mut conn.io, cx, &mut conn.ahead)).await {
-                Ok(read @ 1..) => left = left.saturating_sub(read),
-                Ok(0) | Err(_) => return,
+            let more = poll_fn(|cx| http1::poll_read(&mut conn.io, cx, &mut conn.ahead));
+            match tokio::time::timeout(LINGER_TIME, more).await {
+                Ok(Ok(read @ 1..)) => left = left.saturating_sub(read),
+                Ok(Ok(0) | Err(_)) | Err(_) => return,
             }
         }
     })

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use super::caps::{Caps, Refused};
 use super::direct::{Direct, Served};
 use super::farewell::{LINGER_TIME, close, linger};
-use super::head;
+use super::head::{self, Framing};
 use super::lane::Lane;
 use super::link::{Conn, Link};
 use super::observer::{Arrival, Observer, RefusedRequest};
@@ -170,7 +170,23 @@ where
             }
         }
         let bytes = head::for_pingora(bytes, &head);
-        let reusable = self.lend(Box::new(lane), bytes, arrival, shutdown).await.is_some();
+        let reusable = if head.framing == Framing::None || head.upgrade {
+            self.lend(Box::new(lane), bytes, arrival, shutdown).await.is_some()
+        } else {
+            let kept = bytes.clone();
+            let lent = self.lend(Box::new(lane), bytes, arrival, shutdown);
+            match Box::pin(unless_stalled(lent, link)).await {
+                Some(stream) => stream.is_some(),
+                None => {
+                    let Some(mut conn) = link.take_home() else {
+                        return After::Gone;
+                    };
+                    conn.ahead = kept; // for the log
+                    let reason = Reason::GatewayTimeout;
+                    return Box::pin(self.refuse(conn, client, started, reason, LINGER_TIME)).await;
+                }
+            }
+        };
         // The lane handed the connection back when it was dropped, be it by Pingora just now or with `reusable`.
         match link.take_home() {
             Some(conn) if (reusable || link.is_kept()) && keep_alive && !link.is_tunnel() => After::Keep(conn),
@@ -251,6 +267,15 @@ struct Taken {
     head: head::Head,
     /// The same, taken apart; only where somebody wants it.
     parts: Option<request::Parts>,
+}
+
+/// The application's result; `None`: nobody took the body any more, and the exchange was ended.
+async fn unless_stalled<T>(lent: BoxFuture<'_, T>, link: &Link) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = lent => Some(done),
+        () = link.stalled() => None,
+    }
 }
 
 /// Takes a complete head out of what was read, and judges it. What is refused stays where it was, for the log.

@@ -122,8 +122,10 @@ impl Lane {
         };
         let start = out.filled().len();
         let Poll::Ready(read) = self.poll_conn(cx, out, most)? else {
+            self.link.starved();
             return self.poll_pace(cx);
         };
+        self.link.fed();
         if read == 0 {
             return Poll::Ready(Ok(())); // the client hung up in the middle: Pingora sees a body that ends early
         }
@@ -160,6 +162,7 @@ impl Lane {
             Body::Over | Body::Upgrade => false,
         };
         if done {
+            self.link.starved();
             self.body = Body::Over;
             self.pace = None;
         }

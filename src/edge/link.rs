@@ -1,8 +1,9 @@
 //! The client's connection, and what gate, lane and exchange tell each other about the request on it.
 
 use std::io;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use parking_lot::Mutex;
@@ -10,6 +11,15 @@ use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 
 use crate::answer::Reason;
+
+/// How often a body is looked at that may lie still.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Milliseconds since the first call, plus one.
+fn now() -> u64 {
+    static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    ORIGIN.elapsed().as_millis() as u64 + 1
+}
 
 /// A client connection between two requests: the stream, and what was read ahead of it.
 #[derive(Debug)]
@@ -31,6 +41,10 @@ pub struct Link {
     /// The alarm's time in milliseconds below, the count of its settings above.
     pub(super) alarm: AtomicU64,
     stopping: Option<ShutdownWatch>,
+    /// How long the body may lie still between lane and upstream, milliseconds; 0: for ever.
+    stall: AtomicU64,
+    /// When the lane last gave body bytes, in milliseconds since the first one ever; 0: whoever waits, waits for the client.
+    fed: AtomicU64,
 }
 
 impl Link {
@@ -57,6 +71,8 @@ impl Link {
         self.received.store(0, Relaxed);
         self.sent.store(0, Relaxed);
         self.alarm.store(0, Relaxed);
+        self.stall.store(0, Relaxed);
+        self.fed.store(0, Relaxed);
     }
 
     /// The connection, once Pingora has let go of it.
@@ -103,10 +119,41 @@ impl Link {
         self.alarm.store(setting | millis, Relaxed);
     }
 
+    /// Fails the exchange with [`Reason::GatewayTimeout`] when nobody takes more of the body for so long, although the
+    /// client has sent more; `None`: never. Pingora notices only much later: while its pipe is full it looks at nothing
+    /// else.
+    pub fn set_stall(&self, within: Option<Duration>) {
+        let millis = within.map_or(0, |within| within.as_millis().clamp(1, 1 << 40) as u64);
+        self.stall.store(millis, Relaxed);
+    }
+
+    /// The lane gave bytes of the body.
+    pub(super) fn fed(&self) {
+        self.fed.store(now(), Relaxed);
+    }
+
+    /// It is the client's turn, or the body is over.
+    pub(super) fn starved(&self) {
+        self.fed.store(0, Relaxed);
+    }
+
+    /// Returns when the body has lain still for too long.
+    pub(super) async fn stalled(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let (stall, fed) = (self.stall.load(Relaxed), self.fed.load(Relaxed));
+            if stall != 0 && fed != 0 && now().saturating_sub(fed) > stall {
+                self.fail(Reason::GatewayTimeout);
+                return;
+            }
+        }
+    }
+
     /// The exchange goes on after a fault that the lane was asked to watch for.
     pub fn forgive(&self) {
         self.fault.store(0, Relaxed);
         self.set_alarm(None);
+        self.set_stall(None);
     }
 
     /// Why the lane ended the request, if it did.

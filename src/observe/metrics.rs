@@ -31,12 +31,19 @@ pub use tls::{CertificateMetrics, Handshake, TlsMetrics};
 pub use upstream::{FailureKind, ServerMetrics, UpstreamMetrics};
 
 use refusal::Refusals;
+use upstream::STATES;
 
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = TEXT_FORMAT;
 
 /// The `route` label of requests that no route took.
 pub const UNROUTED: &str = "-";
+
+/// Most servers of one upstream that are shown one by one.
+pub const SERVERS_MAX: usize = 256;
+
+/// The `server` label of all further ones together.
+pub const OTHERS: &str = "others";
 
 /// The metrics of one gateway: a registry of their own, no globals.
 #[derive(Debug)]
@@ -127,28 +134,52 @@ impl Metrics {
         new
     }
 
-    /// The metrics of a server; `server` is the entry as written in the file.
+    /// The metrics of a server; `server` is the entry as written in the file. The servers of an upstream beyond the first
+    /// [`SERVERS_MAX`] share the entry [`OTHERS`]: a servers file must not be able to fill the page.
     #[must_use]
     pub fn server(&self, upstream: &str, server: &str) -> ServerMetrics {
-        let key = (Box::from(upstream), Box::from(server));
-        self.servers
-            .lock()
+        let mut servers = self.servers.lock();
+        let mut key = (Box::from(upstream), Box::from(server));
+        if !servers.contains_key(&key) && servers.keys().filter(|(of, _)| **of == *upstream).count() >= SERVERS_MAX {
+            key.1 = Box::from(OTHERS);
+        }
+        let (of, name) = (key.0.clone(), key.1.clone());
+        servers
             .entry(key)
-            .or_insert_with(|| ServerMetrics::new(&self.registry, upstream, server))
+            .or_insert_with(|| ServerMetrics::new(&self.registry, &of, &name))
             .clone()
     }
 
-    /// Shows a server no more. Handles that are still held stay usable; what they count is not shown.
-    pub fn forget_server(&self, upstream: &str, server: &str) {
-        let key = (Box::from(upstream), Box::from(server));
+    /// Shows the servers of an upstream no more that are not to `stay`. Handles that are still held stay usable; what they
+    /// count is not shown.
+    pub fn retain_servers(&self, upstream: &str, stay: impl Fn(&str) -> bool) {
         // The lock is held over both steps: otherwise a server that comes back in between loses its new metrics.
-        let mut servers = self.servers.lock();
-        if let Some(metrics) = servers.remove(&key) {
-            metrics.unregister(&self.registry);
+        self.servers.lock().retain(|(of, server), metrics| {
+            let stays = **of != *upstream || stay(server);
+            if !stays {
+                metrics.unregister(&self.registry);
+            }
+            stays
+        });
+    }
+
+    /// Shows in which state the addresses of an upstream's servers are.
+    pub fn show_servers<'a>(&self, upstream: &str, states: impl Iterator<Item = (&'a str, &'static str)>) {
+        let servers = self.servers.lock();
+        let mut counts: HashMap<&str, [i64; STATES.len()]> = HashMap::new();
+        for (server, state) in states {
+            let shown = servers.contains_key(&(Box::from(upstream), Box::from(server)));
+            let counts = counts.entry(if shown { server } else { OTHERS }).or_default();
+            if let Some(index) = STATES.iter().position(|known| *known == state) {
+                counts[index] += 1;
+            }
+        }
+        for ((_, server), metrics) in servers.iter().filter(|((of, _), _)| **of == *upstream) {
+            metrics.set_states(counts.get(&**server).copied().unwrap_or_default());
         }
     }
 
-    /// Shows only what these say is still there: routes, upstreams, rate limits. As [`Metrics::forget_server`].
+    /// Shows only what these say is still there: routes, upstreams, rate limits. As [`Metrics::retain_servers`].
     pub fn retain(&self, route: impl Fn(&str) -> bool, upstream: impl Fn(&str) -> bool, limit: impl Fn(&str) -> bool) {
         let registry = &self.registry;
         self.routes.lock().retain(|name, metrics| {

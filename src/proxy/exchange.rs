@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::cache::Change;
 use super::limit::Limited;
 use crate::answer::{Answer, Grpc, Reason};
-use crate::balance::Lease;
+use crate::balance::{Lease, Priority};
 use crate::cache::store::Entry;
 use crate::cache::{Key, Status};
 use crate::client::{Client, Scheme};
@@ -85,6 +85,8 @@ pub(super) struct Attempt {
     pub(super) hash: Option<u64>,
     pub(super) count: u32,
     pub(super) started: Option<Instant>,
+    /// When the last part of the body went to it.
+    pub(super) fed: Option<Instant>,
     /// From the choice of the server to the head of its answer.
     pub(super) first_byte: Option<Duration>,
     /// A request that may be sent twice by right has been.
@@ -149,6 +151,11 @@ impl Exchange {
             .map_or(&self.snapshot.delivery, |route| &route.delivery)
     }
 
+    /// Its class where not everybody can be served.
+    pub(super) fn priority(&self) -> Priority {
+        self.route.as_ref().map_or(Priority::Normal, |route| route.priority)
+    }
+
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
         match &self.route.as_ref()?.action {
             crate::runtime::Action::Proxy { upstream, .. } => Some(upstream),
@@ -174,7 +181,8 @@ impl Exchange {
         let retry_after = match reason {
             _ if self.retry_after.is_some() => self.retry_after,
             Reason::NoServer => self.upstream().and_then(|upstream| upstream.retry_after),
-            Reason::Busy => Some(Duration::from_secs(1)),
+            // Not all at the same moment.
+            Reason::Busy => Some(Duration::from_secs(fastrand::u64(1..=3))),
             _ => None,
         };
         Answer::Refusal {
@@ -217,6 +225,13 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        let cut = self.arrival.as_ref().is_some_and(|arrival| {
+            // The gate ended the exchange because the server took no more of the body.
+            arrival.link.fault() == Some(Reason::GatewayTimeout)
+        });
+        if cut && !self.concluded {
+            self.upload_stalled();
+        }
         self.release();
     }
 }

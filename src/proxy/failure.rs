@@ -104,13 +104,21 @@ impl Exchange {
             Fault::Untouched => Cause::Untouched,
             Fault::Timeout | Fault::ConnectTimeout => Cause::Timeout,
             Fault::Broke | Fault::Connect => Cause::Broke,
-            Fault::Exhausted | Fault::Invalid | Fault::Other => return false,
+            Fault::Invalid => Cause::Nonsense,
+            Fault::Exhausted | Fault::Other => return false,
         };
         let again = self.tries_again(sent, cause);
         if again {
             self.give_up_server();
         }
         again
+    }
+
+    /// The server took no more of the request's body.
+    pub(super) fn upload_stalled(&mut self) {
+        self.count_failure(FailureKind::Timeout);
+        self.complain(&"it takes no more of the body");
+        self.finish_attempt(AttemptOutcome::FAILURE, None, Instant::now());
     }
 
     /// The body of an answer that is being delivered already ended too early: nothing can be sent again. The head has been
@@ -122,8 +130,9 @@ impl Exchange {
 
     /// The next attempt goes elsewhere, if there is another: a server that fails once will mostly fail again.
     pub(super) fn give_up_server(&mut self) {
-        if let Some(lease) = self.attempt.lease.take() {
+        if let Some(lease) = &self.attempt.lease {
             self.attempt.tried.push(lease.endpoint().address());
+            self.release();
         }
     }
 
@@ -140,15 +149,19 @@ impl Exchange {
     /// Tells the balancer how the attempt went; it counts what it is told first.
     pub(super) fn finish_attempt(&mut self, outcome: AttemptOutcome, latency: Option<Duration>, now: Instant) {
         let Some(lease) = &mut self.attempt.lease else { return };
-        for Ejection { endpoint, cause, time } in lease.finish(Finish { outcome, latency, now }) {
+        let ejections = lease.finish(Finish { outcome, latency, now });
+        for Ejection { endpoint, cause, time } in ejections {
             let (upstream, server, address) = (endpoint.upstream(), endpoint.server(), endpoint.address());
             tracing::warn!(%upstream, %server, %address, reason = %cause, seconds = time.as_secs(), "server is ejected");
+            if let Some(metrics) = self.upstream().and_then(|upstream| upstream.server_metrics(&endpoint)) {
+                metrics.ejected();
+            }
         }
     }
 
     fn count_failure(&self, kind: FailureKind) {
         if let (Some(upstream), Some(lease)) = (self.upstream(), &self.attempt.lease)
-            && let Some(metrics) = upstream.server_metrics(lease.endpoint().server())
+            && let Some(metrics) = upstream.server_metrics(lease.endpoint())
         {
             metrics.failed(kind);
         }

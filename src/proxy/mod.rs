@@ -143,6 +143,20 @@ impl ProxyHttp for Proxy {
         exchange.pingora_connect_failed(session, error)
     }
 
+    /// A part of the body is on its way: whoever waits for the answer waits from now on.
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        if body.is_some() {
+            exchange.body_progressed();
+        }
+        Ok(())
+    }
+
     async fn connected_to_upstream(
         &self,
         _session: &mut Session,
@@ -251,7 +265,7 @@ impl ProxyHttp for Proxy {
         let reason = exchange.reason_for(session, error);
         let mut status = 0;
         if let Some(reason) = reason
-            && session.response_written().is_none()
+            && session::final_answer(session).is_none()
         {
             status = reason.status().as_u16();
             let answer = exchange.refusal(reason);

@@ -15,6 +15,8 @@ pub(super) enum Cause {
     Untouched,
     /// The connection broke.
     Broke,
+    /// What came is no answer.
+    Nonsense,
     /// There was no answer in time.
     Timeout,
     /// The server answered with this status.
@@ -36,8 +38,9 @@ impl Exchange {
             return false;
         };
         let retry = &upstream.model.retry;
-        // An exchange that broke and was begun anew by right has not used up what the file grants.
-        let left = self.attempt.count < retry.attempts + u32::from(self.attempt.repeated);
+        // An exchange that broke and was begun anew by right has not used up what the file grants for other causes.
+        let by_right = u32::from(self.attempt.repeated && !retry.on.reset);
+        let left = self.attempt.count < retry.attempts + by_right;
         if cause == Cause::Connect {
             let again = left && retry.on.connect;
             if again {
@@ -61,7 +64,7 @@ impl Exchange {
             return true;
         }
         let asked = match cause {
-            Cause::Broke | Cause::Untouched => retry.on.reset,
+            Cause::Broke | Cause::Untouched | Cause::Nonsense => retry.on.reset,
             Cause::Timeout => retry.on.timeout,
             Cause::Status(status) => retry.on.statuses.contains(&status),
             Cause::Connect => false,

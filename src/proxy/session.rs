@@ -1,6 +1,6 @@
 //! What only Pingora's lane needs: its session's limits, its errors in the terms of the exchange.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -39,12 +39,8 @@ impl Exchange {
         if wait.is_zero() {
             return Ok(());
         }
-        let has_body = self
-            .arrival
-            .as_ref()
-            .is_none_or(|arrival| arrival.framing != Framing::None);
         let turn = tokio::time::sleep(wait);
-        if has_body {
+        if self.has_body() {
             // To look for the end of the connection would be to read the body.
             turn.await;
             return Ok(());
@@ -57,6 +53,17 @@ impl Exchange {
                 gone = session.as_downstream_mut().read_body_or_idle(true) => { gone.map_err(|error| error.into_down())?; }
             }
         }
+    }
+
+    fn has_body(&self) -> bool {
+        let framing = self.arrival.as_ref().map(|arrival| arrival.framing);
+        framing.is_none_or(|framing| framing != Framing::None)
+    }
+
+    /// A part of the request's body goes to the upstream.
+    pub(super) fn body_progressed(&mut self) {
+        self.attempt.fed = Some(Instant::now());
+        self.upstream_progressed();
     }
 
     /// The server that was chosen, as Pingora connects to it.
@@ -85,7 +92,13 @@ impl Exchange {
             peer.options.total_connection_timeout = Some(limit);
         }
         self.attempt.read_limit = peer.options.read_timeout.unwrap_or(Duration::MAX);
-        self.enter_phase(self.first_byte_limit());
+        let first_byte = self.first_byte_limit();
+        if let Some(arrival) = self.arrival.as_ref().filter(|_| self.has_body() && !upgrading) {
+            arrival.link.set_stall(Some(first_byte.min(upstream.timeouts.write)));
+            // The wait for the answer begins anew with every part of the body: only the alarm can do that.
+            self.attempt.read_limit = Duration::MAX;
+        }
+        self.enter_phase(first_byte);
         Ok(peer)
     }
 
@@ -237,7 +250,7 @@ impl Exchange {
             },
             ErrorSource::Internal | ErrorSource::Unset => Some(Reason::Internal),
         });
-        if session.response_written().is_none() {
+        if final_answer(session).is_none() {
             self.refusal = reason;
         }
         if reason == Some(Reason::Internal) {
@@ -256,7 +269,7 @@ impl Exchange {
                 .is_some_and(|value| value == "keep-alive")
         };
         if let Some(arrival) = &self.arrival
-            && session.response_written().is_some_and(keeps)
+            && final_answer(session).is_some_and(keeps)
         {
             arrival.link.keep();
         }
@@ -264,9 +277,7 @@ impl Exchange {
 
     /// Status and bytes both ways, for the log.
     pub(super) fn tally(&self, session: &Session) -> (StatusCode, u64, u64) {
-        let status = session
-            .response_written()
-            .map_or_else(super::respond::client_left, |response| response.status);
+        let status = final_answer(session).map_or_else(super::respond::client_left, |response| response.status);
         match &self.arrival {
             Some(arrival) => (status, arrival.link.received(), arrival.link.sent()),
             None => (
@@ -276,6 +287,12 @@ impl Exchange {
             ),
         }
     }
+}
+
+/// The head of the final answer, once it is out: after an interim one the client still waits for it.
+pub(super) fn final_answer(session: &Session) -> Option<&ResponseHeader> {
+    let is_final = |status: StatusCode| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
+    session.response_written().filter(|answer| is_final(answer.status))
 }
 
 /// What decides whether the session's request may be sent again.

@@ -9,6 +9,7 @@ use super::{Exchange, deadline, hygiene};
 use crate::answer::Reason;
 use crate::balance::{Ask, AttemptOutcome, Endpoint, PickError};
 use crate::client::{self, Forwarding};
+use crate::edge::Framing;
 use crate::policy::{Encoder, Recipient};
 use crate::runtime::{Action, Full, UNIX, Upstream};
 
@@ -56,15 +57,23 @@ impl Exchange {
                 upstream.pool.hedge_budget().deposit(Instant::now());
             }
         }
+        let priority = self.priority();
         let mut place = None;
+        // Who waits already goes before a newcomer of the same class or a lower one.
+        let mut behind = upstream.queue.is_ahead_of(priority);
+        if behind {
+            upstream.queue.freed();
+        }
         loop {
-            if let Choice::Taken = self.try_choose(true)? {
+            if !std::mem::take(&mut behind)
+                && let Choice::Taken = self.try_choose(true)?
+            {
                 return Ok(());
             }
             // Taken once: who waits keeps the place until there is a server or the time is up.
             let waiting = match place.take() {
                 Some(waiting) => Ok(waiting),
-                None => upstream.queue.enter(),
+                None => upstream.queue.enter(priority),
             };
             place = match waiting {
                 Ok(mut waiting) => waiting.turn().await.then_some(waiting),
@@ -72,6 +81,7 @@ impl Exchange {
             };
             if place.is_none() {
                 upstream.metrics.no_server();
+                upstream.metrics.shed(priority);
                 self.refusal = Some(Reason::Busy);
                 return Err(NoServer("every server is full"));
             }
@@ -92,6 +102,7 @@ impl Exchange {
             tried: &self.attempt.tried,
             hash: self.attempt.hash,
             sticky: self.attempt.bound.as_deref(),
+            priority: self.priority(),
             now,
         };
         let picked = match upstream.pool.pick(&ask) {
@@ -99,7 +110,7 @@ impl Exchange {
             Err(PickError::AllTried) if again => upstream.pool.pick(&Ask { tried: &[], ..ask }),
             picked => picked,
         };
-        let lease = match picked {
+        let mut lease = match picked {
             Ok(lease) => lease,
             Err(PickError::AllFull) => return Ok(Choice::AllFull),
             Err(_) if !again => return Ok(Choice::AllFull),
@@ -112,7 +123,14 @@ impl Exchange {
                 return Err(NoServer("no server is fit, or the circuit breaker is open"));
             }
         };
-        if let Some(metrics) = upstream.server_metrics(lease.endpoint().server()) {
+        if self
+            .arrival
+            .as_ref()
+            .is_some_and(|arrival| arrival.framing != Framing::None)
+        {
+            lease.uploads();
+        }
+        if let Some(metrics) = upstream.server_metrics(lease.endpoint()) {
             metrics.picked();
             self.attempt.in_flight = Some(metrics.in_flight());
         }
@@ -221,7 +239,9 @@ impl Exchange {
         }
         if let Some(started) = self.attempt.started {
             let now = Instant::now();
-            let first_byte = now.saturating_duration_since(started);
+            // A client that sends its body slowly does not make the server slow.
+            let asked = self.attempt.fed.map_or(started, |fed| fed.max(started));
+            let first_byte = now.saturating_duration_since(asked);
             self.attempt.first_byte = Some(first_byte);
             if let Some(upstream) = self.upstream() {
                 upstream.metrics.answered(first_byte);
@@ -307,7 +327,7 @@ pub(super) fn connected(upstream: &Upstream, endpoint: &Endpoint, reused: bool) 
     if !reused {
         endpoint.connected();
     }
-    if let Some(metrics) = upstream.server_metrics(endpoint.server()) {
+    if let Some(metrics) = upstream.server_metrics(endpoint) {
         metrics.connected(reused);
     }
 }

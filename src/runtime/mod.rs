@@ -10,6 +10,7 @@ mod limits;
 pub mod orders;
 pub mod prober;
 mod queue;
+mod shown;
 mod snapshot;
 pub mod tasks;
 mod tls;
@@ -166,9 +167,7 @@ impl Registry {
             None => Arc::new(Pool::new(Arc::clone(&model.name), settings)),
         };
         let upstream = Arc::new(Upstream::compile(model, profiles, pool, &self.metrics));
-        let gone = before.into_iter().flat_map(|before| before.server_names());
-        gone.filter(|server| upstream.server_metrics(server).is_none())
-            .for_each(|server| self.metrics.forget_server(&upstream.name, server));
+        upstream.forget_servers();
         upstreams.insert(Arc::clone(&upstream.name), Arc::clone(&upstream));
         upstream
     }
@@ -179,12 +178,10 @@ impl Registry {
         let is_upstream = |name: &str| snapshot.upstreams.iter().any(|upstream| &*upstream.name == name);
         let is_route = |name: &str| snapshot.routes().any(|route| &*route.name == name);
         let is_limit = |name: &str| snapshot.rate_limits.iter().any(|limit| &**limit == name);
-        self.upstreams.lock().retain(|name, upstream| {
+        self.upstreams.lock().retain(|name, _| {
             let named = is_upstream(name);
             if !named {
-                upstream
-                    .server_names()
-                    .for_each(|server| self.metrics.forget_server(name, server));
+                self.metrics.retain_servers(name, |_| false);
             }
             named
         });

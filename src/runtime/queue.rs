@@ -1,20 +1,33 @@
-//! Requests that wait while every server of an upstream is full.
+//! Requests that wait while every server of an upstream is full: [`Line`] says who goes first, this wakes them.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Full;
+use crate::balance::{Line, Priority, Ticket};
+
+/// Who waits looks by himself after this time: a server may have joined, recovered, or been granted more.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The queue of one upstream: bounded in length and in time.
 #[derive(Debug)]
 pub struct Queue {
+    /// The length of the line, for those who only want to know whether there is one.
     waiting: AtomicUsize,
-    freed: Notify,
-    size: usize,
-    timeout: Duration,
+    line: Mutex<Line<Arc<Call>>>,
+}
+
+/// How somebody who waits is told something.
+#[derive(Debug, Default)]
+struct Call {
+    notify: Notify,
+    /// Somebody of a higher class has the place now.
+    evicted: AtomicBool,
 }
 
 impl Queue {
@@ -23,23 +36,8 @@ impl Queue {
     pub fn new(size: usize, timeout: Duration) -> Self {
         Self {
             waiting: AtomicUsize::new(0),
-            freed: Notify::new(),
-            size,
-            timeout,
+            line: Mutex::new(Line::new(size, timeout)),
         }
-    }
-
-    /// Takes a place in the queue.
-    ///
-    /// # Errors
-    /// [`Full`].
-    pub fn enter(&self) -> Result<Waiting<'_>, Full> {
-        let taken = self.waiting.fetch_add(1, Relaxed);
-        let waiting = Waiting {
-            queue: self,
-            give_up: Instant::now() + self.timeout,
-        };
-        if taken < self.size { Ok(waiting) } else { Err(Full) }
     }
 
     /// How many requests wait.
@@ -48,11 +46,50 @@ impl Queue {
         self.waiting.load(Relaxed)
     }
 
-    /// A server has become less full: the one that has waited longest may look again.
-    pub fn freed(&self) {
-        if self.waiting.load(Relaxed) > 0 {
-            self.freed.notify_one();
+    /// Whether a newcomer of this class has to wait for others, although a server may have room at this moment.
+    #[must_use]
+    pub fn is_ahead_of(&self, priority: Priority) -> bool {
+        self.waiting() > 0 && self.line.lock().is_ahead_of(priority)
+    }
+
+    /// Takes a place in the queue.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn enter(&self, priority: Priority) -> Result<Waiting<'_>, Full> {
+        let call = Arc::new(Call::default());
+        let mut line = self.line.lock();
+        let now = Instant::now();
+        let joined = line
+            .join(priority, Arc::clone(&call), now.into_std())
+            .map_err(|_| Full)?;
+        self.waiting.store(line.len(), Relaxed);
+        drop(line);
+        if let Some(evicted) = joined.evicted {
+            evicted.evicted.store(true, Relaxed);
+            evicted.notify.notify_one();
         }
+        Ok(Waiting {
+            queue: self,
+            ticket: joined.ticket,
+            give_up: joined.until.into(),
+            call,
+        })
+    }
+
+    /// A server has become less full, or may have: whose turn it is may look again.
+    pub fn freed(&self) {
+        if self.waiting() > 0
+            && let Some((_, call)) = self.line.lock().first(Instant::now().into_std())
+        {
+            call.notify.notify_one();
+        }
+    }
+
+    fn is_turn_of(&self, ticket: Ticket) -> bool {
+        let line = self.line.lock();
+        line.first(Instant::now().into_std())
+            .is_some_and(|(first, _)| first == ticket)
     }
 }
 
@@ -60,22 +97,35 @@ impl Queue {
 #[derive(Debug)]
 pub struct Waiting<'a> {
     queue: &'a Queue,
+    ticket: Ticket,
     give_up: Instant,
+    call: Arc<Call>,
 }
 
 impl Waiting<'_> {
-    /// Waits until it may be worth to look again; `false`: the time is up.
+    /// Waits until it may be worth to look again; `false`: the time is up, or somebody more important has the place.
     pub async fn turn(&mut self) -> bool {
-        // Not only when one is freed: a server may join, recover, or be granted more.
-        let look = (Instant::now() + Duration::from_millis(50)).min(self.give_up);
-        let _ = tokio::time::timeout_at(look, self.queue.freed.notified()).await;
-        Instant::now() < self.give_up
+        loop {
+            let look = (Instant::now() + LOOK).min(self.give_up);
+            let called = tokio::time::timeout_at(look, self.call.notify.notified()).await.is_ok();
+            if self.call.evicted.load(Relaxed) || Instant::now() >= self.give_up {
+                return false;
+            }
+            if called || self.queue.is_turn_of(self.ticket) {
+                return true;
+            }
+        }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.queue.waiting.fetch_sub(1, Relaxed);
+        let mut line = self.queue.line.lock();
+        line.leave(self.ticket);
+        self.queue.waiting.store(line.len(), Relaxed);
+        drop(line);
+        // Served: perhaps there is room for one more. Gone: perhaps the call was for him.
+        self.queue.freed();
     }
 }
 
@@ -86,8 +136,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn length_and_time_are_bounded() {
         let queue = Queue::new(1, Duration::from_millis(120));
-        let mut first = queue.enter().expect("room");
-        assert_eq!(queue.enter().err(), Some(Full));
+        let mut first = queue.enter(Priority::Normal).expect("room");
+        assert_eq!(queue.enter(Priority::Normal).err(), Some(Full));
         queue.freed();
         assert!(first.turn().await);
         let mut turns = 0;
@@ -96,6 +146,26 @@ mod tests {
         }
         assert_eq!(turns, 2, "looks now and then, until the time is up");
         drop(first);
-        assert!(queue.enter().is_ok());
+        assert!(queue.enter(Priority::Normal).is_ok());
+        assert_eq!(queue.waiting(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_important_go_first_and_take_the_places_of_others() {
+        let queue = Queue::new(2, Duration::from_secs(1));
+        let mut low = queue.enter(Priority::Low).expect("room");
+        let mut normal = queue.enter(Priority::Normal).expect("room");
+        assert!(queue.is_ahead_of(Priority::Normal) && !queue.is_ahead_of(Priority::High));
+        queue.freed();
+        assert!(normal.turn().await, "the call was for it");
+        let mut high = queue.enter(Priority::High).expect("somebody else has to go");
+        assert!(!low.turn().await, "at once, not when the time is up");
+        drop(low);
+        queue.freed();
+        assert!(high.turn().await);
+        drop(high);
+        assert!(normal.turn().await, "who leaves calls the next");
+        drop(normal);
+        assert_eq!(queue.waiting(), 0);
     }
 }

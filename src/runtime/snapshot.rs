@@ -11,11 +11,11 @@ use super::limits::{CompiledLimits, LimitFacts, RouteLimits};
 use super::{ClientTls, Concurrency, LoadError, Queue, Registry, RouteCache, ServerTls, Stamp};
 use crate::answer::Answer;
 use crate::auth::ClaimedFields;
-use crate::balance::{Endpoint, Pool, Quantile, Sticky};
+use crate::balance::{Endpoint, Pool, Priority, Quantile, Sticky};
 use crate::config::model::{self, Config};
 use crate::observe::Throttle;
 use crate::observe::access_log::{AccessLog, Format, Redaction};
-use crate::observe::metrics::{Metrics, RouteMetrics, ServerMetrics, UNROUTED, UpstreamMetrics};
+use crate::observe::metrics::{Metrics, RouteMetrics, UNROUTED, UpstreamMetrics};
 use crate::policy::{Admission, Delivery, Redirect, Rewrite, ToHttps};
 use crate::route::{self, PathPattern, Router};
 use crate::slot::Slot;
@@ -86,6 +86,8 @@ pub struct Route {
     pub access_log: bool,
     /// What is kept of its answers; `None`: nothing.
     pub cache: Option<RouteCache>,
+    /// Its class where not everybody can be served.
+    pub priority: Priority,
     /// How many of its requests may be in progress.
     pub concurrency: Option<Arc<Concurrency>>,
     /// Its counters.
@@ -145,7 +147,10 @@ pub struct Upstream {
     pub complaints: Throttle,
     /// The model, for the loops that feed the pool.
     pub model: model::Upstream,
-    servers: Vec<(Arc<str>, ServerMetrics)>,
+    /// The servers, as the file names them.
+    pub(super) servers: Vec<Arc<str>>,
+    /// Where the counters of servers are.
+    pub(super) all_metrics: Arc<Metrics>,
 }
 
 impl Upstream {
@@ -153,13 +158,14 @@ impl Upstream {
         model: model::Upstream,
         (tls, probe_tls): Profiles,
         pool: Arc<Pool>,
-        metrics: &Metrics,
+        metrics: &Arc<Metrics>,
     ) -> Self {
-        let mut servers: Vec<(Arc<str>, ServerMetrics)> = Vec::new();
+        let mut servers: Vec<Arc<str>> = Vec::new();
         for server in &model.servers {
             let name: Arc<str> = server.to_string().into();
-            if servers.iter().all(|(known, _)| *known != name) {
-                servers.push((Arc::clone(&name), metrics.server(&model.name, &name)));
+            if !servers.contains(&name) {
+                let _ = metrics.server(&model.name, &name); // shown from the start
+                servers.push(name);
             }
         }
         Self {
@@ -182,6 +188,7 @@ impl Upstream {
             metrics: metrics.upstream(&model.name),
             complaints: Throttle::new(COMPLAINT),
             servers,
+            all_metrics: Arc::clone(metrics),
             model,
         }
     }
@@ -192,34 +199,6 @@ impl Upstream {
             one.as_ref().map(|tls| tls.fingerprint) == other.as_ref().map(|tls| tls.fingerprint)
         };
         self.model == *model && same(&self.tls, tls) && same(&self.probe_tls, probe_tls)
-    }
-
-    /// Shows in its metric whether a server of the file is fit at any of its addresses.
-    pub fn show_health(&self, endpoint: &Endpoint) {
-        let same = |other: &&Arc<Endpoint>| other.server() == endpoint.server();
-        let fit = self
-            .pool
-            .endpoints()
-            .iter()
-            .filter(same)
-            .any(|other| other.state().is_usable());
-        if let Some(metrics) = self.server_metrics(endpoint.server()) {
-            metrics.set_healthy(fit);
-        }
-    }
-
-    /// The servers, as the file names them.
-    pub fn server_names(&self) -> impl Iterator<Item = &str> {
-        self.servers.iter().map(|(name, _)| &**name)
-    }
-
-    /// The counters of a server, by its name in the file.
-    #[must_use]
-    pub fn server_metrics(&self, server: &str) -> Option<&ServerMetrics> {
-        self.servers
-            .iter()
-            .find(|(name, _)| &**name == server)
-            .map(|(_, metrics)| metrics)
     }
 }
 
@@ -394,6 +373,7 @@ fn compile_route(
             compress: route.compress,
         },
         access_log: route.access_log,
+        priority: route.priority,
         concurrency: route.concurrency.map(|limit| registry.concurrency(&route.name, limit)),
         metrics: registry.metrics.route(&route.name),
         name: route.name,

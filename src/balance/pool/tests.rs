@@ -1,6 +1,7 @@
 //! Tests of the module above.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
 

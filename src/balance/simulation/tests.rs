@@ -475,3 +475,31 @@ fn probes_and_requests_are_one_picture() {
     );
     assert_eq!(conditions(50)[..2], [Healthy, Healthy]);
 }
+
+/// Four servers that answer in 2 ms, a request each millisecond; one of them freezes. Until its first time limit nothing
+/// tells but its silence.
+#[test]
+fn a_server_that_freezes_is_noticed_by_its_silence() {
+    let pool = pool(plain(Strategy::PeakEwma), &[1; 4]);
+    let start = Instant::now();
+    let mut hung = Vec::new();
+    let mut working: std::collections::VecDeque<(u64, crate::balance::Lease)> = Default::default();
+    for millis in 0..3000 {
+        let now = start + Duration::from_millis(millis);
+        while working.front().is_some_and(|(end, _)| *end <= millis)
+            && let Some((_, mut lease)) = working.pop_front()
+        {
+            let latency = Some(Duration::from_millis(2));
+            let outcome = AttemptOutcome::Success;
+            lease.finish(Finish { outcome, latency, now });
+        }
+        let lease = pool.pick(&Ask::any(now)).unwrap();
+        if millis >= 1000 && lease.endpoint().address() == address(2) {
+            hung.push(lease);
+        } else {
+            working.push_back((millis + 2, lease));
+        }
+    }
+    assert!((1..=4).contains(&hung.len()), "{} of 2000", hung.len());
+    assert!(pool.snapshot(start + Duration::from_secs(3))[2].latency_estimate > Some(Duration::from_secs(1)));
+}

@@ -40,8 +40,9 @@ table! {
         /// `false` for any number. In `[defaults]` it is a limit for each route, not for all of them together. Beyond it the
         /// answer is 503.
         optional concurrency: Either<False, Either<Integer<1, MAX_CONCURRENCY>, Concurrency>> => "any number",
-        /// Which requests are refused first where there are more than can be served.
-        @planned optional priority: Priority => "`normal`",
+        /// Which requests are refused first, and served last, where every server of an upstream has as many as it takes
+        /// (`max_requests`, `adaptive_limit`).
+        optional priority: Priority => "`normal`",
         /// The only networks or addresses that may use the route. Answered with 403.
         optional allow: List<Written<IpNet>> => "everybody",
         /// Whether requests are written to the access log.

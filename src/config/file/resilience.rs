@@ -40,8 +40,9 @@ table! {
     pub struct Retry {
         /// How many attempts one request gets, the first one included; `1` is no retry.
         default attempts: Integer<1, 10> = "2",
-        /// After what another attempt is made. `connect` is safe for every request: nothing was sent yet.
-        default on: Several<RetryOn> = "[\"connect\"]",
+        /// After what another attempt is made, on another server where there is one. `connect` is safe for every request:
+        /// nothing was sent yet. An answer with `Retry-After` is delivered as it is.
+        default on: Several<RetryOn> = "[\"connect\", \"reset\", \"502\", \"503\", \"504\"]",
         /// The methods of requests that are tried again after anything else: those that do no harm when they are done twice.
         default methods: Several<Written<Method>> = "[\"GET\", \"HEAD\", \"OPTIONS\", \"PUT\", \"DELETE\"]",
         /// Until the head of the answer to one attempt is there.
@@ -58,7 +59,7 @@ words! {
     pub enum RetryOn {
         /// The server refused the connection, or a pooled one was dead.
         Connect = "connect",
-        /// The connection broke before the head of the answer.
+        /// The connection broke before the head of the answer, or what came is no answer.
         Reset = "reset",
         /// The server did not answer in time.
         Timeout = "timeout",

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{LimitUse, RouteAuth};
+pub use crate::balance::Priority;
 use crate::cache;
 use crate::policy::{AllowList, Compression, Cors, HeaderPolicy, Redirect, Rewrite};
 use crate::route::Matcher;
@@ -54,18 +55,6 @@ pub struct Concurrency {
     pub queue: usize,
     /// The longest that a request waits.
     pub wait: Duration,
-}
-
-/// Who goes first: a later one wins (`High > Low`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Priority {
-    /// Refused first.
-    Low,
-    /// Neither.
-    #[default]
-    Normal,
-    /// Refused last.
-    High,
 }
 
 /// What a route does with a request.

@@ -7,7 +7,7 @@ use super::{Checker, Known, Named as Policies};
 use crate::config::diagnostic::{Diagnostic, Span};
 use crate::config::file;
 use crate::config::list::Tables;
-use crate::config::model::Route;
+use crate::config::model::{Action, Route, Upstream};
 use crate::config::named::Pairs;
 use crate::config::suggest::clip;
 use crate::config::text::{FromText, Written};
@@ -45,6 +45,36 @@ pub(super) fn route(
         concurrency: own.concurrency.or(defaults.concurrency).flatten(),
         priority: own.priority.or(defaults.priority).unwrap_or_default(),
     })
+}
+
+/// Warns of a `priority` that decides nothing, because the upstream of the route takes as many requests as come.
+pub(super) fn idle_priorities(
+    file: &Tables<file::route::Route>,
+    routes: &[Option<Route>],
+    upstreams: &[Option<Upstream>],
+    checker: &mut Checker<'_>,
+) {
+    for (written, route) in file.0.iter().zip(routes) {
+        let Some(priority) = written.policies.priority.given().filter(|priority| priority.given) else {
+            continue;
+        };
+        let upstream = match route.as_ref().map(|route| &route.action) {
+            Some(Action::Proxy { upstream, .. }) => upstreams.get(*upstream).and_then(Option::as_ref),
+            _ => None,
+        };
+        let limited = |upstream: &Upstream| {
+            upstream.adaptive_limit
+                || upstream.servers_file.is_some()
+                || upstream.servers.iter().any(|server| server.max_requests.is_some())
+        };
+        if upstream.is_some_and(|upstream| !limited(upstream)) {
+            checker.warning(
+                priority.span,
+                "`priority` decides nothing here: the upstream takes as many requests as come",
+                "give its servers `max_requests`, or the upstream `adaptive_limit = true`".to_owned(),
+            );
+        }
+    }
 }
 
 /// What the route asks of a request; `None`: a part of it is faulty.

@@ -76,6 +76,41 @@ pub(super) const UPSTREAM_NO_SERVER: Family = family(
     &["upstream"],
     "Requests for which no server could be chosen.",
 );
+pub(super) const UPSTREAM_SHED: Family = family(
+    "gateway_upstream_shed_total",
+    &["upstream", "priority"],
+    "Requests refused because every server had as many as it takes.",
+);
+pub(super) const UPSTREAM_BUDGET: Family = family(
+    "gateway_upstream_retry_budget_left",
+    &["upstream"],
+    "Further attempts that the retry budget allows now.",
+);
+pub(super) const UPSTREAM_BREAKER: Family = family(
+    "gateway_upstream_breaker_state",
+    &["upstream"],
+    "The circuit breaker: 0 closed or none, 1 half open, 2 open.",
+);
+pub(super) const UPSTREAM_QUEUE: Family = family(
+    "gateway_upstream_queue_waiting",
+    &["upstream"],
+    "Requests that wait for a server that is less full.",
+);
+pub(super) const UPSTREAM_PANICKING: Family = family(
+    "gateway_upstream_panicking",
+    &["upstream"],
+    "Whether so few servers are fit that ejected ones are used as well.",
+);
+pub(super) const SERVER_STATE: Family = family(
+    "gateway_upstream_server_state",
+    &["upstream", "server", "state"],
+    "Addresses of a server in each state.",
+);
+pub(super) const SERVER_EJECTIONS: Family = family(
+    "gateway_upstream_ejections_total",
+    &["upstream", "server"],
+    "How often failing requests took a server out for a while.",
+);
 pub(super) const SERVER_HEALTHY: Family = family(
     "gateway_upstream_server_healthy",
     &["upstream", "server"],

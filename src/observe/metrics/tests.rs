@@ -119,8 +119,8 @@ fn a_forgotten_server_is_gone_and_may_come_back_from_zero() {
     held.picked();
     let guard = held.in_flight();
     metrics.server("api", "b:1").picked();
-    metrics.forget_server("api", "a:1");
-    metrics.forget_server("api", "never:1");
+    metrics.retain_servers("api", |server| server != "a:1");
+    metrics.retain_servers("web", |_| false);
     let page = metrics.render();
     assert!(!page.contains("a:1"), "{page}");
     assert!(page.contains("b:1"), "{page}");
@@ -154,6 +154,32 @@ fn what_is_not_retained_is_gone_and_what_it_still_counts_is_not_shown() {
         .record(&Method::PUT, StatusCode::OK, Duration::ZERO, 0, 0);
     let back = "gateway_requests_total{method=\"PUT\",route=\"api\",status=\"2xx\"} 1\n";
     assert!(metrics.render().contains(back));
+}
+
+#[test]
+fn a_file_of_servers_cannot_fill_the_page() {
+    let metrics = Metrics::new();
+    let names: Vec<String> = (0..SERVERS_MAX + 9)
+        .map(|number| format!("server-{number}:80"))
+        .collect();
+    for name in &names {
+        metrics.server("api", name).picked();
+    }
+    metrics.server("web", "one:80").picked();
+    metrics.show_servers("api", names.iter().map(|name| (name.as_str(), "healthy")));
+    let page = metrics.render();
+    let shown = page
+        .lines()
+        .filter(|line| line.starts_with("gateway_upstream_picks_total{"));
+    assert_eq!(shown.count(), SERVERS_MAX + 2);
+    for sample in [
+        "gateway_upstream_picks_total{server=\"others\",upstream=\"api\"} 9\n",
+        "gateway_upstream_server_state{server=\"others\",state=\"healthy\",upstream=\"api\"} 9\n",
+        "gateway_upstream_server_state{server=\"server-0:80\",state=\"healthy\",upstream=\"api\"} 1\n",
+        "gateway_upstream_server_state{server=\"server-0:80\",state=\"ejected\",upstream=\"api\"} 0\n",
+    ] {
+        assert!(page.contains(sample), "{sample}{page}");
+    }
 }
 
 #[test]

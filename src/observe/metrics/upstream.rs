@@ -6,6 +6,7 @@ use std::time::Duration;
 use prometheus::{Histogram, IntCounter, IntGauge, Registry};
 
 use super::{InFlight, catalogue};
+use crate::balance::{BreakerState, Priority};
 
 /// Handles to the metrics of one upstream; cheap to clone.
 #[derive(Debug, Clone)]
@@ -14,6 +15,11 @@ pub struct UpstreamMetrics {
     retries: IntCounter,
     hedges: [IntCounter; 2],
     no_server: IntCounter,
+    shed: [IntCounter; Priority::ALL.len()],
+    budget: IntGauge,
+    breaker: IntGauge,
+    queue: IntGauge,
+    panicking: IntGauge,
 }
 
 impl UpstreamMetrics {
@@ -23,6 +29,11 @@ impl UpstreamMetrics {
             retries: catalogue::UPSTREAM_RETRIES.counter(registry, &[name]),
             hedges: ["false", "true"].map(|won| catalogue::UPSTREAM_HEDGES.counter(registry, &[name, won])),
             no_server: catalogue::UPSTREAM_NO_SERVER.counter(registry, &[name]),
+            shed: Priority::ALL.map(|class| catalogue::UPSTREAM_SHED.counter(registry, &[name, class.word()])),
+            budget: catalogue::UPSTREAM_BUDGET.gauge(registry, &[name]),
+            breaker: catalogue::UPSTREAM_BREAKER.gauge(registry, &[name]),
+            queue: catalogue::UPSTREAM_QUEUE.gauge(registry, &[name]),
+            panicking: catalogue::UPSTREAM_PANICKING.gauge(registry, &[name]),
         }
     }
 
@@ -32,10 +43,18 @@ impl UpstreamMetrics {
             retries,
             hedges,
             no_server,
+            shed,
+            budget,
+            breaker,
+            queue,
+            panicking,
         } = self;
         catalogue::unregister(registry, duration.clone());
-        for counter in [retries, no_server].into_iter().chain(hedges) {
+        for counter in [retries, no_server].into_iter().chain(hedges).chain(shed) {
             catalogue::unregister(registry, counter.clone());
+        }
+        for gauge in [budget, breaker, queue, panicking] {
+            catalogue::unregister(registry, gauge.clone());
         }
     }
 
@@ -54,11 +73,40 @@ impl UpstreamMetrics {
         self.hedges[usize::from(won)].inc();
     }
 
+    /// A request of this class is refused because every server has as many as it takes.
+    pub fn shed(&self, priority: Priority) {
+        self.shed[priority as usize].inc();
+    }
+
+    /// How it is at the moment: what is left of the retry budget, the breaker, requests that wait, and whether too few
+    /// servers are fit.
+    pub fn show(&self, budget: u64, breaker: Option<BreakerState>, waiting: usize, panicking: bool) {
+        self.budget.set(i64::try_from(budget).unwrap_or(i64::MAX));
+        self.breaker.set(match breaker {
+            None | Some(BreakerState::Closed) => 0,
+            Some(BreakerState::HalfOpen) => 1,
+            Some(BreakerState::Open) => 2,
+        });
+        self.queue.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.panicking.set(i64::from(panicking));
+    }
+
     /// No server could be chosen for a request.
     pub fn no_server(&self) {
         self.no_server.inc();
     }
 }
+
+/// What a server can be; the closed list of the `state` label.
+pub(super) const STATES: [&str; 7] = [
+    "healthy",
+    "unknown",
+    "slow_start",
+    "draining",
+    "ejected",
+    "unhealthy",
+    "unresolved",
+];
 
 /// Why an attempt failed; the closed list of the `kind` label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -93,6 +141,8 @@ pub struct ServerMetrics(Arc<Handles>);
 #[derive(Debug)]
 struct Handles {
     healthy: IntGauge,
+    states: [IntGauge; STATES.len()],
+    ejections: IntCounter,
     picks: IntCounter,
     failures: [IntCounter; FailureKind::ALL.len()],
     in_flight: IntGauge,
@@ -109,6 +159,8 @@ impl ServerMetrics {
         healthy.set(1);
         Self(Arc::new(Handles {
             healthy,
+            states: STATES.map(|state| catalogue::SERVER_STATE.gauge(registry, &[upstream, server, state])),
+            ejections: catalogue::SERVER_EJECTIONS.counter(registry, &labels),
             picks: catalogue::SERVER_PICKS.counter(registry, &labels),
             failures: FailureKind::ALL
                 .map(|kind| catalogue::SERVER_FAILURES.counter(registry, &[upstream, server, kind.word()])),
@@ -121,6 +173,18 @@ impl ServerMetrics {
     /// Whether the server is considered healthy; it is until this is called.
     pub fn set_healthy(&self, healthy: bool) {
         self.0.healthy.set(i64::from(healthy));
+    }
+
+    /// Failing requests took it out.
+    pub fn ejected(&self) {
+        self.0.ejections.inc();
+    }
+
+    /// So many of its addresses are in each of the [`STATES`].
+    pub(super) fn set_states(&self, counts: [i64; STATES.len()]) {
+        for (gauge, count) in self.0.states.iter().zip(counts) {
+            gauge.set(count);
+        }
     }
 
     /// The server was chosen for an attempt.
@@ -151,16 +215,19 @@ impl ServerMetrics {
     pub(super) fn unregister(&self, registry: &Registry) {
         let Handles {
             healthy,
+            states,
+            ejections,
             picks,
             failures,
             in_flight,
             connections_new,
             connections_reused,
         } = &*self.0;
-        for gauge in [healthy, in_flight] {
+        for gauge in [healthy, in_flight].into_iter().chain(states) {
             catalogue::unregister(registry, gauge.clone());
         }
-        for counter in [picks, connections_new, connections_reused].into_iter().chain(failures) {
+        let counters = [ejections, picks, connections_new, connections_reused];
+        for counter in counters.into_iter().chain(failures) {
             catalogue::unregister(registry, counter.clone());
         }
     }

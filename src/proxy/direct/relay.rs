@@ -136,7 +136,8 @@ async fn attempt(
     http1::request_head(&mut head, &request.method, target, fields);
     connection.begin();
     connection.allow(timeouts.write);
-    upload.begin(timeouts.write, first_byte);
+    // A server that takes nothing for as long as it may think about its answer will not answer.
+    upload.begin(timeouts.write.min(first_byte), first_byte);
     if let Err(fault) = connection.send(&head, upload.is_sent()).await {
         return Outcome::failed(fault, Some(reused));
     }
@@ -154,6 +155,7 @@ async fn attempt(
             method: &request.method,
             repeatable: upload.is_repeatable(),
         };
+        exchange.attempt.fed = upload.moved;
         match exchange.answered(sent, head.status, &head.fields) {
             Verdict::Interim => {
                 let mut head = head;

@@ -1,7 +1,7 @@
 //! The body of a request on its way to the server.
 
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 
@@ -47,6 +47,8 @@ pub(super) struct Upload {
     read: bool,
     write_timeout: Duration,
     first_byte: Duration,
+    /// When the server last took a part of it.
+    pub(super) moved: Option<Instant>,
 }
 
 impl Upload {
@@ -61,6 +63,7 @@ impl Upload {
             read: none,
             write_timeout: Duration::ZERO,
             first_byte: Duration::ZERO,
+            moved: None,
         }
     }
 
@@ -102,6 +105,7 @@ impl Upload {
                 match connection.poll_send(cx, &self.queue) {
                     Poll::Ready(Ok(written)) => {
                         self.queue.advance(written);
+                        self.moved = Some(Instant::now());
                         connection.allow(self.write_timeout);
                     }
                     Poll::Ready(Err(http1::Fault::Timeout)) => {

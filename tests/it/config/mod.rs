@@ -14,6 +14,7 @@ const GUIDES: [&str; 5] = [
     "docs/cache.md",
     "docs/cors.md",
     "docs/limits.md",
+    "docs/resilience.md",
     "docs/shared-limits.md",
     "docs/tls.md",
 ];

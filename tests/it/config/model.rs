@@ -49,7 +49,8 @@ fn an_upstream_without_keys_is_safe() {
     assert_eq!((outlier.failures, outlier.success_rate), (5, true));
     assert_eq!((outlier.base_time, outlier.max_ejected), (Duration::from_secs(30), 0.5));
     assert_eq!((plain.retry.attempts, plain.retry.min_per_second), (2, 10));
-    assert!(plain.retry.on.connect && !plain.retry.on.reset && plain.retry.on.statuses.is_empty());
+    assert!(plain.retry.on.connect && plain.retry.on.reset && !plain.retry.on.timeout);
+    assert_eq!(plain.retry.on.statuses, [502, 503, 504]);
     assert!(
         !plain
             .retry

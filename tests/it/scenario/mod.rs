@@ -21,6 +21,8 @@ mod lanes;
 mod limits;
 mod observability;
 mod operations;
+mod once;
+mod pair;
 mod probes;
 mod process;
 mod protocols;
