@@ -14,6 +14,9 @@ pub(super) fn clean_response(response: &mut ResponseHeader, tunnel: bool) {
 
 /// The same of its fields.
 pub(super) fn clean_answer(fields: &mut HeaderMap, tunnel: bool) {
+    if !fields.keys().any(concerns_connection) {
+        return; // mostly
+    }
     let mut nominated: Vec<HeaderName> = Vec::new();
     for value in fields.get_all(header::CONNECTION) {
         let names = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
@@ -47,6 +50,19 @@ pub(super) fn clean_answer(fields: &mut HeaderMap, tunnel: bool) {
     }
 }
 
+/// Whether a field says something about one connection only, but for `Transfer-Encoding`.
+fn concerns_connection(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::CONNECTION
+            | header::PROXY_AUTHENTICATE
+            | header::PROXY_AUTHORIZATION
+            | header::TE
+            | header::TRAILER
+            | header::UPGRADE
+    ) || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+}
+
 /// `Connection` names what no connection can take away: a client that tries wants to hide something from the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Nominated;
@@ -56,6 +72,10 @@ pub(super) fn clean_request(fields: &mut HeaderMap) -> Result<(), Nominated> {
     /// From so many on it is an attack on our patience.
     const TOO_MANY: usize = 10;
     const PROTECTED: [&str; 4] = ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+    fields.remove(header::TRANSFER_ENCODING);
+    if !fields.keys().any(concerns_connection) {
+        return Ok(()); // mostly
+    }
     if fields.contains_key(header::CONNECTION) {
         let mut nominated: Vec<HeaderName> = Vec::new();
         for value in fields.get_all(header::CONNECTION) {
@@ -78,7 +98,6 @@ pub(super) fn clean_request(fields: &mut HeaderMap) -> Result<(), Nominated> {
         header::PROXY_AUTHORIZATION,
         header::TE,
         header::TRAILER,
-        header::TRANSFER_ENCODING,
         header::UPGRADE,
     ] {
         fields.remove(name);

@@ -30,18 +30,6 @@ pub(super) async fn proxy(exchange: &mut Exchange, request: &request::Parts, cli
         .arrival
         .as_ref()
         .map_or(Framing::None, |arrival| arrival.framing);
-    let mut fields = request.headers.clone();
-    if hygiene::clean_request(&mut fields).is_err() {
-        return write_answer(exchange, request, client, &Answer::refuse(Reason::BadRequest)).await;
-    }
-    // Said again in our own words: a client could have nominated them away.
-    match framing {
-        Framing::None => {}
-        Framing::Length(length) => drop(fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length))),
-        Framing::Chunked => {
-            fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-    }
     let target = exchange.rewritten(&request.uri);
     let target = target.as_deref().unwrap_or_else(|| path_and_query(request));
     let mut upload = Upload::new(framing);
@@ -50,9 +38,10 @@ pub(super) async fn proxy(exchange: &mut Exchange, request: &request::Parts, cli
             let refusal = exchange.refusal(exchange.refusal.unwrap_or(Reason::Internal));
             return write_answer(exchange, request, client, &refusal).await;
         }
-        let mut own = fields.clone();
-        exchange.forward(&mut own, request.version, false);
-        let outcome = attempt(exchange, request, client, &mut upload, target, &own).await;
+        let Some(fields) = outgoing(exchange, request, framing) else {
+            return write_answer(exchange, request, client, &Answer::refuse(Reason::BadRequest)).await;
+        };
+        let outcome = attempt(exchange, request, client, &mut upload, target, &fields).await;
         let (fault, reused, why) = match outcome {
             Outcome::Delivered => return Ok(()),
             Outcome::Gone => return Err(Gone),
@@ -79,6 +68,22 @@ pub(super) async fn proxy(exchange: &mut Exchange, request: &request::Parts, cli
             return write_answer(exchange, request, client, &refusal).await;
         }
     }
+}
+
+/// The fields as the server is to see them; `None`: the request nominates what no connection can take away.
+fn outgoing(exchange: &Exchange, request: &request::Parts, framing: Framing) -> Option<HeaderMap> {
+    let mut fields = request.headers.clone();
+    hygiene::clean_request(&mut fields).ok()?;
+    // Said again in our own words: a client could have nominated them away.
+    match framing {
+        Framing::None => {}
+        Framing::Length(length) => drop(fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length))),
+        Framing::Chunked => {
+            fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
+    exchange.forward(&mut fields, request.version, false);
+    Some(fields)
 }
 
 /// What an attempt came to.
