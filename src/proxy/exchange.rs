@@ -17,7 +17,7 @@ use crate::edge::{Arrival, Secured};
 use crate::observe::identity::Identity;
 use crate::observe::metrics::InFlight;
 use crate::policy::{Delivery, Encoder};
-use crate::runtime::{Full, Known, Live, Place, Route, RouteCache, Snapshot, Upstream};
+use crate::runtime::{Flows, Full, Known, Live, Place, Route, RouteCache, Snapshot, Upstream};
 
 /// The state of one exchange.
 pub struct Exchange {
@@ -57,6 +57,8 @@ pub struct Exchange {
     pub(super) interim: Option<super::fetch::Interim>,
     /// A stored answer whose head is asked for.
     pub(super) head_of: Option<(RouteCache, Key, Arc<Entry>)>,
+    /// What slows its bodies down.
+    pub(super) flows: Option<Box<Flows>>,
     pub(super) attempt: Attempt,
     pub(super) encoder: Option<Encoder>,
     pub(super) refusal: Option<Reason>,
@@ -130,6 +132,7 @@ impl Exchange {
             change: None,
             interim: None,
             head_of: None,
+            flows: None,
             attempt: Attempt::default(),
             encoder: None,
             refusal: None,

@@ -10,6 +10,7 @@ mod direct;
 mod exchange;
 mod failure;
 mod fetch;
+mod flow;
 mod gateside;
 mod hedge;
 mod hygiene;
@@ -103,6 +104,9 @@ impl ProxyHttp for Proxy {
             hygiene::edit_request(session.req_header_mut(), |fields| exchange.disclose(fields))?;
         }
         let (decision, wait) = exchange.limit(session.req_header(), decision).await;
+        if !matches!(decision, begin::Decision::Settled(_)) {
+            exchange.join_flows(session.req_header());
+        }
         exchange.pause(session, wait).await?;
         // After the limits: a place that is waited for must not be waited for by who is refused anyway.
         if !matches!(decision, begin::Decision::Answer(_) | begin::Decision::Settled(_))
@@ -143,20 +147,6 @@ impl ProxyHttp for Proxy {
         exchange.pingora_connect_failed(session, error)
     }
 
-    /// A part of the body is on its way: whoever waits for the answer waits from now on.
-    async fn request_body_filter(
-        &self,
-        _session: &mut Session,
-        body: &mut Option<Bytes>,
-        _end: bool,
-        exchange: &mut Self::CTX,
-    ) -> Result<()> {
-        if body.is_some() {
-            exchange.body_progressed();
-        }
-        Ok(())
-    }
-
     async fn connected_to_upstream(
         &self,
         _session: &mut Session,
@@ -189,6 +179,23 @@ impl ProxyHttp for Proxy {
         exchange: &mut Self::CTX,
     ) -> Result<()> {
         exchange.upstream_answered(session, response)
+    }
+
+    /// A part of the client's body, before it goes to the upstream: whoever waits for the answer waits from then on.
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        if let Some(wait) = exchange.delay_upload(body.as_ref().map_or(0, Bytes::len)) {
+            tokio::time::sleep(wait).await;
+        }
+        if body.is_some() {
+            exchange.body_progressed();
+        }
+        Ok(())
     }
 
     fn upstream_response_body_filter(
@@ -232,7 +239,7 @@ impl ProxyHttp for Proxy {
         exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         exchange.encode(body, end).map_err(not_encoded)?;
-        Ok(None)
+        Ok(exchange.delay_download(body.as_ref().map_or(0, Bytes::len)))
     }
 
     /// The end of an answer over HTTP/2 that has trailers. They end here for a client of HTTP/1.1, and what the encoder

@@ -7,11 +7,11 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::auth::{self, RouteAuth, Way};
-use super::limits::{CompiledLimits, LimitFacts, RouteLimits};
+use super::limits::{CompiledLimits, LimitFacts, RouteBandwidth, RouteLimits};
 use super::{ClientTls, Concurrency, LoadError, Queue, Registry, RouteCache, ServerTls, Stamp};
 use crate::answer::Answer;
 use crate::auth::ClaimedFields;
-use crate::balance::{Endpoint, Pool, Priority, Quantile, Sticky};
+use crate::balance::{Pool, Priority, Quantile, Sticky};
 use crate::config::model::{self, Config};
 use crate::observe::Throttle;
 use crate::observe::access_log::{AccessLog, Format, Redaction};
@@ -80,6 +80,8 @@ pub struct Route {
     pub auth: Option<Arc<RouteAuth>>,
     /// The limits that its requests are counted by; `None`: none.
     pub limits: Option<Arc<RouteLimits>>,
+    /// How fast its bodies flow; `None`: at any speed.
+    pub bandwidth: Option<Arc<RouteBandwidth>>,
     /// What is done to its answers.
     pub delivery: Delivery,
     /// Whether its requests are logged.
@@ -252,7 +254,7 @@ impl Snapshot {
         let routes: Vec<Arc<Route>> = config
             .routes
             .into_iter()
-            .map(|route| Arc::new(compile_route(route, &upstreams, &ways, &limits, registry)))
+            .map(|route| Arc::new(compile_route(route, &upstreams, &ways, &limits, &config.bandwidths, registry)))
             .collect();
         let mut caches: Vec<RouteCache> = Vec::new();
         for cache in routes.iter().filter_map(|route| route.cache.as_ref()) {
@@ -330,6 +332,7 @@ fn compile_route(
     upstreams: &[Arc<Upstream>],
     ways: &[Arc<Way>],
     limits: &CompiledLimits,
+    bandwidths: &[model::Bandwidth],
     registry: &Registry,
 ) -> Route {
     let action = match route.action {
@@ -358,6 +361,10 @@ fn compile_route(
         limits: match action {
             Action::Health(_) => None,
             _ => limits.route(&route.rate_limits),
+        },
+        bandwidth: {
+            let named: Vec<&model::Bandwidth> = route.bandwidths.iter().map(|&index| &bandwidths[index]).collect();
+            RouteBandwidth::new(&named, &registry.limits)
         },
         action,
         admission: Admission {

@@ -1,6 +1,7 @@
 //! The file as meant: names resolved, defaults filled, values checked. What the runtime compiles.
 
 mod auth;
+mod bandwidth;
 mod limit;
 mod resilience;
 mod route;
@@ -10,6 +11,7 @@ mod tls;
 mod upstream;
 
 pub use self::auth::{Auth, AuthMethod, Jwks, Jwt, JwtKeys, RouteAuth};
+pub use self::bandwidth::Bandwidth;
 pub use self::limit::{
     Ban, Counted, LimitHeaders, LimitKey, LimitMode, LimitUse, MissingKey, OnStoreError, RateLimit, Redis, RedisServers,
 };
@@ -51,6 +53,8 @@ pub struct Config {
     pub rate_limits: Vec<RateLimit>,
     /// Ways to be known, in file order.
     pub auths: Vec<Auth>,
+    /// Limits of bandwidth, in file order.
+    pub bandwidths: Vec<Bandwidth>,
     /// Routes, in file order.
     pub routes: Vec<Route>,
     /// The headers policy of answers that no route gives (no route matched, the head was refused).

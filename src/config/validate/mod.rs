@@ -3,6 +3,7 @@
 
 mod action;
 mod auth;
+mod bandwidth;
 mod cache;
 mod cors;
 mod health_check;
@@ -73,6 +74,7 @@ struct Known<'f> {
     rate_limits: Names<'f>,
     /// What a request of each of them may cost at most, where that is known.
     capacities: Vec<Option<u64>>,
+    bandwidths: Names<'f>,
     cors: Names<'f>,
     caches: Names<'f>,
     auths: Names<'f>,
@@ -106,6 +108,12 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         .iter()
         .map(|(name, limit)| rate_limit::rate_limit(name, limit, checker))
         .collect();
+    let bandwidths: Vec<_> = file
+        .bandwidth
+        .0
+        .iter()
+        .map(|(name, limit)| bandwidth::bandwidth(name, limit, checker))
+        .collect();
     let headers: Vec<_> = file
         .headers
         .0
@@ -133,6 +141,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         capacities: (rate_limits.iter())
             .map(|limit| limit.as_ref().map(|limit| limit.capacity_units))
             .collect(),
+        bandwidths: Names::new("bandwidth", &file.bandwidth),
         cors: Names::new("cors", &file.cors),
         caches: Names::new("cache", &file.cache),
         auths: Names::new("auth", &file.auth),
@@ -186,8 +195,9 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         cors: d,
         caches: e,
         auths: f,
+        bandwidths: g,
     } = known;
-    [a, b, c, d, e, f].iter().for_each(|names| names.warn_unused(checker));
+    [a, b, c, d, e, f, g].iter().for_each(|names| names.warn_unused(checker));
 
     let auths = auths.into_iter().collect::<Option<Vec<_>>>()?;
     if let Some(log) = &mut access_log {
@@ -207,6 +217,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         redis,
         upstreams: upstreams.into_iter().collect::<Option<_>>()?,
         rate_limits: rate_limits.into_iter().collect::<Option<_>>()?,
+        bandwidths: bandwidths.into_iter().collect::<Option<_>>()?,
         routes: routes.into_iter().collect::<Option<_>>()?,
         default_headers: defaults.headers.flatten(),
         default_cors: defaults.cors.flatten(),

@@ -8,6 +8,7 @@ use crate::config::file;
 use crate::config::file::rate_limit::{Counted, LimitMode};
 use crate::config::model::{Ban, LimitKey, RateLimit};
 use crate::config::suggest::clip;
+use crate::config::text::Written;
 use crate::config::units::Rate;
 use crate::config::value::Spanned;
 use crate::policy::AllowList;
@@ -50,7 +51,7 @@ pub(super) fn rate_limit(
             "every decision is made in the shared store then: remove one of them".to_owned(),
         );
     }
-    let key = key(limit, checker);
+    let key = parts(&limit.key.0, checker);
     let rate = rate.given()?;
     let (period, capacity_units) = bucket(limit, rate, checker)?;
     too_dear(cost.0, capacity_units, cost.span, checker);
@@ -123,7 +124,7 @@ pub(super) fn too_dear(cost: u64, capacity_units: u64, at: Span, checker: &mut C
 /// The time in which one unit comes back, and how many may be taken at once.
 fn bucket(
     limit: &file::rate_limit::RateLimit,
-    rate: &Spanned<crate::config::text::Written<Rate>>,
+    rate: &Spanned<Written<Rate>>,
     checker: &mut Checker<'_>,
 ) -> Option<(Duration, u64)> {
     /// A key is kept until its bucket is full again.
@@ -201,10 +202,10 @@ fn delay(limit: &file::rate_limit::RateLimit, checker: &mut Checker<'_>) {
     }
 }
 
-/// Who is counted.
-fn key(limit: &file::rate_limit::RateLimit, checker: &mut Checker<'_>) -> Vec<LimitKey> {
+/// Who is counted; `table`: whose key it is, as messages name it.
+pub(super) fn parts(key: &[Spanned<Written<LimitKey>>], checker: &mut Checker<'_>) -> Vec<LimitKey> {
     let mut parts: Vec<LimitKey> = Vec::new();
-    for part in &limit.key.0 {
+    for part in key {
         if parts.contains(&part.value.value) {
             checker.error(
                 part.span,
