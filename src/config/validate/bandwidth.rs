@@ -36,7 +36,6 @@ pub(super) fn bandwidth(
     if download.is_faulty() || upload.is_faulty() || burst.is_faulty() {
         return None;
     }
-    let table = format!("[bandwidth.{}]", clip(&name.value));
     Some(Bandwidth {
         name: name.value.as_str().into(),
         download: download.given().map(|speed| speed.value.value.0),

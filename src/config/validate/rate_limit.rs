@@ -202,7 +202,7 @@ fn delay(limit: &file::rate_limit::RateLimit, checker: &mut Checker<'_>) {
     }
 }
 
-/// Who is counted; `table`: whose key it is, as messages name it.
+/// Who is counted.
 pub(super) fn parts(key: &[Spanned<Written<LimitKey>>], checker: &mut Checker<'_>) -> Vec<LimitKey> {
     let mut parts: Vec<LimitKey> = Vec::new();
     for part in key {
