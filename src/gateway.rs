@@ -28,7 +28,7 @@ const PREPARATION: Duration = Duration::from_secs(3);
 const STORE: Duration = Duration::from_millis(500);
 
 /// How long a stop waits for the next request of a connection that is idle.
-const IDLE_GRACE: Duration = Duration::from_secs(1);
+const IDLE_GRACE: Duration = Duration::from_secs(2);
 
 /// Why a configuration could not be put into force.
 #[derive(Debug)]

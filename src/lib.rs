@@ -13,7 +13,7 @@
 //! 7. [`observe`] counts and logs what happened; [`admin`] shows it.
 //!
 //! [`gateway`] assembles them and puts another configuration in the place of the one in force; [`control`] is whom
-//! operators ask for that.
+//! operators ask for that; [`run_dir`] is where they find it.
 //!
 //! [`config`] turns the file's text into a validated model, [`runtime`] compiles the model into the snapshot that
 //! requests read. Everything right of `runtime` is pure: no sockets, no clock, no Pingora.
@@ -38,6 +38,7 @@ pub mod policy;
 pub mod proxy;
 mod quality;
 pub mod route;
+pub mod run_dir;
 pub mod runtime;
 pub mod slot;
 pub mod tls;

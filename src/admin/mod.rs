@@ -11,10 +11,12 @@ mod facts;
 mod guard;
 pub mod health;
 mod limits;
+mod orders;
 mod page;
 mod upstreams;
 mod wire;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,12 +30,20 @@ use crate::observe::metrics;
 use crate::runtime::Live;
 use facts::with_facts;
 use guard::Refused;
+use orders::Order;
 use page::Page;
 
 /// Answers a request to the admin listener.
 pub async fn answer(live: Arc<Live>, ask: Ask) -> Rendered {
     let identity = Identity::new(&ask.headers, false);
-    let mut rendered = judged(&live, &ask).render(accept(&ask), identity.request_id());
+    let answer = match judged(&live, &ask) {
+        ControlFlow::Break(answer) => answer,
+        ControlFlow::Continue((order, body)) => {
+            let for_people = wire::wants_text(&ask.headers, true);
+            orders::pass_on(&live, order, ask.peer, &body, for_people).await
+        }
+    };
+    let mut rendered = answer.render(accept(&ask), identity.request_id());
     identity.write_response(&mut rendered.headers);
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -53,32 +63,34 @@ fn accept(ask: &Ask) -> Option<&str> {
     ask.headers.get(header::ACCEPT)?.to_str().ok()
 }
 
-/// First who asks, so that strangers do not learn what there is; then what for.
-fn judged(live: &Live, ask: &Ask) -> Answer {
+/// First who asks, so that strangers do not learn what there is; then what for. What takes its time goes on.
+fn judged(live: &Live, ask: &Ask) -> ControlFlow<Answer, (Order, Bytes)> {
     let page = Page::find(ask.uri.path());
     let snapshot = live.peek();
     let token = snapshot.admin.token.as_ref().map(|token| token.expose());
     let open = page.as_ref().is_some_and(Page::is_open);
     if let Err(refused) = guard::judge(&ask.method, &ask.headers, token, open) {
-        return refuse(refused);
+        return ControlFlow::Break(refuse(refused));
     }
     let Some(page) = page else {
-        return wire::problem(StatusCode::NOT_FOUND, "There is nothing at this address.", Map::new());
+        let nothing = "There is nothing at this address.";
+        return ControlFlow::Break(wire::problem(StatusCode::NOT_FOUND, nothing, Map::new()));
     };
     if !page.takes(&ask.method) {
-        return wire::method_not_allowed(page.methods());
+        return ControlFlow::Break(wire::method_not_allowed(page.methods()));
     }
     let body = match &ask.body {
         Ok(body) => body,
-        Err(reason) => return Answer::refuse(*reason),
+        Err(reason) => return ControlFlow::Break(Answer::refuse(*reason)),
     };
     let trusted = token.is_none_or(|token| guard::bears(&ask.headers, token));
     page_of(live, ask, page, body, trusted)
 }
 
 /// `trusted`: who asks may see everything.
-fn page_of(live: &Live, ask: &Ask, page: Page, body: &Bytes, trusted: bool) -> Answer {
-    match page {
+fn page_of(live: &Live, ask: &Ask, page: Page, body: &Bytes, trusted: bool) -> ControlFlow<Answer, (Order, Bytes)> {
+    ControlFlow::Break(match page {
+        Page::Order(order) => return ControlFlow::Continue((order, body.clone())),
         Page::Livez => json(health::livez()),
         Page::Readyz if trusted => with_facts(live, |facts| json(health::readyz(facts))),
         Page::Readyz => with_facts(live, |facts| json(health::ready(facts))),
@@ -88,7 +100,7 @@ fn page_of(live: &Live, ask: &Ask, page: Page, body: &Bytes, trusted: bool) -> A
         Page::Bans => bans::list(live),
         Page::Ban { client } => bans::lift(live, &client),
         Page::Drain { upstream, server, out } => drain::order(live, &upstream, &server, out, body),
-    }
+    })
 }
 
 fn refuse(refused: Refused) -> Answer {

@@ -3,6 +3,8 @@
 
 use http::Method;
 
+use super::orders::Order;
+
 /// A page, with what its path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Page {
@@ -37,6 +39,8 @@ pub(super) enum Page {
         /// An address or a network.
         client: String,
     },
+    /// `/api/v1/reload`, `rollback`, `confirm`, `history`
+    Order(Order),
 }
 
 const READ: &str = "GET, HEAD";
@@ -78,6 +82,10 @@ impl Page {
             ["api", "v1", "bans", client] => Self::Ban {
                 client: client.to_owned(),
             },
+            ["api", "v1", "reload"] => Self::Order(Order::Reload),
+            ["api", "v1", "rollback"] => Self::Order(Order::Rollback),
+            ["api", "v1", "confirm"] => Self::Order(Order::Confirm),
+            ["api", "v1", "history"] => Self::Order(Order::History),
             _ => return None,
         })
     }
@@ -88,7 +96,8 @@ impl Page {
             Self::Livez | Self::Readyz | Self::Metrics | Self::Upstreams { .. } | Self::LimitsReport | Self::Bans => {
                 READ
             }
-            Self::Drain { .. } => ORDER,
+            Self::Order(Order::History) => READ,
+            Self::Drain { .. } | Self::Order(_) => ORDER,
             Self::Ban { .. } => REMOVE,
         }
     }

@@ -43,7 +43,7 @@ pub(super) fn run(options: &Options) -> u8 {
     let web = frontend.address();
     let text = demo::config(&api, web, options.listen, options.admin);
     match config::parse("demo.toml", &text, Path::new("."), &|_| None) {
-        Ok(loaded) => run::serve(loaded.config, None, |gateway| {
+        Ok(loaded) => run::serve(loaded, None, |gateway| {
             Some(demo::tour(
                 &api,
                 web,

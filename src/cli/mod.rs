@@ -1,6 +1,7 @@
 //! The command line: one command, one exit code.
 
 mod check;
+mod control;
 mod demo;
 mod limits;
 mod operator;
@@ -23,6 +24,8 @@ pub const BAD_FILE: u8 = 1;
 pub const BAD_COMMAND: u8 = 2;
 /// 3: the environment failed: a port in use, no permission.
 pub const BAD_ENVIRONMENT: u8 = 3;
+/// 4: a stop cut requests that had not finished in time.
+pub const CUT: u8 = 4;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,13 +34,15 @@ Examples:
   gateway check -c gateway.toml                every fault of the file at once
   gateway check --print                        the file with every default filled in
   gateway run -c gateway.toml                  serve
+  gateway reload --plan                        what a reload would change; without --plan: reload
+  gateway rollback                             back to the configuration before
   gateway upstreams                            the servers of a gateway that runs: state and why
   gateway drain api api-1:5000                 nothing new goes to that server
   gateway limits report                        what rate limits refused or would refuse, and which would suit
   gateway schema > gateway.schema.json         for editors: #:schema ./gateway.schema.json
   gateway -t -c gateway.toml                   check, as fingers know it from nginx; -T prints as well
 
-Exit codes: 0 good, 1 the file is wrong, 2 the command is wrong, 3 the environment failed.";
+Exit codes: 0 good, 1 the file is wrong, 2 the command is wrong, 3 the environment failed,\n4 a stop cut requests that had not finished in time.";
 
 /// A reverse-proxy gateway that stands in nginx's place before application containers.
 #[derive(Debug, Parser)]
@@ -51,6 +56,9 @@ struct Cli {
     /// Check the file, print it with every default, and exit (nginx's spelling of `check --print`)
     #[arg(short = 'T')]
     test_and_print: bool,
+    /// Tell the gateway that runs (nginx's spelling; `reload` is `gateway reload`)
+    #[arg(short = 's', value_name = "SIGNAL", value_enum, conflicts_with_all = ["test", "test_and_print"])]
+    signal: Option<control::NginxSignal>,
     #[command(flatten)]
     file: File,
 }
@@ -67,7 +75,8 @@ struct File {
 enum Command {
     /// Serve
     #[command(after_help = "Example:\n  gateway run -c /etc/gateway/gateway.toml\n\n\
-        Signals: SIGTERM or SIGINT stop, at the latest after [server] shutdown_timeout (a second one at once);\n\
+        Signals: SIGTERM (after [server] pre_stop) or SIGINT stop, at the latest after shutdown_timeout; a second one\n\
+        at once;\n\
         SIGQUIT stops when the last request has finished; SIGUSR1 reopens log files;\n\
         SIGHUP applies a changed file: a bad one changes nothing.")]
     Run,
@@ -84,6 +93,19 @@ enum Command {
     /// Print the JSON Schema of the file, for editors
     #[command(after_help = "Example:\n  gateway schema > gateway.schema.json")]
     Schema,
+    /// Apply the changed file to the gateway that runs: whole, or not at all
+    #[command(after_help = "Examples:\n  gateway reload --plan\n  gateway reload\n  \
+        gateway reload --confirm 5min              goes back unless `gateway confirm` comes in time")]
+    Reload(control::ReloadOptions),
+    /// Put a configuration into force that was before; the file stays as it is
+    #[command(after_help = "Examples:\n  gateway rollback\n  gateway history && gateway rollback 12")]
+    Rollback(control::RollbackOptions),
+    /// A configuration that is on trial stays
+    #[command(after_help = "Example:\n  gateway reload --confirm 5min && ./smoke-test && gateway confirm")]
+    Confirm(control::Common),
+    /// Show which configurations were in force: when, by whom, what they changed
+    #[command(after_help = "Example:\n  gateway history")]
+    History(control::Common),
     /// Show the servers of a gateway that runs: state and why, load, latency
     #[command(
         after_help = "Examples:\n  gateway upstreams\n  gateway upstreams api --admin 127.0.0.1:9900\n  \
@@ -121,18 +143,27 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let path = cli.file.config;
     let code = match cli.command {
-        Some(_) if cli.test || cli.test_and_print => usage("-t and -T stand alone, without a command"),
+        Some(_) if cli.test || cli.test_and_print || cli.signal.is_some() => {
+            usage("-t, -T and -s stand alone, without a command")
+        }
         Some(Command::Run) => run::run(&path),
         Some(Command::Proxy(options)) => proxy::run(&options),
         Some(Command::Check(options)) => check::run(&path, &options),
         Some(Command::Schema) => schema::run(),
+        Some(Command::Reload(options)) => control::reload(&path, &options),
+        Some(Command::Rollback(options)) => control::rollback(&path, &options),
+        Some(Command::Confirm(options)) => control::confirm(&path, &options),
+        Some(Command::History(options)) => control::history(&path, &options),
         Some(Command::Upstreams(options)) => upstreams::show(&path, &options),
         Some(Command::Drain(options)) => upstreams::drain(&path, &options),
         Some(Command::Limits(options)) => limits::execute(&path, &options),
         Some(Command::Undrain(server)) => upstreams::undrain(&path, &server),
         Some(Command::Demo(options)) => demo::run(&options),
         None if cli.test || cli.test_and_print => check::run(&path, &check::Options::nginx(cli.test_and_print)),
-        None => usage("which command?"),
+        None => match cli.signal {
+            Some(signal) => control::signal(&path, signal),
+            None => usage("which command?"),
+        },
     };
     code.into()
 }

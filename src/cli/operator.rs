@@ -32,6 +32,18 @@ pub(super) struct Which {
     admin: Option<SocketAddr>,
 }
 
+impl Which {
+    /// The one that serves the file.
+    pub(super) fn of_file() -> Self {
+        Self { admin: None }
+    }
+
+    /// Whether it is named.
+    pub(super) fn is_given(&self) -> bool {
+        self.admin.is_some()
+    }
+}
+
 /// An admin listener, and what it wants to see.
 #[derive(Debug, Clone)]
 pub(super) struct Operator {
@@ -59,6 +71,14 @@ impl Reply {
 }
 
 impl Operator {
+    /// At this address.
+    pub(super) fn at(address: SocketAddr, token: Option<String>) -> Self {
+        Self {
+            address: reachable(address),
+            token,
+        }
+    }
+
     /// The gateway that `--admin` or the file names. Says what is wrong where there is none; the exit code then.
     pub(super) fn find(which: &Which, file: &Path) -> Result<Self, u8> {
         if let Some(address) = which.admin {

@@ -21,7 +21,7 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> u8 {
     let text = file(options);
     match config::parse("the command line", &text, Path::new("."), &|_| None) {
-        Ok(loaded) => run::serve(loaded.config, None, |_| None),
+        Ok(loaded) => run::serve(loaded, None, |_| None),
         Err(report) => {
             say(&report.render_text(colour()));
             BAD_COMMAND

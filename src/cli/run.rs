@@ -3,13 +3,14 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
-use super::{BAD_ENVIRONMENT, BAD_FILE, GOOD, colour, say};
-use crate::config::{self, Config};
-use crate::control::{Control, Origin};
+use super::{BAD_ENVIRONMENT, BAD_FILE, CUT, GOOD, colour, say};
+use crate::config::{self, Loaded, Outline};
+use crate::control::Control;
 use crate::gateway::{Drained, Gateway};
 use crate::observe;
 use crate::runtime::Registry;
@@ -20,7 +21,7 @@ pub(super) fn run(path: &Path) -> u8 {
             if !loaded.report.is_empty() {
                 say(&loaded.report.render_text(colour()));
             }
-            serve(loaded.config, Some(path), |_| None)
+            serve(loaded, Some(path), |_| None)
         }
         Err(report) => {
             say(&report.render_text(colour()));
@@ -31,30 +32,29 @@ pub(super) fn run(path: &Path) -> u8 {
 
 /// Serves a configuration; `path`: the file that it came from and that is read again for a reload; `hint` is shown once
 /// the gateway is up.
-pub(super) fn serve(config: Config, path: Option<&Path>, hint: impl FnOnce(&Gateway) -> Option<String>) -> u8 {
+pub(super) fn serve(loaded: Loaded, path: Option<&Path>, hint: impl FnOnce(&Gateway) -> Option<String>) -> u8 {
+    let config = &loaded.config;
     observe::log::init(&config.log.level, config.log.json);
+    let threads = config.server.threads;
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(config.server.threads)
+        .worker_threads(threads)
         .enable_all()
         .build();
     match runtime {
         Ok(runtime) => {
-            let code = runtime.block_on(serve_until_stopped(config, path, hint));
+            let code = runtime.block_on(serve_until_stopped(loaded, path, hint));
             // What has not finished by now was given its time.
             runtime.shutdown_background();
             code
         }
         Err(error) => {
-            say(&format!(
-                "error: cannot start {} worker threads: {error}",
-                config.server.threads
-            ));
+            say(&format!("error: cannot start {threads} worker threads: {error}"));
             BAD_ENVIRONMENT
         }
     }
 }
 
-async fn serve_until_stopped(config: Config, path: Option<&Path>, hint: impl FnOnce(&Gateway) -> Option<String>) -> u8 {
+async fn serve_until_stopped(loaded: Loaded, path: Option<&Path>, hint: impl FnOnce(&Gateway) -> Option<String>) -> u8 {
     // Before anything is served: a signal that comes early must not kill what has begun.
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
@@ -63,6 +63,8 @@ async fn serve_until_stopped(config: Config, path: Option<&Path>, hint: impl FnO
             return BAD_ENVIRONMENT;
         }
     };
+    let started_with = (Outline::of(&loaded), Arc::clone(&loaded.text));
+    let config = loaded.config;
     let (routes, upstreams) = (config.routes.len(), config.upstreams.len());
     let registry = Registry::new();
     count_panics(&registry);
@@ -77,27 +79,48 @@ async fn serve_until_stopped(config: Config, path: Option<&Path>, hint: impl FnO
             return BAD_ENVIRONMENT;
         }
     };
+    let control = Control::new(Arc::clone(&gateway), path, started_with);
+    control.take_orders();
+    control.note_failures();
+    control.watch();
+    control.publish();
+    // Last: who reads it may ask at once.
     say(&banner(&gateway, routes, upstreams));
     if let Some(hint) = hint(&gateway) {
         say(&hint);
     }
-    let control = Control::new(Arc::clone(&gateway), path);
     let hangup = reload_on_request(&control);
-    let deadline = loop {
+    let (deadline, notice) = loop {
+        let server = || Arc::clone(&gateway.live.peek().server);
         match signals.next().await {
-            Asked::Stop => break Some(gateway.live.peek().server.shutdown_timeout),
-            Asked::StopWhenEmpty => break None,
+            Asked::Stop => break (Some(server().shutdown_timeout), server().pre_stop),
+            Asked::StopNow => break (Some(server().shutdown_timeout), Duration::ZERO),
+            Asked::StopWhenEmpty => break (None, server().pre_stop),
             Asked::Reload => hangup.notify_one(),
             Asked::ReopenLogs => gateway.live.registry.reopen_logs(),
         }
     };
-    tracing::info!("stopping: no new connections, requests in flight finish");
+    control.withdraw();
+    let stop = async {
+        // First those are told who send requests here; they are served as before until they have looked elsewhere.
+        gateway.live.registry.drain();
+        if !notice.is_zero() {
+            tracing::info!("stopping in {notice:?}: /readyz says so already");
+            tokio::time::sleep(notice).await;
+        }
+        tracing::info!("stopping: no new connections, requests in flight finish");
+        gateway.drain(deadline).await
+    };
     let drained = tokio::select! {
-        drained = gateway.drain(deadline) => drained,
-        _ = signals.stop() => Drained::Cut(0),
+        drained = stop => drained,
+        _ = signals.stop() => match gateway.open_connections() {
+            0 => Drained::Empty,
+            open => Drained::Cut(open),
+        },
     };
     if let Drained::Cut(connections) = drained {
         tracing::warn!(connections, "stopped before every request had finished");
+        return CUT;
     }
     GOOD
 }
@@ -110,7 +133,7 @@ fn reload_on_request(control: &Arc<Control>) -> Arc<Notify> {
         loop {
             wanted.notified().await;
             // How it went is told where operators look.
-            let _ = control.reload(Origin::Signal).await;
+            let _ = control.reload("SIGHUP", None).await;
         }
     });
     asked
@@ -152,8 +175,10 @@ fn count_panics(registry: &Arc<Registry>) {
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy)]
 enum Asked {
-    /// To stop within the shutdown timeout.
+    /// To stop within the shutdown timeout, with notice.
     Stop,
+    /// The same at a terminal, where nobody balances: at once.
+    StopNow,
     /// As nginx means SIGQUIT: to stop when the last request has finished.
     StopWhenEmpty,
     Reload,
@@ -189,7 +214,7 @@ impl Signals {
     async fn next(&mut self) -> Asked {
         tokio::select! {
             _ = self.terminate.recv() => Asked::Stop,
-            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::StopNow,
             _ = self.quit.recv() => Asked::StopWhenEmpty,
             _ = self.hangup.recv() => Asked::Reload,
             _ = self.user1.recv() => Asked::ReopenLogs,

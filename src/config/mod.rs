@@ -11,6 +11,7 @@ mod list;
 pub mod model;
 mod named;
 mod plain_file;
+mod plan;
 mod print;
 mod quantity;
 mod reader;
@@ -33,9 +34,11 @@ mod words;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 pub use self::diagnostic::Report;
 pub use self::model::Config;
+pub use self::plan::{Outline, Plan};
 pub use self::reference::reference;
 pub use self::schema::schema;
 pub use self::servers_file::servers_file;
@@ -44,13 +47,25 @@ pub use self::servers_file::servers_file;
 const MAX_SIZE: usize = 4 * 1024 * 1024;
 
 /// A file without faults.
-#[derive(Debug)]
 pub struct Loaded {
     /// What the file means.
     pub config: Config,
     /// Warnings only.
     pub report: Report,
+    /// The file as it was read; it may hold secrets.
+    pub text: Arc<str>,
     file: file::File,
+    /// What tells, within this process, whether the secrets of two files are the same.
+    secrets: u64,
+}
+
+impl std::fmt::Debug for Loaded {
+    /// Without the text: it may hold secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Reads and checks a file, with the environment of the process. Relative paths in it are relative to its directory.
@@ -60,11 +75,19 @@ pub struct Loaded {
 pub fn load(path: &Path) -> Result<Loaded, Report> {
     let name = path.display().to_string();
     let text = read(path).map_err(|(message, help)| Report::of_file(&name, message, help))?;
+    load_text(path, &text)
+}
+
+/// Checks a text that stands for a file: one that the file had before, for example.
+///
+/// # Errors
+/// Everything that is wrong with the text.
+pub fn load_text(path: &Path, text: &str) -> Result<Loaded, Report> {
     let dir = path
         .parent()
         .filter(|dir| !dir.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    parse(&name, &text, dir, &|name| std::env::var(name).ok())
+    parse(&path.display().to_string(), text, dir, &|name| std::env::var(name).ok())
 }
 
 /// Checks a text. `name`: what messages call it; `dir`: what relative paths in it are relative to; `env`: the value of an
@@ -84,6 +107,7 @@ pub fn parse(name: &str, text: &str, dir: &Path, env: &dyn Fn(&str) -> Option<St
     let start = diagnostic::Span::default();
     let keys = keys::Keys::open::<file::File>(document.get_ref(), start, &mut reader);
     let file = <file::File as table::Table>::take(&keys, &mut reader);
+    let secrets = reader.secrets;
     let mut report = reader.report;
 
     let mut syntax = Report::new(name, text);
@@ -102,7 +126,13 @@ pub fn parse(name: &str, text: &str, dir: &Path, env: &dyn Fn(&str) -> Option<St
     };
     report.sort();
     match config {
-        Some(config) if report.errors() == 0 => Ok(Loaded { config, report, file }),
+        Some(config) if report.errors() == 0 => Ok(Loaded {
+            config,
+            report,
+            text: text.into(),
+            file,
+            secrets,
+        }),
         _ => Err(report),
     }
 }

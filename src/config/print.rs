@@ -38,7 +38,11 @@ pub(super) fn sections(file: &File) -> Vec<Section> {
         sections.push(table("tls", &tls.value));
     }
     let certificates = certificate.value.0.iter();
-    sections.extend(certificates.map(|certificate| table("certificate", &certificate.value)));
+    sections.extend(certificates.map(|certificate| Section {
+        // Two are told apart by their files.
+        name: certificate.value.cert.given().map(|cert| cert.value.text.clone()),
+        ..table("certificate", &certificate.value)
+    }));
     sections.extend([
         table("admin", &admin.value),
         table("log", &log.value),

@@ -1,6 +1,8 @@
 //! What every element reads with: the file's text, the environment, where it is, and what was found to be wrong.
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use toml::de::DeValue;
 
@@ -30,6 +32,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) dir: &'a Path,
     env: Env<'a>,
     pub(crate) report: Report,
+    /// What tells, within this process, whether the secrets of two files are the same.
+    pub(super) secrets: u64,
     pub(super) place: Vec<Step>,
     /// While a default is read: the place that stands for it.
     pub(super) default_of: Option<Span>,
@@ -44,6 +48,7 @@ impl<'a> Reader<'a> {
             dir,
             env,
             report: Report::new(name, source),
+            secrets: 0,
             place: Vec::new(),
             default_of: None,
             planned: Vec::new(),
@@ -103,6 +108,12 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// Notes a secret, without keeping it.
+    pub(super) fn note_secret(&mut self, secret: &str) {
+        static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        self.secrets = HASHER.hash_one((self.secrets, secret));
     }
 
     /// Notes that a word of the value being read is not enforced yet.

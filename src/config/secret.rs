@@ -110,6 +110,7 @@ impl<T: SecretText> Element for Secret<T> {
                 (text, table.write())
             }
         };
+        reader.note_secret(&text);
         if let Err(fault) = T::check(&text) {
             reader.error(reader.span(node), fault.message, fault.help);
             return None;

@@ -103,6 +103,12 @@ impl FromText for Timeout {
     }
 }
 
+/// Reads a time after which something is given up, `5min`; `None`: it is none, or zero.
+#[must_use]
+pub fn timeout(text: &str) -> Option<Duration> {
+    Timeout::from_text(text).ok().map(|timeout| timeout.0)
+}
+
 /// A number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);

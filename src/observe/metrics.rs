@@ -103,6 +103,14 @@ impl Metrics {
         new
     }
 
+    /// Answers given so far by all routes, and how many of them had a status of 5xx.
+    #[must_use]
+    pub fn answers(&self) -> (u64, u64) {
+        let routes = self.routes.lock();
+        let counts = routes.values().map(RouteMetrics::answers);
+        counts.fold((0, 0), |sum, route| (sum.0 + route.0, sum.1 + route.1))
+    }
+
     /// The metrics of an upstream.
     #[must_use]
     pub fn upstream(&self, name: &str) -> UpstreamMetrics {

@@ -17,6 +17,7 @@ mod server;
 mod system;
 
 pub use dns::Resolver;
+pub(crate) use files::Stamp;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

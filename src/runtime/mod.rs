@@ -4,6 +4,7 @@ mod certificates;
 mod concurrency;
 pub mod discovery;
 mod limits;
+pub mod orders;
 pub mod prober;
 mod queue;
 mod snapshot;
@@ -13,6 +14,7 @@ mod unix;
 
 pub use certificates::{ServerTls, ServerTlsFault, watch as watch_certificates};
 pub use concurrency::{Concurrency, Full, Place};
+pub(crate) use discovery::Stamp;
 pub use limits::{LimitFacts, Outcome, RouteLimits, Ruling, Standing, StoreView};
 pub use queue::{Queue, Waiting};
 pub use snapshot::{Action, Route, Snapshot, Upstream};
@@ -40,6 +42,7 @@ use crate::observe::metrics::Metrics;
 use crate::slot::Slot;
 use crate::tls::{Tickets, TlsFault};
 use limits::LimitState;
+use orders::Orders;
 use snapshot::Profiles;
 
 /// What outlives a snapshot, found by name: counters, servers and their health, what limits counted, the access log.
@@ -57,6 +60,8 @@ pub struct Registry {
     pub connector: Slot,
     tickets: Mutex<Option<Tickets>>,
     refused: Mutex<Option<RefusedReload>>,
+    /// The way to whoever carries out what operators ask.
+    pub orders: Orders,
 }
 
 /// A configuration that was to replace the one in force, and was not taken.
@@ -86,6 +91,7 @@ impl Registry {
             connector: Slot::default(),
             refused: Mutex::default(),
             tickets: Mutex::default(),
+            orders: Orders::default(),
         })
     }
 

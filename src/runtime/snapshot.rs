@@ -1,12 +1,13 @@
 //! The model, compiled: every name resolved to what it names, every metric to its counter.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 
 use super::limits::{CompiledLimits, LimitFacts, RouteLimits};
-use super::{ClientTls, Concurrency, LoadError, Queue, Registry, ServerTls};
+use super::{ClientTls, Concurrency, LoadError, Queue, Registry, ServerTls, Stamp};
 use crate::answer::Answer;
 use crate::balance::{Endpoint, Pool, Quantile, Sticky};
 use crate::config::model::{self, Config};
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub upstreams: Vec<Arc<Upstream>>,
     /// The names of the rate limits, in file order.
     pub rate_limits: Vec<Arc<str>>,
+    /// Files that the configuration names and that were read for it, as they were before.
+    pub(crate) inputs: Vec<(PathBuf, Option<Stamp>)>,
     /// Where lines go; `None`: nowhere.
     pub access_log: Option<LogSink>,
     /// What is done to answers that no route gives.
@@ -216,6 +219,7 @@ impl Snapshot {
     /// # Errors
     /// [`LoadError`]; what the registry holds is as before then.
     pub fn compile(config: Config, generation: u64, registry: &Registry) -> Result<Self, LoadError> {
+        let inputs = Stamp::all(config.inputs());
         // First what can fail: from the first pool on, there is no way back.
         let profiles = config.upstreams.iter().map(load_tls).collect::<Result<Vec<_>, _>>()?;
         let tls = config.tls.map(|tls| ServerTls::load(tls, registry)).transpose();
@@ -270,6 +274,7 @@ impl Snapshot {
             limits,
             upstreams,
             rate_limits,
+            inputs,
             access_log,
             delivery: Delivery {
                 headers: config.default_headers,

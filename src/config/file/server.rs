@@ -1,12 +1,14 @@
 //! `[server]`
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::config::list::List;
+use crate::config::shape::Kind;
 use crate::config::table::table;
-use crate::config::text::Written;
+use crate::config::text::{Fault, FromText, Written};
 use crate::config::units::{Rate, Size, Timeout};
 use crate::config::value::Integer;
 
@@ -50,5 +52,36 @@ table! {
         default fast_lane: bool = "true",
         /// How long a graceful stop waits for requests in flight.
         default shutdown_timeout: Written<Timeout> = "\"30s\"",
+        /// How long the gateway goes on as before after SIGTERM, while `/readyz` already says that it stops: time for
+        /// balancers to look elsewhere.
+        default pre_stop: Written<Duration> = "\"0s\"",
+        /// Reload when this file, or a certificate that it names, was written. SIGHUP always reloads.
+        default watch: bool = "false",
+        /// A reloaded configuration is on trial for this time: unless `gateway confirm` says that it stays, or when
+        /// answers with 5xx double, the one before is put into force again.
+        optional confirm: Written<Timeout> => "no trial",
+        /// A directory of the gateway's own, where every configuration that was in force is kept, with who put it there
+        /// and what it changed. Files in it are readable by their owner only: they may hold secrets.
+        optional state_dir: Written<StateDir> => "history is kept in memory",
+    }
+}
+
+/// A directory that is made where it is not there.
+#[derive(Debug, Clone)]
+pub(crate) struct StateDir;
+
+impl FromText for StateDir {
+    const KIND: Kind = Kind {
+        what: "the path of a directory",
+        pattern: None,
+        example: "/var/lib/gateway",
+        substituted: true,
+    };
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        if text.trim().is_empty() {
+            return Err(Fault::new("a path is missing").help("write for example `\"/var/lib/gateway\"`"));
+        }
+        Ok(Self)
     }
 }

@@ -21,6 +21,7 @@ pub use self::upstream::{
     Upstream, UpstreamTimeouts, UpstreamTls,
 };
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::policy::{Cors, HeaderPolicy};
@@ -52,4 +53,28 @@ pub struct Config {
     pub default_headers: Option<Arc<HeaderPolicy>>,
     /// Who may read such answers from other sites.
     pub default_cors: Option<Arc<Cors>>,
+}
+
+impl Config {
+    /// The files that it names and that are read when it is put into force. Those that are watched by what uses them
+    /// (files of servers) are not among them.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<PathBuf> {
+        let profiles = self.upstreams.iter().flat_map(|upstream| {
+            let probe = upstream.health_check.as_ref().and_then(|check| check.tls.as_ref());
+            upstream.tls.iter().chain(probe)
+        });
+        let mut inputs: Vec<PathBuf> = profiles
+            .flat_map(|tls| {
+                let certificate = tls.certificate.iter();
+                tls.ca
+                    .iter()
+                    .chain(certificate.flat_map(|files| [&files.cert, &files.key]))
+            })
+            .cloned()
+            .collect();
+        inputs.sort();
+        inputs.dedup();
+        inputs
+    }
 }

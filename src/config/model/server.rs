@@ -42,6 +42,14 @@ pub struct Server {
     pub fast_lane: bool,
     /// How long a graceful stop waits for requests in flight.
     pub shutdown_timeout: Duration,
+    /// How long the gateway goes on as before after it was told to stop, while `/readyz` already says so.
+    pub pre_stop: Duration,
+    /// Whether the file is read again when it was written.
+    pub watch: bool,
+    /// How long a reloaded configuration is on trial; `None`: it is not.
+    pub confirm: Option<Duration>,
+    /// Where the history is kept, absolute; `None`: in memory only.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// Limits of a request head.

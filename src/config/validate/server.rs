@@ -30,6 +30,10 @@ pub(super) fn server(server: &file::server::Server, checker: &mut Checker<'_>) -
         keepalive_requests,
         fast_lane,
         shutdown_timeout,
+        pre_stop,
+        watch,
+        confirm,
+        state_dir,
     } = server;
 
     for network in &trusted_proxies.0 {
@@ -79,6 +83,10 @@ pub(super) fn server(server: &file::server::Server, checker: &mut Checker<'_>) -
         keepalive_requests: u32::try_from(keepalive_requests.0).unwrap_or(u32::MAX),
         fast_lane: fast_lane.value,
         shutdown_timeout: shutdown_timeout.value.value.0,
+        pre_stop: pre_stop.value.value,
+        watch: watch.value,
+        confirm: confirm.given().map(|confirm| confirm.value.value.0),
+        state_dir: state_dir.given().map(|dir| checker.path(&dir.value.text)),
     }
 }
 

@@ -78,6 +78,20 @@ impl RouteMetrics {
         }
     }
 
+    /// Answers given so far, and how many of them had a status of 5xx.
+    pub(super) fn answers(&self) -> (u64, u64) {
+        const FAILED: usize = 4;
+        let mut sum = (0, 0);
+        for method in &self.0.requests {
+            for (class, counter) in method.iter().enumerate() {
+                let count = counter.get().map_or(0, IntCounter::get);
+                sum.0 += count;
+                sum.1 += if class == FAILED { count } else { 0 };
+            }
+        }
+        sum
+    }
+
     pub(super) fn unregister(&self, registry: &Registry) {
         let Handles {
             registry: _,

@@ -3,11 +3,11 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What tells that a file was written or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -17,8 +17,17 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
+    /// Of several files, with their paths. Blocks.
+    pub(crate) fn all(paths: Vec<PathBuf>) -> Vec<(PathBuf, Option<Self>)> {
+        let stamp = |path: PathBuf| {
+            let stamp = Self::of(&path);
+            (path, stamp)
+        };
+        paths.into_iter().map(stamp).collect()
+    }
+
     /// `None`: there is no such file. Links are followed. Blocks.
-    pub(super) fn of(path: &Path) -> Option<Self> {
+    pub(crate) fn of(path: &Path) -> Option<Self> {
         let about = fs::metadata(path).ok()?;
         Some(Self {
             device: about.dev(),

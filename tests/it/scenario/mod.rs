@@ -17,6 +17,7 @@ mod hostile;
 mod lanes;
 mod limits;
 mod observability;
+mod operations;
 mod probes;
 mod process;
 mod protocols;

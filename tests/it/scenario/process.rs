@@ -209,7 +209,7 @@ async fn the_deadline_and_a_second_signal_end_what_does_not_finish() {
             process.signal(Signal::TERM);
         }
         let (status, said) = process.ended().await;
-        assert_eq!(status.code(), Some(0), "{said}");
+        assert_eq!(status.code(), Some(4), "{said}");
         assert!(busy.is_closed().await);
     }
 }
@@ -270,4 +270,35 @@ async fn hangup_applies_a_changed_file_and_a_bad_one_changes_nothing() {
         (2..150).contains(&reloads),
         "a storm of signals is few reloads: {reloads}"
     );
+}
+
+#[tokio::test]
+async fn a_stop_is_announced_then_connections_are_told_then_it_is_over() {
+    let directory = tempfile::tempdir().expect("directory");
+    let admin = free().await;
+    let origin = slow_origin(Duration::from_millis(1500)).await;
+    let text = site(&origin, "pre_stop = \"1s\"").replace("listen = false", &format!("listen = \"{admin}\""));
+    let process = Process::run(&file(&directory, &text)).await;
+    let ready = async || client::admin(admin, "/readyz").await.status;
+    assert_eq!(ready().await, 200);
+    let mut pooled = Connection::open(process.address).await;
+    process.signal(Signal::TERM);
+    crate::support::eventually("it says that it stops", async || ready().await == 503).await;
+    // It is served as before meanwhile: new connections are taken.
+    let mut busy = Connection::open(process.address).await;
+    busy.send(GET).await;
+    crate::support::eventually("in flight", async || origin.received().len() == 1).await;
+    crate::support::eventually("it accepts no more", async || {
+        tokio::net::TcpStream::connect(process.address).await.is_err()
+    })
+    .await;
+    assert_eq!(ready().await, 503, "the admin listener answers to the end");
+    // A pooled connection that had its request on the way is answered, and told that this was the last.
+    pooled.send(GET).await;
+    for connection in [&mut busy, &mut pooled] {
+        let answer = connection.response(false).await.expect("an answer");
+        assert_eq!((answer.text(), answer.header("connection")), ("done", Some("close")));
+    }
+    let (status, said) = process.ended().await;
+    assert_eq!(status.code(), Some(0), "{said}");
 }
