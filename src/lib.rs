@@ -22,6 +22,7 @@
 pub mod admin;
 pub mod answer;
 pub mod balance;
+pub mod cache;
 pub mod cli;
 pub mod client;
 pub mod conditional;

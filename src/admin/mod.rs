@@ -6,6 +6,7 @@
 //! ```
 
 mod bans;
+mod cache;
 mod drain;
 mod facts;
 mod guard;
@@ -87,6 +88,9 @@ fn page_of(live: &Live, ask: &Ask, page: Page, body: &Bytes, trusted: bool) -> A
         Page::LimitsReport => limits::report(live, &ask.headers),
         Page::Bans => bans::list(live),
         Page::Ban { client } => bans::lift(live, &client),
+        Page::Caches => cache::list(live),
+        Page::Purge => cache::purge(live, body),
+        Page::ExplainCache => cache::explain(live, body),
         Page::Drain { upstream, server, out } => drain::order(live, &upstream, &server, out, body),
     }
 }
@@ -119,6 +123,9 @@ fn refuse(refused: Refused) -> Answer {
 /// The metrics, as a page.
 #[must_use]
 pub fn metrics(live: &Live) -> Answer {
+    for cache in &live.peek().caches {
+        cache.running.metrics.holds(&cache.running.store.holdings());
+    }
     let page = live.registry.metrics.render();
     wire::content(StatusCode::OK, metrics::CONTENT_TYPE, page, Vec::new())
 }

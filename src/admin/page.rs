@@ -19,6 +19,12 @@ pub(super) enum Page {
         /// Who asks is a program, whatever it says that it accepts.
         api: bool,
     },
+    /// `/api/v1/cache`: the caches.
+    Caches,
+    /// `/api/v1/cache/purge`
+    Purge,
+    /// `/api/v1/cache/explain`
+    ExplainCache,
     /// `/api/v1/upstreams/{upstream}/servers/{server}/drain` and `…/undrain`
     Drain {
         /// The upstream.
@@ -58,6 +64,9 @@ impl Page {
             ["metrics"] => Self::Metrics,
             ["upstreams"] => upstreams(None, false),
             ["upstreams", upstream] => upstreams(Some(upstream), false),
+            ["api", "v1", "cache"] => Self::Caches,
+            ["api", "v1", "cache", "purge"] => Self::Purge,
+            ["api", "v1", "cache", "explain"] => Self::ExplainCache,
             ["api", "v1", "upstreams"] => upstreams(None, true),
             ["api", "v1", "upstreams", upstream] => upstreams(Some(upstream), true),
             [
@@ -85,10 +94,14 @@ impl Page {
     /// The methods that it takes, as `Allow` lists them.
     pub(super) fn methods(&self) -> &'static str {
         match self {
-            Self::Livez | Self::Readyz | Self::Metrics | Self::Upstreams { .. } | Self::LimitsReport | Self::Bans => {
-                READ
-            }
-            Self::Drain { .. } => ORDER,
+            Self::Livez
+            | Self::Readyz
+            | Self::Metrics
+            | Self::Upstreams { .. }
+            | Self::LimitsReport
+            | Self::Bans
+            | Self::Caches => READ,
+            Self::Drain { .. } | Self::Purge | Self::ExplainCache => ORDER,
             Self::Ban { .. } => REMOVE,
         }
     }
@@ -148,6 +161,8 @@ mod tests {
         for (path, page) in [
             ("/livez", Some(Page::Livez)),
             ("/readyz/", Some(Page::Readyz)),
+            ("/api/v1/cache/purge", Some(Page::Purge)),
+            ("/api/v1/cache/explain", Some(Page::ExplainCache)),
             (
                 "/api/v1/upstreams/api/servers/127.0.0.1:5000/drain",
                 drain("127.0.0.1:5000", true),

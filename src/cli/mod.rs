@@ -1,5 +1,6 @@
 //! The command line: one command, one exit code.
 
+mod cache;
 mod check;
 mod demo;
 mod limits;
@@ -32,6 +33,7 @@ Examples:
   gateway check --print                        the file with every default filled in
   gateway run -c gateway.toml                  serve
   gateway upstreams                            the servers of a gateway that runs: state and why
+  gateway cache explain https://host/path      what would be answered from the cache, and why
   gateway drain api api-1:5000                 nothing new goes to that server
   gateway limits report                        what rate limits refused or would refuse, and which would suit
   gateway schema > gateway.schema.json         for editors: #:schema ./gateway.schema.json
@@ -103,6 +105,12 @@ enum Command {
         after_help = "Examples:\n  gateway limits report\n  gateway limits bans\n  gateway limits unban 192.0.2.1"
     )]
     Limits(limits::Options),
+    /// What a gateway that runs keeps of answers: why, and out with it
+    #[command(
+        after_help = "Examples:\n  gateway cache explain https://deals247.online/api/deals -H 'accept-language: de'\n  \
+        gateway cache purge --prefix /api/deals\n  gateway cache purge --tag deals --soft\n  gateway cache list"
+    )]
+    Cache(cache::Options),
     /// Three stand-in replicas of Deals247, the gateway before them, what to try next
     #[command(after_help = "Example:\n  gateway demo --listen 127.0.0.1:8080")]
     Demo(demo::Options),
@@ -130,6 +138,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Drain(options)) => upstreams::drain(&path, &options),
         Some(Command::Limits(options)) => limits::execute(&path, &options),
         Some(Command::Undrain(server)) => upstreams::undrain(&path, &server),
+        Some(Command::Cache(options)) => cache::cache(&path, &options),
         Some(Command::Demo(options)) => demo::run(&options),
         None if cli.test || cli.test_and_print => check::run(&path, &check::Options::nginx(cli.test_and_print)),
         None => usage("which command?"),

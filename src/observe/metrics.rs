@@ -3,6 +3,7 @@
 //! What a request touches is resolved once, when a snapshot is compiled: a [`RouteMetrics`] holds its counters and
 //! needs neither a lock nor a look-up by label. Handles are cached by name, so counters survive a reload.
 
+mod cache;
 mod catalogue;
 mod connection;
 mod limit;
@@ -21,6 +22,7 @@ use prometheus::{Encoder, IntCounter, IntGauge, Registry, TEXT_FORMAT, TextEncod
 
 use crate::answer::Reason;
 
+pub use cache::CacheMetrics;
 pub use connection::{ConnectionLimit, ConnectionMetrics};
 pub use limit::{LimitMetrics, LimitVerdict};
 pub use route::RouteMetrics;
@@ -46,6 +48,7 @@ pub struct Metrics {
     limits: Mutex<HashMap<Box<str>, LimitMetrics>>,
     sources: Mutex<HashMap<Box<str>, SourceMetrics>>,
     store: OnceLock<StoreMetrics>,
+    caches: Mutex<HashMap<Box<str>, CacheMetrics>>,
     connections: ConnectionMetrics,
     tls: TlsMetrics,
     refusals: Refusals,
@@ -86,6 +89,7 @@ impl Metrics {
             limits: Mutex::default(),
             sources: Mutex::default(),
             store: OnceLock::new(),
+            caches: Mutex::default(),
             refusals: Refusals::new(&registry),
             registry,
         })
@@ -193,6 +197,25 @@ impl Metrics {
         let new = LimitMetrics::new(&self.registry, name);
         limits.insert(name.into(), new.clone());
         new
+    }
+
+    /// The metrics of a cache.
+    #[must_use]
+    pub fn cache(&self, name: &str) -> CacheMetrics {
+        let mut caches = self.caches.lock();
+        if let Some(known) = caches.get(name) {
+            return known.clone();
+        }
+        let new = CacheMetrics::new(&self.registry, name);
+        caches.insert(name.into(), new.clone());
+        new
+    }
+
+    /// Takes the metrics of a cache out.
+    pub fn forget_cache(&self, name: &str) {
+        if let Some(metrics) = self.caches.lock().remove(name) {
+            metrics.unregister(&self.registry);
+        }
     }
 
     /// The metrics of client connections.

@@ -77,6 +77,23 @@ pub fn announced(method: &Method, headers: &HeaderMap) -> Option<Method> {
 }
 
 impl Cors {
+    /// The request fields that pages may send and that tell who a user is, by their names.
+    pub fn identity_fields(&self) -> impl Iterator<Item = String> {
+        let names = match &self.headers {
+            RequestFields::Listed(Some(names)) => names.to_str().unwrap_or_default(),
+            RequestFields::Listed(None) | RequestFields::Any => "",
+        };
+        names
+            .split(',')
+            .map(|name| name.trim().to_ascii_lowercase())
+            .filter(|name| {
+                name == "authorization"
+                    || ["-uid", "api-key", "token", "session", "user-id"]
+                        .iter()
+                        .any(|end| name.ends_with(end))
+            })
+    }
+
     /// Writes the fields of an answer, the application's or our own. `request`: the request's fields; `preflight`:
     /// whether it is one.
     pub fn apply(&self, request: &HeaderMap, preflight: bool, answer: &mut HeaderMap) {

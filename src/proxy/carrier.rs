@@ -19,8 +19,9 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::server::configuration::ServerConf;
 
 use super::failure::{Fault, is_our_own};
+use super::fetch::Interim;
 use super::peer::{self, Template};
-use super::session;
+use super::{hygiene, session};
 use crate::balance::Endpoint;
 use crate::config::model::Protocol;
 use crate::http1::{self, Connection, Idle, Target};
@@ -77,6 +78,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) method: &'a Method,
     pub(super) target: Cow<'a, str>,
     pub(super) fields: HeaderMap,
+    /// Where interim answers go.
+    pub(super) interim: Option<Interim>,
 }
 
 /// A connection to a server during one exchange. Dropped before the end of the answer it is not used again.
@@ -163,11 +166,13 @@ impl Carrier {
                     if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                         return Ok(parts(head.status, head.fields));
                     }
+                    pass_on(request.interim.as_ref(), head.status, &head.fields);
                 }
                 Err(http1::Fault::Invalid("too many interim answers").into())
             }
             Kind::Pingora { session, .. } => {
                 let session = session.as_mut().ok_or_else(mistake)?;
+                let interim = request.interim.clone();
                 let header = pingora_request(request).map_err(|error| fault(&error))?;
                 session.set_write_timeout(Some(limits.write));
                 session.set_read_timeout(Some(limits.first_byte));
@@ -176,9 +181,12 @@ impl Carrier {
                     session.finish_request_body().await?;
                     for _ in 0..=MOST_INTERIM {
                         session.read_response_header().await?;
-                        if let Some(answer) = session.response_header()
-                            && (!answer.status.is_informational() || answer.status == StatusCode::SWITCHING_PROTOCOLS)
-                        {
+                        let Some(answer) = session.response_header() else {
+                            continue;
+                        };
+                        if answer.status.is_informational() && answer.status != StatusCode::SWITCHING_PROTOCOLS {
+                            pass_on(interim.as_ref(), answer.status, &answer.headers);
+                        } else {
                             let mut fields = answer.headers.clone();
                             fields.remove(header::TRANSFER_ENCODING);
                             return Ok(parts(answer.status, fields));
@@ -238,6 +246,15 @@ impl Drop for Carrier {
             let released = connector.release_http_session(*given_up, &**peer, Some(self.limits.idle));
             released.now_or_never();
         }
+    }
+}
+
+/// Passes an interim answer on to whoever waits for the final one.
+fn pass_on(interim: Option<&Interim>, status: StatusCode, fields: &HeaderMap) {
+    if let Some(interim) = interim {
+        let mut fields = fields.clone();
+        hygiene::clean_answer(&mut fields, false);
+        let _ = interim.send((status, fields));
     }
 }
 

@@ -58,7 +58,7 @@ impl Exchange {
                 server: server.map(|server| &**server),
                 upstream_time: self.attempt.first_byte,
                 attempts: self.attempt.count,
-                cache: None,
+                cache: self.cache_status.map(|status| status.verdict().word()),
                 limit: self.limited.word(),
                 refusal: self.refusal.map(crate::answer::Reason::word),
                 tls: self.secured.as_ref().map(|secured| secured.version),

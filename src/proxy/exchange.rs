@@ -6,15 +6,18 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::cache::Change;
 use super::limit::Limited;
 use crate::answer::{Answer, Grpc, Reason};
 use crate::balance::Lease;
+use crate::cache::store::Entry;
+use crate::cache::{Key, Status};
 use crate::client::{Client, Scheme};
 use crate::edge::{Arrival, Secured};
 use crate::observe::identity::Identity;
 use crate::observe::metrics::InFlight;
 use crate::policy::{Delivery, Encoder};
-use crate::runtime::{Full, Live, Place, Route, Snapshot, Upstream};
+use crate::runtime::{Full, Live, Place, Route, RouteCache, Snapshot, Upstream};
 
 /// The state of one exchange.
 pub struct Exchange {
@@ -44,6 +47,14 @@ pub struct Exchange {
     pub(super) in_flight: Option<InFlight>,
     /// What the rate limits said.
     pub(super) limited: Limited,
+    /// What the cache did with it; `None`: the route has none.
+    pub(super) cache_status: Option<Status>,
+    /// Where it may change something.
+    pub(super) change: Option<Box<Change>>,
+    /// Where interim answers to a fetch go.
+    pub(super) interim: Option<super::fetch::Interim>,
+    /// A stored answer whose head is asked for.
+    pub(super) head_of: Option<(RouteCache, Key, Arc<Entry>)>,
     pub(super) attempt: Attempt,
     pub(super) encoder: Option<Encoder>,
     pub(super) refusal: Option<Reason>,
@@ -110,6 +121,10 @@ impl Exchange {
             deadline: None,
             in_flight: None,
             limited: Limited::default(),
+            cache_status: None,
+            change: None,
+            interim: None,
+            head_of: None,
             attempt: Attempt::default(),
             encoder: None,
             refusal: None,

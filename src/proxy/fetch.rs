@@ -36,7 +36,12 @@ pub struct Caller {
     pub host: Box<str>,
     /// The request's ids; `None`: the upstream gets none.
     pub identity: Option<Identity>,
+    /// Where interim answers go; `None`: nobody wants them.
+    pub interim: Option<Interim>,
 }
+
+/// Takes interim answers (RFC 9110 §15.2) while the final one is waited for.
+pub type Interim = tokio::sync::mpsc::UnboundedSender<(http::StatusCode, HeaderMap)>;
 
 /// Why there is no answer.
 #[derive(Debug, Clone)]
@@ -90,6 +95,7 @@ pub async fn fetch(
     exchange.local_port = caller.local_port;
     exchange.host = caller.host;
     exchange.identity = caller.identity;
+    exchange.interim = caller.interim;
     exchange.route = Some(route);
     let (head, body) = exchange.fetch(request).await?;
     Ok(Fetched { head, exchange, body })
@@ -200,6 +206,7 @@ impl Exchange {
                 method: wire.method,
                 target: wire.target.clone(),
                 fields,
+                interim: self.interim.clone(),
             },
         })
     }

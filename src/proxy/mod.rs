@@ -2,6 +2,7 @@
 
 mod affinity;
 mod begin;
+mod cache;
 mod carrier;
 mod conclude;
 mod deadline;
@@ -22,7 +23,7 @@ mod upstream;
 
 pub use direct::FastLane;
 pub use exchange::Exchange;
-pub use fetch::{Caller, Failure, Fetched, fetch};
+pub use fetch::{Caller, Failure, Fetched, Interim, fetch};
 pub use gateside::GateSide;
 
 use std::any::Any;
@@ -105,6 +106,7 @@ impl ProxyHttp for Proxy {
             return respond::answer(session, exchange, &answer).await.map(|()| true);
         }
         match decision {
+            begin::Decision::Proxy if cache::serve(session, exchange).await? => Ok(true),
             begin::Decision::Proxy if exchange.may_be_hedged(session.req_header()) => {
                 respond::fetched(session, exchange).await.map(|()| true)
             }

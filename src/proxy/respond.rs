@@ -155,7 +155,7 @@ pub(super) async fn fetched(session: &mut Session, exchange: &mut Exchange) -> R
 }
 
 /// Works while the client is there: who leaves gives it up. What was written to the client goes out meanwhile.
-async fn while_listening<T>(session: &mut Session, work: impl Future<Output = T>) -> Result<T> {
+pub(super) async fn while_listening<T>(session: &mut Session, work: impl Future<Output = T>) -> Result<T> {
     let mut work = pin!(work);
     loop {
         tokio::select! {

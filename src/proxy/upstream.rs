@@ -235,7 +235,10 @@ impl Exchange {
             () if tunnel && self.arrival.as_ref().is_some_and(|arrival| arrival.upgrade) => Verdict::Tunnel,
             () if tunnel => Verdict::Unasked,
             () if self.discards(sent, status, fields) => Verdict::Discarded,
-            () => Verdict::Answer,
+            () => {
+                self.learn(status, fields);
+                Verdict::Answer
+            }
         }
     }
 
@@ -282,6 +285,7 @@ impl Exchange {
         let mut coding = None;
         if status != StatusCode::SWITCHING_PROTOCOLS {
             // Before the route's rules: they may take the fields out.
+            self.announce_cache(status, fields);
             self.limited.announce(fields);
             coding = self.delivery().deliver(&recipient, status, fields);
             if coding.is_some() && !old_client {

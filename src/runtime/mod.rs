@@ -1,5 +1,6 @@
 //! What requests read: the snapshot, compiled once from the model; and what outlives it.
 
+mod caches;
 mod certificates;
 mod concurrency;
 pub mod discovery;
@@ -11,6 +12,7 @@ pub mod tasks;
 mod tls;
 mod unix;
 
+pub use caches::{Landed, RouteCache, RunningCache};
 pub use certificates::{ServerTls, ServerTlsFault, watch as watch_certificates};
 pub use concurrency::{Concurrency, Full, Place};
 pub use limits::{LimitFacts, Outcome, RouteLimits, Ruling, Standing, StoreView};
@@ -51,6 +53,7 @@ pub struct Registry {
     draining: AtomicBool,
     upstreams: Mutex<HashMap<Arc<str>, Arc<Upstream>>>,
     limits: LimitState,
+    pub(crate) caches: caches::Caches,
     logs: Mutex<Vec<(LogTarget, AccessLog)>>,
     concurrency: Mutex<HashMap<Arc<str>, RunningLimit>>,
     /// What the proxy keeps for connections to upstreams.
@@ -81,6 +84,7 @@ impl Registry {
             draining: AtomicBool::new(false),
             upstreams: Mutex::default(),
             limits: LimitState::new(),
+            caches: caches::Caches::default(),
             logs: Mutex::default(),
             concurrency: Mutex::default(),
             connector: Slot::default(),
@@ -174,6 +178,8 @@ impl Registry {
         });
         self.concurrency.lock().retain(|route, _| is_route(route));
         self.limits.release(is_limit);
+        let is_cache = |name: &str| snapshot.caches.iter().any(|cache| &*cache.policy.name == name);
+        self.caches.release(is_cache, &self.metrics);
         self.metrics.retain(is_route, is_upstream, is_limit);
         let target = snapshot.access_log.as_ref().map(|sink| &sink.target);
         let mut logs = self.logs.lock();

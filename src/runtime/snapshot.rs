@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::limits::{CompiledLimits, LimitFacts, RouteLimits};
-use super::{ClientTls, Concurrency, LoadError, Queue, Registry, ServerTls};
+use super::{ClientTls, Concurrency, LoadError, Queue, Registry, RouteCache, ServerTls};
 use crate::answer::Answer;
 use crate::balance::{Endpoint, Pool, Quantile, Sticky};
 use crate::config::model::{self, Config};
@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub access_log: Option<LogSink>,
     /// What is done to answers that no route gives.
     pub delivery: Delivery,
+    /// The caches of all routes, none of them twice: what a change is told to.
+    pub caches: Vec<RouteCache>,
     /// Counters of requests that no route took.
     pub no_route: RouteMetrics,
     router: Router,
@@ -73,6 +75,8 @@ pub struct Route {
     pub delivery: Delivery,
     /// Whether its requests are logged.
     pub access_log: bool,
+    /// What is kept of its answers; `None`: nothing.
+    pub cache: Option<RouteCache>,
     /// How many of its requests may be in progress.
     pub concurrency: Option<Arc<Concurrency>>,
     /// Its counters.
@@ -250,11 +254,17 @@ impl Snapshot {
         );
         let rate_limits = config.rate_limits.iter().map(|limit| Arc::clone(&limit.name)).collect();
         let router = Router::new(config.routes.iter().map(|route| route.matcher.clone()).collect());
-        let routes: Vec<_> = config
+        let routes: Vec<Arc<Route>> = config
             .routes
             .into_iter()
             .map(|route| Arc::new(compile_route(route, &upstreams, &limits, registry)))
             .collect();
+        let mut caches: Vec<RouteCache> = Vec::new();
+        for cache in routes.iter().filter_map(|route| route.cache.as_ref()) {
+            if caches.iter().all(|known| known.policy.name != cache.policy.name) {
+                caches.push(cache.clone());
+            }
+        }
         Ok(Self {
             generation,
             to_https: tls.as_ref().and_then(|tls| {
@@ -268,6 +278,7 @@ impl Snapshot {
             router,
             routes,
             limits,
+            caches,
             upstreams,
             rate_limits,
             access_log,
@@ -356,6 +367,7 @@ fn compile_route(
             preflights: route.cors.is_some(),
             max_body: route.max_body,
         },
+        cache: route.cache.map(|policy| registry.caches.of(&policy, &registry.metrics)),
         delivery: Delivery {
             headers: route.headers,
             cors: route.cors,

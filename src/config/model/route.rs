@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::LimitUse;
+use crate::cache;
 use crate::policy::{AllowList, Compression, Cors, HeaderPolicy, Redirect, Rewrite};
 use crate::route::Matcher;
 
@@ -26,6 +27,8 @@ pub struct Route {
     pub headers: Option<Arc<HeaderPolicy>>,
     /// Who may call it from other sites; `None`: nothing is said about it.
     pub cors: Option<Arc<Cors>>,
+    /// What is kept of answers; `None`: nothing.
+    pub cache: Option<Arc<cache::Policy>>,
     /// Content coding of answers.
     pub compress: Option<Arc<Compression>>,
     /// Whether requests are written to the access log.

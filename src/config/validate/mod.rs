@@ -2,6 +2,7 @@
 //! several values are seen together is judged.
 
 mod action;
+mod cache;
 mod cors;
 mod health_check;
 mod names;
@@ -79,6 +80,7 @@ struct Known<'f> {
 struct Named<'a> {
     headers: &'a [Arc<HeaderPolicy>],
     cors: &'a [Option<Arc<Cors>>],
+    caches: &'a [Option<Arc<crate::cache::Policy>>],
 }
 
 /// Makes the model; `None`: what is wrong has been reported, here or before.
@@ -109,7 +111,12 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         .map(|(_, headers)| tables::headers(headers, checker))
         .collect();
     let cors: Vec<_> = file.cors.0.iter().map(|(_, cors)| cors::cors(cors, checker)).collect();
-    file.cache.0.iter().for_each(|(_, cache)| tables::cache(cache, checker));
+    let caches: Vec<_> = file
+        .cache
+        .0
+        .iter()
+        .map(|(name, cache)| cache::cache(name, cache, checker))
+        .collect();
 
     let mut known = Known {
         upstreams: Names::new("upstream", &file.upstream),
@@ -124,6 +131,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
     let named = Named {
         headers: &headers,
         cors: &cors,
+        caches: &caches,
     };
     let defaults = policies::compile(&file.defaults, &mut known, &named, checker);
     if file.route.given && file.route.0.len() > MAX_ROUTES {
@@ -146,6 +154,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         .collect();
     route::unique_names(&file.route, checker);
     route::reachable(&file.route, &routes, checker);
+    cache::shared(&file.route, &routes, checker);
     if file.route.0.is_empty() && checker.report.errors() == 0 {
         checker.report.push(
             Diagnostic::error(

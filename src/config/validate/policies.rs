@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::rate_limit::too_dear;
 use super::{Checker, Known, Named, count};
+use crate::cache::Policy;
 use crate::config::file;
 use crate::config::file::policies::{Choice, CostedLimit};
 use crate::config::list::List;
@@ -23,6 +24,7 @@ const WAIT: Duration = Duration::from_millis(500);
 pub(super) struct Compiled {
     pub(super) headers: Option<Option<Arc<HeaderPolicy>>>,
     pub(super) cors: Option<Option<Arc<Cors>>>,
+    pub(super) cache: Option<Option<Arc<Policy>>>,
     pub(super) compress: Option<Option<Arc<Compression>>>,
     pub(super) allow: Option<AllowList>,
     pub(super) access_log: Option<bool>,
@@ -52,9 +54,6 @@ pub(super) fn compile(
     } = policies;
 
     let rate_limits = rate_limit.given().map(|limits| rate_limits(limits, known, checker));
-    if let Some(name) = chosen(cache).flatten() {
-        known.caches.find_at(&name, checker);
-    }
     if let Some(allow) = allow.given().filter(|allow| allow.0.is_empty()) {
         checker.warning(
             allow.span,
@@ -70,6 +69,10 @@ pub(super) fn compile(
         cors: chosen(cors).map(|name| {
             let index = known.cors.find_at(&name?, checker)?;
             named.cors.get(index).cloned().flatten()
+        }),
+        cache: chosen(cache).map(|name| {
+            let index = known.caches.find_at(&name?, checker)?;
+            named.caches.get(index).cloned().flatten()
         }),
         compress: compress.given().map(|compress| match &compress.value {
             Either::First(false) => None,

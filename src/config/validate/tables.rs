@@ -160,13 +160,3 @@ fn names<V>(pairs: &Pairs<FieldName, V>, key: &str, checker: &mut Checker<'_>) {
         seen.push(field);
     }
 }
-
-pub(super) fn cache(cache: &file::cache::Cache, checker: &mut Checker<'_>) {
-    if let (Some(_), Some(unused)) = (cache.ttl.given(), cache.default_ttl.given()) {
-        checker.error(
-            unused.span,
-            "`default_ttl` is never used: `ttl` wins over everything",
-            "keep `ttl` to overrule the application, `default_ttl` for where it says nothing".to_owned(),
-        );
-    }
-}

@@ -195,6 +195,34 @@ pub(super) const LIMITER_KEYS: Family = family(
 );
 pub(super) const LIMITER_LEASES: Family = family("gateway_limiter_leases", &[], "Keys of which units are in hand.");
 
+pub(super) const CACHE_REQUESTS: Family = family(
+    "gateway_cache_requests_total",
+    &["cache", "verdict"],
+    "Requests by what the cache did with them.",
+);
+pub(super) const CACHE_FETCHES: Family = family(
+    "gateway_cache_fetches_total",
+    &["cache"],
+    "Requests to applications on behalf of the cache.",
+);
+pub(super) const CACHE_ENTRIES: Family =
+    family("gateway_cache_entries", &["cache"], "Answers that are kept in memory.");
+pub(super) const CACHE_BYTES: Family = family(
+    "gateway_cache_bytes",
+    &["cache"],
+    "Memory that kept answers take, in bytes.",
+);
+pub(super) const CACHE_EVICTIONS: Family = family(
+    "gateway_cache_evictions",
+    &["cache"],
+    "Answers that left for others since the start.",
+);
+pub(super) const CACHE_PURGED: Family = family(
+    "gateway_cache_purged_total",
+    &["cache"],
+    "Answers that were purged, or forgotten because of a change.",
+);
+
 pub(super) const GENERATION: Family = family(
     "gateway_config_generation",
     &[],

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{StatusCode, Version, header, response};
+use http::{HeaderMap, StatusCode, Version, header, response};
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
 
 use crate::answer::Reason;
@@ -66,12 +66,12 @@ impl Client {
     }
 
     /// Passes an interim answer on.
-    pub(super) async fn interim(&mut self, head: &http1::Head) -> Result<(), Gone> {
+    pub(super) async fn interim(&mut self, status: StatusCode, fields: &HeaderMap) -> Result<(), Gone> {
         if self.version == Version::HTTP_10 {
             return Ok(()); // RFC 9110 §15.2: it does not know them
         }
-        http1::status_line(&mut self.out, head.status);
-        http1::fields(&mut self.out, &head.fields);
+        http1::status_line(&mut self.out, status);
+        http1::fields(&mut self.out, fields);
         self.out.extend_from_slice(b"\r\n");
         self.flush().await
     }

@@ -3,6 +3,7 @@
 //! The same exchange, decided by the same code as in Pingora's lane; only the bytes take a shorter way.
 
 mod client;
+mod kept;
 mod relay;
 mod upload;
 
@@ -82,6 +83,7 @@ async fn serve(
         Decision::Answer(answer) | Decision::Settled(answer) => answer,
         Decision::Metrics => crate::admin::metrics(&exchange.live),
         Decision::Health => respond::health_answer(exchange, request),
+        Decision::Proxy if kept::serve(exchange, request, client).await? => return Ok(()),
         Decision::Proxy | Decision::Files => return relay::proxy(exchange, request, client).await,
     };
     write_answer(exchange, request, client, &answer).await

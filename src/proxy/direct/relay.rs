@@ -163,7 +163,7 @@ async fn attempt(
             Verdict::Interim => {
                 let mut head = head;
                 hygiene::clean_answer(&mut head.fields, false);
-                if client.interim(&head).await.is_err() {
+                if client.interim(head.status, &head.fields).await.is_err() {
                     return Outcome::Gone;
                 }
             }

@@ -60,6 +60,7 @@ async fn fetch(gateway: &Running, request: &request::Parts) -> Result<Fetched, F
         local_port: 80,
         host: "site.test".into(),
         identity: None,
+        interim: None,
     };
     proxy::fetch(&live, snapshot, route, caller, request).await
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod answers;
+mod cache;
 mod contract;
 mod cors;
 mod delivery;

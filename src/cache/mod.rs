@@ -1,0 +1,33 @@
+//! Response caching: what may be kept, for whom, for how long (RFC 9110, 9111, 5861, 8246, 9211, 9213, 9875), and where.
+//!
+//! What decides is pure: it takes fields, a [`Policy`] and [`Moment`]s, and returns a value. [`storable()`] judges an
+//! answer, [`Terms`] say what it may be used for, [`judge`] whether a request may have it, [`Selector`] whether it is for
+//! that request at all. [`store`] keeps answers.
+
+mod directives;
+mod freshness;
+mod groups;
+mod invalidate;
+mod key;
+mod list;
+mod moment;
+mod policy;
+mod reuse;
+mod status;
+mod storable;
+pub mod store;
+mod validate;
+mod vary;
+
+pub use directives::{CDN_CACHE_CONTROL, MaxStale, RequestDirectives, ResponseDirectives, Scope};
+pub use freshness::{Exchanged, Source, Terms};
+pub use groups::{of_origin, tags};
+pub use invalidate::{changes, groups as invalidated_groups, named as invalidated_places};
+pub use key::{Asked, Extra, Key, KeyRules, Seed, UrlKey};
+pub use moment::Moment;
+pub use policy::{DISCONNECTED, Disk, Part, Policy, USUAL};
+pub use reuse::{Failure, Reuse, Why, Wish, judge, rescues};
+pub use status::{CACHE_STATUS, Forward, Status, Verdict};
+pub use storable::{For, Unstorable, clean, storable};
+pub use validate::{HeadSays, conditional, confirms, head_says, merged, unconditional};
+pub use vary::{Selector, accept_encoding};

@@ -1,0 +1,86 @@
+//! Answers out of the cache, in the fast lane.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use http::{header, request};
+use tokio::sync::mpsc;
+
+use super::client::{Client, Gone};
+use super::write_answer;
+use crate::proxy::Exchange;
+use crate::proxy::cache::Served;
+
+/// Takes a request through the cache of its route; `true`: it was answered.
+pub(super) async fn serve(
+    exchange: &mut Exchange,
+    request: &request::Parts,
+    client: &mut Client,
+) -> Result<bool, Gone> {
+    let served = match exchange.at_once(request) {
+        Ok(served) => served,
+        Err(asking) => {
+            let (interim, mut arrived) = mpsc::unbounded_channel();
+            exchange.interim = Some(interim);
+            let served = {
+                let mut look = pin!(exchange.look(&asking, request));
+                loop {
+                    tokio::select! {
+                        biased;
+                        Some((status, fields)) = arrived.recv() => {
+                            client.interim(status, &fields).await?;
+                        }
+                        served = &mut look => break served,
+                        gone = poll_fn(|cx| client.poll_gone(cx)) => return Err(gone),
+                    }
+                }
+            };
+            exchange.interim = None;
+            while let Ok((status, fields)) = arrived.try_recv() {
+                client.interim(status, &fields).await?;
+            }
+            served
+        }
+    };
+    exchange.count_cache();
+    let (mut head, mut source) = match served {
+        Served::Proxy => return Ok(false),
+        Served::Refuse(answer) => return write_answer(exchange, request, client, &answer).await.map(|()| true),
+        Served::Answer(head, source) => (head, source),
+    };
+    head.headers.remove(header::TRANSFER_ENCODING); // the client's side frames it
+    client.keep &= !exchange.is_last();
+    client.begin(&head);
+    loop {
+        let part = {
+            let mut next = pin!(source.next());
+            match poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
+                Poll::Ready(part) => part,
+                Poll::Pending => {
+                    // Nothing at hand: what was written so far must not wait for more.
+                    client.flush().await?;
+                    tokio::select! {
+                        biased;
+                        part = &mut next => part,
+                        gone = poll_fn(|cx| client.poll_gone(cx)) => return Err(gone),
+                    }
+                }
+            }
+        };
+        let Ok(mut part) = part else {
+            client.keep = false; // the client sees by the closed connection that it is not all
+            client.flush().await?;
+            return Ok(true);
+        };
+        let end = part.is_none();
+        if exchange.encode(&mut part, end).is_err() {
+            client.keep = false;
+            return Ok(true);
+        }
+        client.part(part.unwrap_or_default()).await?;
+        if end {
+            return client.end().await.map(|()| true);
+        }
+    }
+}
