@@ -21,6 +21,7 @@
 
 pub mod admin;
 pub mod answer;
+pub mod auth;
 pub mod balance;
 pub mod cli;
 pub mod client;

@@ -136,7 +136,9 @@ mod tests {
     fn every_refusal_has_its_status() {
         let table = [
             (Reason::BadRequest, 13),
+            (Reason::Unauthenticated, 16),
             (Reason::AddressNotAllowed, 7),
+            (Reason::NotPermitted, 7),
             (Reason::NotFound, 12),
             (Reason::MethodNotAllowed, 12),
             (Reason::RequestTimeout, 4),
@@ -146,6 +148,7 @@ mod tests {
             (Reason::Internal, 13),
             (Reason::BadGateway, 14),
             (Reason::NoServer, 14),
+            (Reason::AuthUnavailable, 14),
             (Reason::Overloaded, 14),
             (Reason::GatewayTimeout, 4),
         ];

@@ -9,8 +9,12 @@ pub enum Reason {
     BadRequest,
     /// 400: the path cannot be normalised safely.
     BadPath,
+    /// 401: it is not known who asks, or the credential is not good.
+    Unauthenticated,
     /// 403: the client's address is not on the route's list.
     AddressNotAllowed,
+    /// 403: it is known who asks, and that one may not.
+    NotPermitted,
     /// 404: no route takes the request, or no such file.
     NotFound,
     /// 405: TRACE, CONNECT, or a method that what answers cannot serve.
@@ -43,6 +47,8 @@ pub enum Reason {
     BadGateway,
     /// 503: no server of the upstream can take the request.
     NoServer,
+    /// 503: it cannot be checked now who asks.
+    AuthUnavailable,
     /// 503: the gateway has too many connections.
     Overloaded,
     /// 503: the route or the upstream has as many requests as it takes, and the wait was too long.
@@ -55,10 +61,12 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their status codes.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::BadRequest,
         Self::BadPath,
+        Self::Unauthenticated,
         Self::AddressNotAllowed,
+        Self::NotPermitted,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
@@ -75,6 +83,7 @@ impl Reason {
         Self::NotImplemented,
         Self::BadGateway,
         Self::NoServer,
+        Self::AuthUnavailable,
         Self::Overloaded,
         Self::Busy,
         Self::GatewayTimeout,
@@ -129,6 +138,18 @@ impl Reason {
                 "bad_path",
                 "Bad Request",
                 "The path of the request is not valid.",
+            ),
+            Self::Unauthenticated => (
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                "Unauthorized",
+                "This resource is for known users only: the request says not, or not credibly, whose it is.",
+            ),
+            Self::NotPermitted => (
+                StatusCode::FORBIDDEN,
+                "not_permitted",
+                "Forbidden",
+                "This resource is not for you.",
             ),
             Self::AddressNotAllowed => (
                 StatusCode::FORBIDDEN,
@@ -231,6 +252,12 @@ impl Reason {
                 "no_server",
                 "Service Unavailable",
                 "The service behind this site is not available at the moment.",
+            ),
+            Self::AuthUnavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "auth_unavailable",
+                "Service Unavailable",
+                "It cannot be checked at the moment whose request this is.",
             ),
             Self::Overloaded => (
                 StatusCode::SERVICE_UNAVAILABLE,

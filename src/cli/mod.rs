@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod hash;
 mod limits;
 mod operator;
 mod proxy;
@@ -34,6 +35,7 @@ Examples:
   gateway upstreams                            the servers of a gateway that runs: state and why
   gateway drain api api-1:5000                 nothing new goes to that server
   gateway limits report                        what rate limits refused or would refuse, and which would suit
+  gateway hash api-key acme                    a key for a partner, and the hash for the file
   gateway schema > gateway.schema.json         for editors: #:schema ./gateway.schema.json
   gateway -t -c gateway.toml                   check, as fingers know it from nginx; -T prints as well
 
@@ -103,6 +105,10 @@ enum Command {
         after_help = "Examples:\n  gateway limits report\n  gateway limits bans\n  gateway limits unban 192.0.2.1"
     )]
     Limits(limits::Options),
+    /// Make what the files of `[auth.NAME]` hold: keys of partners, hashes of passwords
+    #[command(after_help = "Examples:\n  gateway hash api-key acme >> keys/partners.toml\n  \
+        gateway hash password ann < password.txt >> users")]
+    Hash(hash::Options),
     /// Three stand-in replicas of Deals247, the gateway before them, what to try next
     #[command(after_help = "Example:\n  gateway demo --listen 127.0.0.1:8080")]
     Demo(demo::Options),
@@ -130,6 +136,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Drain(options)) => upstreams::drain(&path, &options),
         Some(Command::Limits(options)) => limits::execute(&path, &options),
         Some(Command::Undrain(server)) => upstreams::undrain(&path, &server),
+        Some(Command::Hash(options)) => hash::run(&options),
         Some(Command::Demo(options)) => demo::run(&options),
         None if cli.test || cli.test_and_print => check::run(&path, &check::Options::nginx(cli.test_and_print)),
         None => usage("which command?"),

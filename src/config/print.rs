@@ -29,6 +29,7 @@ pub(super) fn sections(file: &File) -> Vec<Section> {
         rate_limit,
         headers,
         cors,
+        auth,
         cache,
         defaults,
         route,
@@ -50,6 +51,7 @@ pub(super) fn sections(file: &File) -> Vec<Section> {
     named("rate_limit", &rate_limit.value, &mut sections);
     named("headers", &headers.value, &mut sections);
     named("cors", &cors.value, &mut sections);
+    named("auth", &auth.value, &mut sections);
     named("cache", &cache.value, &mut sections);
     sections.push(table("defaults", &defaults.value));
     sections.extend(route.value.0.iter().map(|route| {

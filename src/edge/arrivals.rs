@@ -44,6 +44,7 @@ impl Arrivals {
             method: &Method::GET,
             headers: &HeaderMap::new(),
             query: None,
+            subject: None,
             route: "",
             host: "",
         };

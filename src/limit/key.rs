@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, Method};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
+use crate::auth::Subject;
 pub use source::Source;
 use source::Value;
 
@@ -69,6 +70,8 @@ pub struct Asker<'a> {
     pub headers: &'a HeaderMap,
     /// The query as it was sent, without `?`.
     pub query: Option<&'a str>,
+    /// Who asks, where that is verified.
+    pub subject: Option<&'a Subject>,
     /// The name of the route.
     pub route: &'a str,
     /// The host, lower case, without the port.
@@ -161,6 +164,7 @@ impl KeySpec {
                 (Value::Client, _) | (Value::Missing, Missing::ClientIp) => {
                     framed.client(asker.client, self.ipv6_prefix)
                 }
+                (Value::Owned(value), _) => framed.part(source.tag(), value.as_bytes()),
                 (Value::Plain(value), _) => framed.part(source.tag(), value),
                 (Value::Escaped(value), _) => framed.escaped(source.tag(), value),
                 (Value::Missing, Missing::Skip) => return Keyed::Skipped,

@@ -14,7 +14,7 @@ use crate::edge::{Arrival, Secured};
 use crate::observe::identity::Identity;
 use crate::observe::metrics::InFlight;
 use crate::policy::{Delivery, Encoder};
-use crate::runtime::{Full, Live, Place, Route, Snapshot, Upstream};
+use crate::runtime::{Full, Known, Live, Place, Route, Snapshot, Upstream};
 
 /// The state of one exchange.
 pub struct Exchange {
@@ -37,6 +37,8 @@ pub struct Exchange {
     pub(super) route: Option<Arc<Route>>,
     /// It only asks what a page of another site may ask.
     pub(super) preflight: bool,
+    /// Who asks, where that is known.
+    pub(super) known: Option<Box<Known>>,
     /// Which kind of gRPC the request speaks, if any.
     pub(super) grpc: Option<Grpc>,
     /// Until when the caller wants its answer.
@@ -106,6 +108,7 @@ impl Exchange {
             path: None,
             route: None,
             preflight: false,
+            known: None,
             grpc: None,
             deadline: None,
             in_flight: None,

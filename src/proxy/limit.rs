@@ -70,6 +70,7 @@ impl Exchange {
                 method: &request.method,
                 headers: &request.headers,
                 query: request.uri.query(),
+                subject: self.known.as_ref().map(|known| &known.subject),
                 route: &route.name,
                 host: &self.host,
             };

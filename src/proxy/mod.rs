@@ -12,6 +12,7 @@ mod fetch;
 mod gateside;
 mod hedge;
 mod hygiene;
+mod identify;
 mod limit;
 mod peer;
 mod respond;
@@ -96,6 +97,10 @@ impl ProxyHttp for Proxy {
     async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<bool> {
         exchange.configure(session);
         let decision = exchange.begin(session.req_header());
+        let decision = exchange.identify(session.req_header(), decision).await;
+        if exchange.must_disclose(&session.req_header().headers) {
+            hygiene::edit_request(session.req_header_mut(), |fields| exchange.disclose(fields))?;
+        }
         let (decision, wait) = exchange.limit(session.req_header(), decision).await;
         exchange.pause(session, wait).await?;
         // After the limits: a place that is waited for must not be waited for by who is refused anyway.

@@ -11,7 +11,7 @@
 
 mod answer;
 mod dns;
-mod files;
+pub(super) mod files;
 mod list;
 mod server;
 mod system;

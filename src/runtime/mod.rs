@@ -1,8 +1,10 @@
 //! What requests read: the snapshot, compiled once from the model; and what outlives it.
 
+mod auth;
 mod certificates;
 mod concurrency;
 pub mod discovery;
+mod fetch;
 mod limits;
 pub mod prober;
 mod queue;
@@ -10,7 +12,9 @@ mod snapshot;
 pub mod tasks;
 mod tls;
 mod unix;
+mod watched;
 
+pub use auth::{Identified, Known, RemoteKeys, RouteAuth, Way};
 pub use certificates::{ServerTls, ServerTlsFault, watch as watch_certificates};
 pub use concurrency::{Concurrency, Full, Place};
 pub use limits::{LimitFacts, Outcome, RouteLimits, Ruling, Standing, StoreView};
@@ -23,8 +27,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
@@ -53,6 +57,7 @@ pub struct Registry {
     limits: LimitState,
     logs: Mutex<Vec<(LogTarget, AccessLog)>>,
     concurrency: Mutex<HashMap<Arc<str>, RunningLimit>>,
+    keys: Mutex<Vec<(model::Jwks, Weak<RemoteKeys>)>>,
     /// What the proxy keeps for connections to upstreams.
     pub connector: Slot,
     tickets: Mutex<Option<Tickets>>,
@@ -83,6 +88,7 @@ impl Registry {
             limits: LimitState::new(),
             logs: Mutex::default(),
             concurrency: Mutex::default(),
+            keys: Mutex::default(),
             connector: Slot::default(),
             refused: Mutex::default(),
             tickets: Mutex::default(),
@@ -241,6 +247,13 @@ impl Registry {
 pub enum LoadError {
     /// The access log cannot be opened.
     AccessLog(io::Error),
+    /// A key or a file of an `[auth.NAME]` cannot be used.
+    Auth {
+        /// Its name.
+        name: Arc<str>,
+        /// Why.
+        why: String,
+    },
     /// The files of an upstream's `tls` cannot be used.
     Tls {
         /// Its name.
@@ -277,6 +290,7 @@ impl fmt::Display for LoadError {
                 f,
                 "[redis]: {fault}\nhelp: `ca`, `cert` and `key` are PEM files that this user may read"
             ),
+            Self::Auth { name, why } => write!(f, "auth `{name}`: {why}"),
             Self::Tls { upstream, fault } => write!(
                 f,
                 "upstream `{upstream}`: {fault}\nhelp: `ca`, `cert` and `key` are PEM files that this user may read"

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use super::auth::{self, RouteAuth, Way};
 use super::limits::{CompiledLimits, LimitFacts, RouteLimits};
 use super::{ClientTls, Concurrency, LoadError, Queue, Registry, ServerTls};
 use crate::answer::Answer;
+use crate::auth::ClaimedFields;
 use crate::balance::{Endpoint, Pool, Quantile, Sticky};
 use crate::config::model::{self, Config};
 use crate::observe::Throttle;
@@ -40,6 +42,8 @@ pub struct Snapshot {
     pub access_log: Option<LogSink>,
     /// What is done to answers that no route gives.
     pub delivery: Delivery,
+    /// Fields that no client may send to an upstream.
+    pub claimed: ClaimedFields,
     /// Counters of requests that no route took.
     pub no_route: RouteMetrics,
     router: Router,
@@ -67,6 +71,8 @@ pub struct Route {
     pub action: Action,
     /// What it asks first.
     pub admission: Admission,
+    /// Who may use it; `None`: everybody.
+    pub auth: Option<Arc<RouteAuth>>,
     /// The limits that its requests are counted by; `None`: none.
     pub limits: Option<Arc<RouteLimits>>,
     /// What is done to its answers.
@@ -226,6 +232,12 @@ impl Snapshot {
             .transpose()
             .map_err(LoadError::RedisTls)?;
         let redis_tls = redis_tls.map(Arc::new);
+        let claimed = auth::claimed_fields(&config.auths);
+        let ways = config
+            .auths
+            .into_iter()
+            .map(|auth| Way::compile(auth, registry).map(Arc::new));
+        let ways = ways.collect::<Result<Vec<_>, _>>()?;
         let access_log = match config.access_log {
             Some(log) => Some(LogSink {
                 log: registry.access_log(&log.target).map_err(LoadError::AccessLog)?,
@@ -253,7 +265,7 @@ impl Snapshot {
         let routes: Vec<_> = config
             .routes
             .into_iter()
-            .map(|route| Arc::new(compile_route(route, &upstreams, &limits, registry)))
+            .map(|route| Arc::new(compile_route(route, &upstreams, &ways, &limits, registry)))
             .collect();
         Ok(Self {
             generation,
@@ -276,6 +288,7 @@ impl Snapshot {
                 cors: config.default_cors,
                 compress: None,
             },
+            claimed,
             no_route: registry.metrics.route(UNROUTED),
         })
     }
@@ -320,6 +333,7 @@ fn load_tls(upstream: &model::Upstream) -> Result<Profiles, LoadError> {
 fn compile_route(
     route: model::Route,
     upstreams: &[Arc<Upstream>],
+    ways: &[Arc<Way>],
     limits: &CompiledLimits,
     registry: &Registry,
 ) -> Route {
@@ -356,6 +370,7 @@ fn compile_route(
             preflights: route.cors.is_some(),
             max_body: route.max_body,
         },
+        auth: route.auth.map(|auth| Arc::new(RouteAuth::compile(&auth, ways))),
         delivery: Delivery {
             headers: route.headers,
             cors: route.cors,

@@ -3,6 +3,7 @@
 pub(super) mod access_log;
 pub(super) mod action;
 pub(super) mod admin;
+pub(super) mod auth;
 pub(super) mod cache;
 pub(super) mod certificate;
 pub(super) mod cors;
@@ -27,6 +28,7 @@ pub(super) mod upstream_tls;
 
 use self::access_log::AccessLog;
 use self::admin::Admin;
+use self::auth::Auth;
 use self::cache::Cache;
 use self::certificate::Certificate;
 use self::cors::Cors;
@@ -71,6 +73,8 @@ table! {
         default headers: Named<Headers> = "{}",
         /// Which other sites' pages may call an application.
         default cors: Named<Cors> = "{}",
+        /// How it is found out who asks.
+        default auth: Named<Auth> = "{}",
         /// What is kept of an application's answers, and for how long.
         default cache: Named<Cache> = "{}",
         /// What routes do where they say nothing themselves.
@@ -80,7 +84,6 @@ table! {
     }
     refuses {
         acme: "obtaining certificates",
-        auth: "authentication",
     }
 }
 

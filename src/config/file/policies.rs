@@ -2,8 +2,9 @@
 
 use ipnet::IpNet;
 
+use super::auth::AuthRule;
 use super::rate_limit::MAX_COST;
-use crate::config::list::{List, Several};
+use crate::config::list::{List, OneOrMore, Several};
 use crate::config::model;
 use crate::config::shape::Kind;
 use crate::config::suggest::clip;
@@ -28,6 +29,9 @@ table! {
         optional rate_limit: List<Either<Written<Reference>, CostedLimit>> => "none",
         /// Who may call from other sites: a name from `[cors.NAME]`, or `false` for nobody.
         optional cors: Choice => "nobody",
+        /// Who may use the route: a name from `[auth.NAME]`, or a list of names, of which any will do; or
+        /// `{ by = "NAME", require = { role = "admin" } }`; `false` for everybody.
+        optional auth: Either<False, Either<OneOrMore<Written<Reference>>, AuthRule>> => "everybody",
         /// What is kept of answers: a name from `[cache.NAME]`, or `false` for nothing.
         optional cache: Choice => "nothing",
         /// Whether answers are compressed for clients that can read it, or how: `{ types = […], min_length = "1KB" }`.
@@ -45,7 +49,6 @@ table! {
         /// The largest request body. Answered with 413.
         optional max_body: Written<Size> => "`max_body` of `[server]`",
     }
-    refuses { auth: "authentication" }
 }
 
 impl Policies {
@@ -55,6 +58,7 @@ impl Policies {
             headers,
             rate_limit,
             cors,
+            auth,
             cache,
             compress,
             concurrency,
@@ -67,6 +71,7 @@ impl Policies {
             headers: either(headers, &defaults.headers),
             rate_limit: either(rate_limit, &defaults.rate_limit),
             cors: either(cors, &defaults.cors),
+            auth: either(auth, &defaults.auth),
             cache: either(cache, &defaults.cache),
             compress: either(compress, &defaults.compress),
             concurrency: either(concurrency, &defaults.concurrency),

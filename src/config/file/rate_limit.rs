@@ -41,8 +41,8 @@ table! {
         optional cost_header: Written<FieldName> => "nothing is added",
         /// What is counted.
         default count: Counted = "\"requests\"",
-        /// Who is counted: `client-ip`, `route`, `host`, `header:NAME`, `cookie:NAME`, `query:NAME`, or a list of these, which
-        /// are counted by together. `jwt:CLAIM` is not enforced yet: no token has been verified, so it counts as missing.
+        /// Who is counted: `client-ip`, `route`, `host`, `header:NAME`, `cookie:NAME`, `query:NAME`,
+        /// `jwt:CLAIM` (of whoever `auth` knows, by whatever way), or a list of these, which are counted by together.
         default key: OneOrMore<Written<LimitKey>> = "\"client-ip\"",
         /// What is done with a request that has no such header field, cookie, parameter or claim.
         default missing: MissingKey = "\"client-ip\"",

@@ -45,5 +45,4 @@ table! {
         optional rewrite: Rewrite,
         ..policies: Policies
     }
-    refuses { auth: "authentication" }
 }

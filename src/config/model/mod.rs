@@ -1,5 +1,6 @@
 //! The file as meant: names resolved, defaults filled, values checked. What the runtime compiles.
 
+mod auth;
 mod limit;
 mod resilience;
 mod route;
@@ -8,6 +9,7 @@ mod server;
 mod tls;
 mod upstream;
 
+pub use self::auth::{Auth, AuthMethod, Jwks, Jwt, JwtKeys, RouteAuth};
 pub use self::limit::{
     Ban, Counted, LimitHeaders, LimitKey, LimitMode, LimitUse, MissingKey, OnStoreError, RateLimit, Redis, RedisServers,
 };
@@ -46,6 +48,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Rate limits, in file order.
     pub rate_limits: Vec<RateLimit>,
+    /// Ways to be known, in file order.
+    pub auths: Vec<Auth>,
     /// Routes, in file order.
     pub routes: Vec<Route>,
     /// The headers policy of answers that no route gives (no route matched, the head was refused).

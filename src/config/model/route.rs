@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::LimitUse;
+use super::{LimitUse, RouteAuth};
 use crate::policy::{AllowList, Compression, Cors, HeaderPolicy, Redirect, Rewrite};
 use crate::route::Matcher;
 
@@ -26,6 +26,8 @@ pub struct Route {
     pub headers: Option<Arc<HeaderPolicy>>,
     /// Who may call it from other sites; `None`: nothing is said about it.
     pub cors: Option<Arc<Cors>>,
+    /// Who may use it; `None`: everybody.
+    pub auth: Option<Arc<RouteAuth>>,
     /// Content coding of answers.
     pub compress: Option<Arc<Compression>>,
     /// Whether requests are written to the access log.

@@ -2,6 +2,7 @@
 //! several values are seen together is judged.
 
 mod action;
+mod auth;
 mod cors;
 mod health_check;
 mod names;
@@ -73,6 +74,7 @@ struct Known<'f> {
     capacities: Vec<Option<u64>>,
     cors: Names<'f>,
     caches: Names<'f>,
+    auths: Names<'f>,
 }
 
 /// Policies that routes name, in file order; `None`: faulty, which has been reported.
@@ -87,7 +89,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
     let server = server::server(&file.server, checker);
     let tls = tls::tls(&file.tls, &file.certificate, &file.server, checker);
     let admin = server::admin(&file.admin, &file.server, &file.tls, checker);
-    let access_log = tables::access_log(&file.access_log, checker);
+    let mut access_log = tables::access_log(&file.access_log, checker);
     let upstreams: Vec<_> = file
         .upstream
         .0
@@ -108,6 +110,12 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         .iter()
         .map(|(_, headers)| tables::headers(headers, checker))
         .collect();
+    let auths: Vec<_> = file
+        .auth
+        .0
+        .iter()
+        .map(|(name, auth)| auth::auth(name, auth, checker))
+        .collect();
     let cors: Vec<_> = file.cors.0.iter().map(|(_, cors)| cors::cors(cors, checker)).collect();
     file.cache.0.iter().for_each(|(_, cache)| tables::cache(cache, checker));
 
@@ -120,6 +128,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
             .collect(),
         cors: Names::new("cors", &file.cors),
         caches: Names::new("cache", &file.cache),
+        auths: Names::new("auth", &file.auth),
     };
     let named = Named {
         headers: &headers,
@@ -166,10 +175,19 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         capacities: _,
         cors: d,
         caches: e,
+        auths: f,
     } = known;
-    [a, b, c, d, e].iter().for_each(|names| names.warn_unused(checker));
+    [a, b, c, d, e, f].iter().for_each(|names| names.warn_unused(checker));
 
+    let auths = auths.into_iter().collect::<Option<Vec<_>>>()?;
+    if let Some(log) = &mut access_log {
+        for entry in auth::credentials(&auths) {
+            // A name that the file gave is in the form that this takes.
+            let _ = log.redact.add(&entry);
+        }
+    }
     Some(Config {
+        auths,
         server,
         tls,
         admin,

@@ -8,7 +8,7 @@ use super::{Checker, Known, Named, count};
 use crate::config::file;
 use crate::config::file::policies::{Choice, CostedLimit};
 use crate::config::list::List;
-use crate::config::model::{Concurrency, LimitUse, Priority};
+use crate::config::model::{Concurrency, LimitUse, Priority, RouteAuth};
 use crate::config::suggest::clip;
 use crate::config::text::{Reference, Written};
 use crate::config::value::{Either, Field, Spanned};
@@ -23,6 +23,7 @@ const WAIT: Duration = Duration::from_millis(500);
 pub(super) struct Compiled {
     pub(super) headers: Option<Option<Arc<HeaderPolicy>>>,
     pub(super) cors: Option<Option<Arc<Cors>>>,
+    pub(super) auth: Option<Option<Arc<RouteAuth>>>,
     pub(super) compress: Option<Option<Arc<Compression>>>,
     pub(super) allow: Option<AllowList>,
     pub(super) access_log: Option<bool>,
@@ -42,6 +43,7 @@ pub(super) fn compile(
         headers,
         rate_limit,
         cors,
+        auth,
         cache,
         compress,
         concurrency,
@@ -70,6 +72,10 @@ pub(super) fn compile(
         cors: chosen(cors).map(|name| {
             let index = known.cors.find_at(&name?, checker)?;
             named.cors.get(index).cloned().flatten()
+        }),
+        auth: auth.given().map(|auth| match &auth.value {
+            Either::First(_) => None,
+            Either::Second(rule) => super::auth::rule(rule, known, checker),
         }),
         compress: compress.given().map(|compress| match &compress.value {
             Either::First(false) => None,

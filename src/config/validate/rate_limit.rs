@@ -6,7 +6,6 @@ use super::{Checker, count, small};
 use crate::config::diagnostic::{Diagnostic, Span};
 use crate::config::file;
 use crate::config::file::rate_limit::{Counted, LimitMode};
-use crate::config::keys::not_enforced;
 use crate::config::model::{Ban, LimitKey, RateLimit};
 use crate::config::suggest::clip;
 use crate::config::units::Rate;
@@ -51,7 +50,7 @@ pub(super) fn rate_limit(
             "every decision is made in the shared store then: remove one of them".to_owned(),
         );
     }
-    let key = key(name, limit, checker);
+    let key = key(limit, checker);
     let rate = rate.given()?;
     let (period, capacity_units) = bucket(limit, rate, checker)?;
     too_dear(cost.0, capacity_units, cost.span, checker);
@@ -203,7 +202,7 @@ fn delay(limit: &file::rate_limit::RateLimit, checker: &mut Checker<'_>) {
 }
 
 /// Who is counted.
-fn key(name: &Spanned<String>, limit: &file::rate_limit::RateLimit, checker: &mut Checker<'_>) -> Vec<LimitKey> {
+fn key(limit: &file::rate_limit::RateLimit, checker: &mut Checker<'_>) -> Vec<LimitKey> {
     let mut parts: Vec<LimitKey> = Vec::new();
     for part in &limit.key.0 {
         if parts.contains(&part.value.value) {
@@ -212,14 +211,6 @@ fn key(name: &Spanned<String>, limit: &file::rate_limit::RateLimit, checker: &mu
                 format!("`{}` is there twice", clip(&part.text)),
                 "remove one of them".to_owned(),
             );
-        }
-        if let LimitKey::Jwt(_) = part.value.value {
-            let what = format!(
-                "`{}` of `key` in `[rate_limit.{}]` is",
-                clip(&part.text),
-                clip(&name.value)
-            );
-            checker.report.push(not_enforced(part.span, &what));
         }
         parts.push(part.value.value.clone());
     }

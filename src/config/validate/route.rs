@@ -33,6 +33,7 @@ pub(super) fn route(
         allow: own.allow.or_else(|| defaults.allow.clone()),
         headers: own.headers.or_else(|| defaults.headers.clone()).flatten(),
         cors: own.cors.or_else(|| defaults.cors.clone()).flatten(),
+        auth: own.auth.or_else(|| defaults.auth.clone()).flatten(),
         compress: own.compress.or_else(|| defaults.compress.clone()).flatten(),
         access_log: own.access_log.or(defaults.access_log).unwrap_or(true),
         max_body: own.max_body.or(defaults.max_body).unwrap_or(max_body),

@@ -25,8 +25,8 @@ pub enum Source {
     Route,
     /// The host.
     Host,
-    /// A claim of a verified token. Tokens are not verified yet: it is always missing.
-    Claim,
+    /// A claim of a verified token, or of whatever else tells who asks. Two ways of `auth` know different people.
+    Claim(Box<str>),
 }
 
 /// What a request has of a source.
@@ -36,6 +36,8 @@ pub(super) enum Value<'a> {
     Client,
     /// These bytes.
     Plain(&'a [u8]),
+    /// This text, made for the purpose.
+    Owned(String),
     /// This text, percent-encoded.
     Escaped(&'a str),
     /// Nothing, or more than one.
@@ -52,7 +54,7 @@ impl Source {
             Self::Query(_) => 4,
             Self::Route => 5,
             Self::Host => 6,
-            Self::Claim => 8, // 7 is a network
+            Self::Claim(_) => 8, // 7 is a network
         }
     }
 
@@ -67,7 +69,10 @@ impl Source {
             },
             Self::Route => plain(Some(asker.route.as_bytes())),
             Self::Host => plain(Some(asker.host.as_bytes())),
-            Self::Claim => Value::Missing,
+            Self::Claim(name) => match asker.subject.and_then(|subject| Some((subject, subject.claim(name)?))) {
+                Some((subject, claim)) => Value::Owned(format!("{}:{claim}", subject.method)),
+                None => Value::Missing,
+            },
         }
     }
 }

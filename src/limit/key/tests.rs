@@ -38,6 +38,7 @@ impl Request {
             method: &http::Method::GET,
             headers: &self.headers,
             query: self.query,
+            subject: None,
             route: "api",
             host: "deals247.online",
         };
@@ -183,6 +184,7 @@ fn hashes_depend_on_the_limit_and_the_secret_and_on_nothing_else() {
         method: &http::Method::GET,
         headers: &headers,
         query: None,
+        subject: None,
         route: "api",
         host: "",
     };

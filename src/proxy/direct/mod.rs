@@ -33,7 +33,7 @@ impl FastLane {
 }
 
 impl Direct for FastLane {
-    fn serve<'a>(&'a self, request: request::Parts, lane: Lane, arrival: Box<Arrival>) -> BoxFuture<'a, Served> {
+    fn serve<'a>(&'a self, mut request: request::Parts, lane: Lane, arrival: Box<Arrival>) -> BoxFuture<'a, Served> {
         let mut exchange = Exchange::new(self.live.pin(), Arc::clone(&self.live));
         exchange.arrival = Some(arrival);
         Box::pin(async move {
@@ -52,7 +52,7 @@ impl Direct for FastLane {
                 keep,
                 exchange.snapshot.server.write_timeout,
             );
-            let served = serve(&mut exchange, &request, &mut client, decision).await;
+            let served = serve(&mut exchange, &mut request, &mut client, decision).await;
             let keep = client.keep && served.is_ok() && client.discard_body().await;
             let (received, sent) = exchange
                 .arrival
@@ -66,10 +66,14 @@ impl Direct for FastLane {
 
 async fn serve(
     exchange: &mut Exchange,
-    request: &request::Parts,
+    request: &mut request::Parts,
     client: &mut Client,
     decision: Decision,
 ) -> Result<(), Gone> {
+    let decision = exchange.identify(request, decision).await;
+    if exchange.must_disclose(&request.headers) {
+        exchange.disclose(&mut request.headers);
+    }
     let (decision, wait) = exchange.limit(request, decision).await;
     client.pause(wait).await?;
     // After the limits: a place that is waited for must not be waited for by who is refused anyway.

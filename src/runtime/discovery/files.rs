@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// What tells that a file was written or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(in crate::runtime) struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -18,7 +18,7 @@ pub(super) struct Stamp {
 
 impl Stamp {
     /// `None`: there is no such file. Links are followed. Blocks.
-    pub(super) fn of(path: &Path) -> Option<Self> {
+    pub(in crate::runtime) fn of(path: &Path) -> Option<Self> {
         let about = fs::metadata(path).ok()?;
         Some(Self {
             device: about.dev(),
@@ -31,7 +31,7 @@ impl Stamp {
 }
 
 /// The text of a file of at most `most` bytes. Blocks.
-pub(super) fn text(path: &Path, most: u64) -> io::Result<String> {
+pub(in crate::runtime) fn text(path: &Path, most: u64) -> io::Result<String> {
     // Opening a pipe would wait for somebody who writes.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a file"));

@@ -88,7 +88,7 @@ fn source(key: &LimitKey) -> Source {
         LimitKey::Header(name) => Source::Header(name.clone()),
         LimitKey::Cookie(name) => Source::Cookie(name.clone()),
         LimitKey::Query(name) => Source::Query(name.clone()),
-        LimitKey::Jwt(_) => Source::Claim,
+        LimitKey::Jwt(claim) => Source::Claim(claim.clone()),
     }
 }
 
@@ -176,7 +176,7 @@ mod tests {
             policy.key.sources,
             [
                 Source::Header(http::HeaderName::from_static("x-key")),
-                Source::Claim,
+                Source::Claim("sub".into()),
                 Source::Route,
                 Source::Host,
                 Source::Cookie("c".into()),

@@ -9,7 +9,13 @@ use std::path::{Path, PathBuf};
 use deals247_gateway::config::{self, Loaded, Report};
 
 /// Documents with samples that are whole files.
-const GUIDES: [&str; 4] = ["docs/cors.md", "docs/limits.md", "docs/shared-limits.md", "docs/tls.md"];
+const GUIDES: [&str; 5] = [
+    "docs/auth.md",
+    "docs/cors.md",
+    "docs/limits.md",
+    "docs/shared-limits.md",
+    "docs/tls.md",
+];
 
 /// An environment with two variables.
 fn env(name: &str) -> Option<String> {
@@ -194,6 +200,13 @@ fn what_is_printed_means_the_same() {
         expose = ["X-Total"]
         private_network = true
         upstream_fields = "keep"
+        [auth.staff]
+        jwt = { secret = "another secret that is long enough", algorithms = ["HS512"], issuer = ["a", "b"], from = ["cookie:s", "query:t"] }
+        forward = { "X-User" = "sub", x_roles = "realm.roles" }
+        require = { role = ["admin", "staff"], "a.b" = "*" }
+        [auth.partners]
+        api_keys = { header = "X-Key", file = "faults/partners.txt" }
+        credentials = "remove"
         [rate_limit.all]
         rate = "10/s"
         burst = 20
@@ -230,6 +243,7 @@ fn what_is_printed_means_the_same() {
         [defaults]
         headers = "page"
         cors = "partners"
+        auth = { by = "staff", require = { sub = "x" }, optional = true }
         rate_limit = ["all", "one"]
         concurrency = { limit = 3, queue = 0 }
         priority = "low"
@@ -255,6 +269,7 @@ fn what_is_printed_means_the_same() {
         [[route]]
         name = "other"
         path = "/other"
+        auth = ["staff", "partners"]
         concurrency = false
         upstream = "other"
         [[route]]
@@ -276,7 +291,7 @@ fn what_is_printed_means_the_same() {
             printed.matches("  # default\n").count()
         );
         assert!(
-            !printed.contains(":secret@") && !printed.contains("a secret that"),
+            !printed.contains(":secret@") && !printed.contains(" secret that"),
             "{printed}"
         );
         // Nothing is a default any more, and printing again changes nothing else.

@@ -85,6 +85,7 @@ impl Flood {
                 method: &http::Method::GET,
                 headers: &headers,
                 query: None,
+                subject: None,
                 route: "api",
                 host: "",
             };

@@ -2,7 +2,9 @@
 
 mod admin;
 mod answers;
+mod auth;
 mod contract;
+mod contract_edge;
 mod cors;
 mod delivery;
 mod discovery;

@@ -4,6 +4,7 @@
 pub(crate) mod client;
 pub(crate) mod dns;
 pub(crate) mod gateway;
+pub(crate) mod jwt;
 pub(crate) mod log;
 pub(crate) mod origin;
 pub(crate) mod process;

@@ -1,0 +1,86 @@
+//! Documents of others by HTTP/1.1: small, bounded, on a connection of their own, no redirections.
+
+use std::io;
+
+use bytes::Bytes;
+use http::{Request, Uri, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::tls::ClientTls;
+
+/// What is fetched.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) url: &'a Uri,
+    /// For `https`.
+    pub(super) tls: Option<&'a ClientTls>,
+}
+
+/// The body of the document, if it is there (200) and not larger than `most` bytes. The caller limits the time.
+///
+/// # Errors
+/// What went wrong, in words for a log.
+pub(super) async fn get(target: Target<'_>, most: usize) -> Result<Bytes, String> {
+    let authority = target.url.authority().ok_or("the URL has no host")?;
+    let host = authority.host().trim_matches(['[', ']']);
+    let port = authority
+        .port_u16()
+        .unwrap_or(if target.tls.is_some() { 443 } else { 80 });
+    let stream = TcpStream::connect((host, port))
+        .await
+        .map_err(|error| format!("connecting: {error}"))?;
+    match target.tls {
+        None => exchange(stream, target.url, most).await,
+        Some(tls) => {
+            let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+            let connector = TlsConnector::from(tls.config(&[b"http/1.1"]));
+            let secured = connector.connect(name, stream).await;
+            exchange(
+                secured.map_err(|error: io::Error| format!("TLS: {error}"))?,
+                target.url,
+                most,
+            )
+            .await
+        }
+    }
+}
+
+async fn exchange<S>(stream: S, url: &Uri, most: usize) -> Result<Bytes, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let words = |error: hyper::Error| error.to_string();
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(words)?;
+    let path = url.path_and_query().map_or("/", |path| path.as_str());
+    let host = url.authority().map_or("", |authority| authority.as_str());
+    let request = Request::get(path)
+        .header(header::HOST, host)
+        .header(header::ACCEPT, "application/json")
+        .header(
+            header::USER_AGENT,
+            concat!("deals247-gateway/", env!("CARGO_PKG_VERSION")),
+        )
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| error.to_string())?;
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(words)?;
+        if response.status() != http::StatusCode::OK {
+            return Err(format!("the answer is {}", response.status()));
+        }
+        let body = Limited::new(response.into_body(), most).collect().await;
+        body.map(|body| body.to_bytes()).map_err(|error| error.to_string())
+    };
+    let mut answer = std::pin::pin!(answer);
+    tokio::select! {
+        biased;
+        answer = &mut answer => return answer,
+        _ = connection => {} // whatever ended it, the answer knows
+    }
+    answer.await
+}
