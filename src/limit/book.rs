@@ -121,8 +121,13 @@ impl<W> Book<W> {
 
     /// Puts back what was paid for a request that came to nothing.
     pub fn put_back(&self, claim: &Claim, now: u64) {
-        let mut shard = self.shard(claim.id).lock();
-        shard.held(claim.id, self.half).lease.put_back(claim.cost, now);
+        self.put_back_units(claim.id, claim.cost, now);
+    }
+
+    /// Puts back so many units of a lease.
+    pub fn put_back_units(&self, id: u128, units: u32, now: u64) {
+        let mut shard = self.shard(id).lock();
+        shard.held(id, self.half).lease.put_back(units, now);
     }
 
     /// Where the client stands, as far as it is known here.

@@ -3,6 +3,7 @@
 mod express;
 mod flood;
 mod nginx;
+mod shared;
 
 use flood::Flood;
 

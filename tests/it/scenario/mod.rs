@@ -26,5 +26,6 @@ mod resilience;
 mod routing;
 mod shared_limits;
 mod store_faults;
+mod store_kinds;
 mod tls;
 mod upstream_tls;

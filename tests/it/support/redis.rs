@@ -145,21 +145,35 @@ impl Drop for Redis {
     }
 }
 
+/// As a sentinel if the first option is `--sentinel`; the others are lines of its file then.
 fn spawn(port: u16, directory: &TempDir, options: &[String]) -> Child {
-    Command::new("redis-server")
-        .args([
-            "--port",
-            &port.to_string(),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ])
-        .args(["--enable-debug-command", "yes", "--dir"])
-        .arg(directory.path())
-        .args(options)
+    let mut command = Command::new("redis-server");
+    if let Some((_, lines)) = options.split_first().filter(|(first, _)| *first == "--sentinel") {
+        let file = directory.path().join("sentinel.conf");
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\n{}\n",
+            directory.path().display(),
+            lines.join("\n")
+        );
+        std::fs::write(&file, text).expect("file");
+        command.arg(file).arg("--sentinel");
+    } else {
+        command
+            .args([
+                "--port",
+                &port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ])
+            .args(["--enable-debug-command", "yes", "--dir"])
+            .arg(directory.path())
+            .args(options);
+    }
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -6,7 +6,9 @@ use tokio::sync::oneshot;
 
 use super::failure::Failure;
 use super::line::{Job, Line};
+use super::routes::Routes;
 use super::{Core, Outstanding, Settled, Shared};
+use crate::limit::book::settlement;
 use crate::limit::{Ask, Charge, Charges, Claim, Count, Level, Levels, MAX_LIMITS, Manner, Mode, Reply, Source};
 use crate::limit::{Taken, Terms, Verdict};
 use crate::observe::metrics::DecisionSource;
@@ -14,7 +16,9 @@ use crate::observe::metrics::DecisionSource;
 /// One request on its way through the store.
 pub(super) struct Attempt<'a> {
     shared: &'a Shared,
-    line: &'a Arc<Line>,
+    routes: &'a Routes,
+    /// The lines of the charges; not all the same where keys are on several nodes.
+    lines: [Option<&'a Arc<Line>>; MAX_LIMITS],
     charges: &'a Charges<'a>,
     claims: [Option<Claim>; MAX_LIMITS],
     levels: [Level; MAX_LIMITS],
@@ -38,24 +42,75 @@ pub(super) enum Step {
 pub(super) enum Wait {
     /// The answer to a question of somebody else.
     Other(oneshot::Receiver<()>),
-    /// The answer to these, of the charges in these places.
-    Answer(oneshot::Receiver<Result<Vec<Reply>, Failure>>, Vec<(usize, Ask)>),
+    /// The answers to all of these, which are several where keys are on several nodes.
+    Answers(Vec<Question>, bool),
+}
+
+/// A question that was sent, about the charges in these places.
+pub(super) struct Question {
+    answered: oneshot::Receiver<Result<Vec<Reply>, Failure>>,
+    asks: Vec<(usize, Ask)>,
+}
+
+/// What several nodes granted, until it is known that all of them did. Dropped before that, it is given back.
+struct Granted<'a> {
+    core: &'a Core,
+    list: Vec<((usize, Ask), Reply)>,
+    split: bool,
+}
+
+impl Granted<'_> {
+    fn give_back(&mut self) {
+        if !self.split {
+            self.list.clear(); // one step: all or nothing was granted
+        }
+        let now = self.core.now();
+        for ((_, ask), reply) in self.list.drain(..).filter(|(_, reply)| reply.granted > 0) {
+            if ask.terms.is_exact() {
+                self.core.settle(settlement(&ask, &reply, true));
+            } else {
+                self.core.book.put_back_units(ask.id, ask.least, now);
+            }
+        }
+    }
+}
+
+impl Drop for Granted<'_> {
+    fn drop(&mut self) {
+        self.give_back();
+    }
 }
 
 impl<'a> Attempt<'a> {
-    pub(super) fn new(shared: &'a Shared, line: &'a Arc<Line>, charges: &'a Charges<'a>) -> Self {
+    /// `None`: one of the lines that may be needed cannot be asked.
+    pub(super) fn new(shared: &'a Shared, routes: &'a Routes, charges: &'a Charges<'a>) -> Option<Self> {
         let mut claims = [None; MAX_LIMITS];
-        for (claim, charge) in claims.iter_mut().zip(charges.iter()) {
-            *claim = Some(claimed(charge, shared.gateways()));
+        let mut lines = [None; MAX_LIMITS];
+        for ((claim, line), charge) in claims.iter_mut().zip(&mut lines).zip(charges.iter()) {
+            let claimed = claimed(charge, shared.gateways());
+            let found = routes.line(&shared.core, claimed.id, claimed.tag)?;
+            if !found.is_up() {
+                return None;
+            }
+            *claim = Some(claimed);
+            *line = Some(found);
         }
-        Self {
+        Some(Self {
             shared,
-            line,
+            routes,
+            lines,
             charges,
             claims,
             levels: [Level::default(); MAX_LIMITS],
             sources: [DecisionSource::Lease; MAX_LIMITS],
             paid: [false; MAX_LIMITS],
+        })
+    }
+
+    /// It came to nothing: the lines that were asked are to blame.
+    pub(super) fn failed(&self, failure: &Failure) {
+        if let Some(line) = self.lines[0] {
+            line.note(Some(failure), &self.shared.core);
         }
     }
 
@@ -112,22 +167,46 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn ask(&mut self, asks: Vec<(usize, Ask)>) -> Step {
-        let (answer, answered) = oneshot::channel();
-        let job = Job {
-            asks: asks.iter().map(|(_, ask)| *ask).collect(),
-            answer: Some(answer),
-        };
-        match self.line.send(job) {
-            Ok(()) => Step::Next(Wait::Answer(answered, asks)),
-            Err(job) => {
-                let core = &self.shared.core;
-                core.fail(job, &Failure::Full, false);
-                core.health.metrics.failed(Failure::Full.word());
-                self.put_back(core.now());
-                Step::Failed
+    /// Asks in one step; where the keys are on several nodes, in one step for each tag.
+    fn ask(&mut self, mut asks: Vec<(usize, Ask)>) -> Step {
+        let core = &self.shared.core;
+        let split = self.routes.is_split() && asks.iter().any(|(_, ask)| ask.tag != asks[0].1.tag);
+        if split {
+            asks.sort_by_key(|(_, ask)| ask.tag);
+            for (_, ask) in &mut asks {
+                ask.out = true; // it may have to be given back
             }
         }
+        let same = |(_, one): &(usize, Ask), (_, other): &(usize, Ask)| !split || one.tag == other.tag;
+        let mut questions = Vec::new();
+        let mut unsent = false;
+        for group in asks.chunk_by(same) {
+            let (answer, answered) = oneshot::channel();
+            let job = Job {
+                asks: group.iter().map(|(_, ask)| *ask).collect(),
+                answer: Some(answer),
+            };
+            let sent = match self.lines[group[0].0] {
+                Some(line) if !unsent => line.send(job),
+                _ => Err(job),
+            };
+            match sent {
+                Ok(()) => questions.push(Question {
+                    answered,
+                    asks: group.to_vec(),
+                }),
+                Err(job) => {
+                    core.fail(job, &Failure::Full, false);
+                    unsent = true;
+                }
+            }
+        }
+        if unsent {
+            core.health.metrics.failed(Failure::Full.word());
+            self.put_back(core.now());
+            return Step::Failed; // what was sent is given back when its answer finds nobody
+        }
+        Step::Next(Wait::Answers(questions, split))
     }
 
     /// Waits, and goes on until everything is decided.
@@ -142,24 +221,34 @@ impl<'a> Attempt<'a> {
                         Step::Failed => return Err(Failure::Full),
                     };
                 }
-                Wait::Answer(answered, asks) => {
-                    let replies = match answered.await {
-                        Ok(Ok(replies)) => replies,
-                        Ok(Err(failure)) => return Err(failure),
-                        Err(_) => return Err(Failure::Full), // the task is gone: the gateway stops
+                Wait::Answers(questions, split) => {
+                    let mut granted = Granted {
+                        core: &self.shared.core,
+                        list: Vec::new(),
+                        split,
                     };
-                    self.line.note(None, &self.shared.core);
-                    return Ok(self.judge(&asks, &replies));
+                    for Question { answered, asks } in questions {
+                        let replies = match answered.await {
+                            Ok(Ok(replies)) => replies,
+                            Ok(Err(failure)) => return Err(failure),
+                            Err(_) => return Err(Failure::Full), // the task is gone: the gateway stops
+                        };
+                        if let Some(line) = self.lines[asks[0].0] {
+                            line.note(None, &self.shared.core);
+                        }
+                        granted.list.extend(asks.into_iter().zip(replies));
+                    }
+                    return Ok(self.judge(granted));
                 }
             }
         }
     }
 
     /// The store has answered everything that was asked.
-    fn judge(&mut self, asks: &[(usize, Ask)], replies: &[Reply]) -> Settled {
+    fn judge(&mut self, mut granted: Granted<'_>) -> Settled {
         let mut out = Vec::new();
         let mut refused = false;
-        for ((place, ask), reply) in asks.iter().zip(replies) {
+        for ((place, ask), reply) in &granted.list {
             self.sources[*place] = DecisionSource::Store;
             let in_hand = if ask.terms.is_exact() {
                 0
@@ -168,17 +257,26 @@ impl<'a> Attempt<'a> {
             };
             self.levels[*place] = reply.level(ask.terms.bucket, in_hand);
             refused |= ask.manner == Manner::Enforce && reply.retry_in > 0;
-            if ask.terms.is_exact() && ask.out && reply.granted > 0 {
-                out.push((Arc::clone(self.line), *ask, *reply));
-            }
         }
         if refused {
-            self.put_back(self.shared.core.now());
+            self.put_back(granted.core.now());
+            granted.give_back();
+        } else {
+            for ((place, ask), reply) in granted.list.drain(..) {
+                if !(ask.terms.is_exact() && ask.out && reply.granted > 0) {
+                    continue;
+                }
+                if self.claims[place].is_some_and(|claim| claim.out) {
+                    out.push((ask, reply));
+                } else {
+                    granted.core.settle(settlement(&ask, &reply, false)); // it was out only until the others had passed
+                }
+            }
         }
         self.decided(out)
     }
 
-    fn decided(&mut self, out: Vec<(Arc<Line>, Ask, Reply)>) -> Settled {
+    fn decided(&mut self, out: Vec<(Ask, Reply)>) -> Settled {
         let (mut levels, mut wait) = (Levels::default(), 0);
         for (charge, level) in self.charges.iter().zip(&self.levels) {
             levels.push(*level);
@@ -203,7 +301,12 @@ impl<'a> Attempt<'a> {
             asks: vec![ask],
             answer: None,
         };
-        if let Err(job) = self.line.send(job) {
+        let line = self.routes.line(&self.shared.core, ask.id, ask.tag);
+        let sent = match line {
+            Some(line) => line.send(job),
+            None => Err(job),
+        };
+        if let Err(job) = sent {
             self.shared.core.fail(job, &Failure::Full, false);
         }
     }

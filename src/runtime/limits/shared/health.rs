@@ -1,5 +1,6 @@
 //! Whether the store can be asked, for people: one line when it no longer can, one when it can again.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ pub(super) struct Health {
 #[derive(Default)]
 struct State {
     /// Connections that cannot be used, by their places.
-    down: Vec<bool>,
+    down: BTreeSet<usize>,
     /// When the first of them went down, and whether that was told.
     since: Option<Instant>,
     told: Told,
@@ -50,7 +51,7 @@ impl Health {
         Self {
             metrics,
             state: Mutex::new(State {
-                down: vec![true; connections],
+                down: (0..connections).collect(),
                 since: Some(Instant::now()),
                 reason: "it has not answered yet".to_owned(),
                 ..State::default()
@@ -68,9 +69,7 @@ impl Health {
             told,
             reason,
         } = &mut *state;
-        if let Some(down) = down.get_mut(place) {
-            *down = true;
-        }
+        down.insert(place);
         since.get_or_insert_with(Instant::now);
         let due = if why.needs_people() {
             Told::NeedsPeople
@@ -92,10 +91,7 @@ impl Health {
     /// A connection can be used.
     pub(super) fn up(&self, place: usize) {
         let mut state = self.state.lock();
-        if let Some(down) = state.down.get_mut(place) {
-            *down = false;
-        }
-        if state.down.contains(&true) {
+        if !state.down.remove(&place) || !state.down.is_empty() {
             return;
         }
         self.metrics.degraded(false);
@@ -107,6 +103,21 @@ impl Health {
                 "Redis answers again: limits are shared"
             );
         }
+    }
+
+    /// A connection more, which is not there yet.
+    pub(super) fn expect(&self, place: usize) {
+        self.state.lock().down.insert(place);
+    }
+
+    /// A connection that is no longer needed.
+    pub(super) fn forget(&self, place: usize) {
+        self.up(place);
+    }
+
+    /// Whether a connection cannot be used.
+    pub(super) fn is_down(&self) -> bool {
+        !self.state.lock().down.is_empty()
     }
 
     /// So many gateways share the store.
@@ -123,13 +134,13 @@ impl Health {
     /// Whether it is known by now how the store is.
     pub(super) fn is_known(&self) -> bool {
         let state = self.state.lock();
-        state.told != Told::Nothing || !state.down.contains(&true)
+        state.told != Told::Nothing || state.down.is_empty()
     }
 
     pub(super) fn view(&self) -> StoreView {
         let state = self.state.lock();
         StoreView {
-            degraded: state.down.contains(&true).then(|| state.reason.clone()),
+            degraded: (!state.down.is_empty()).then(|| state.reason.clone()),
             gateways: self.gateways(),
         }
     }

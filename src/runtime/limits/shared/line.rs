@@ -131,6 +131,7 @@ pub(super) async fn run(line: Arc<Line>, mut jobs: mpsc::Receiver<Job>, target: 
             Err(failure) => failure,
         };
         core.health.metrics.failed(lost.word());
+        core.moved.notify_one();
         line.close(&lost, &core);
         let again = tokio::time::Instant::now() + pause.mul_f32(fastrand::f32());
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -210,6 +211,9 @@ impl Service<'_> {
                     if failure.ends_connection() {
                         return Err(failure);
                     }
+                    if matches!(failure, Failure::Refused(Refusal::Moved, _)) {
+                        self.core.moved.notify_one();
+                    }
                     // It answers, but does not do as it is told: out of memory, for example.
                     self.line.close(&failure, self.core);
                     return Ok(());
@@ -271,12 +275,15 @@ impl Service<'_> {
                     continue;
                 }
                 match script::replies(value, &job.asks) {
-                    Ok(replies) => core.answer(self.line, job, replies, sent),
+                    Ok(replies) => core.answer(job, replies, sent),
                     Err(error) => {
                         let failure = Failure::of(&error);
                         core.health.metrics.failed(failure.word());
                         core.fail(job, &failure, false);
-                        if failure.ends_connection() || matches!(failure, Failure::Refused(Refusal::Moved, _)) {
+                        if matches!(failure, Failure::Refused(Refusal::Moved, _)) {
+                            core.moved.notify_one();
+                        }
+                        if failure.ends_connection() {
                             outcome = Err(failure);
                         }
                     }
@@ -306,7 +313,7 @@ impl Core {
     }
 
     /// Notes what the store said, and tells whoever waits for it.
-    fn answer(&self, line: &Line, job: Job, replies: Vec<Reply>, sent: u64) {
+    fn answer(&self, job: Job, replies: Vec<Reply>, sent: u64) {
         let now = self.now();
         let waiting = job.answer.as_ref().is_some_and(|answer| !answer.is_closed());
         let all = job.asks.iter().zip(&replies).filter(|(ask, _)| ask.wants_units());
@@ -321,13 +328,17 @@ impl Core {
         let Ok(replies) = unread else { return };
         for (ask, reply) in job.asks.iter().zip(&replies) {
             if ask.out && ask.terms.is_exact() && reply.granted > 0 {
-                self.settle(line, settlement(ask, reply, true));
+                self.settle(settlement(ask, reply, true));
             }
         }
     }
 
     /// Tells the store about units that were out. If that fails, the store believes for longer that they are.
-    pub(super) fn settle(&self, line: &Line, ask: Ask) {
+    pub(super) fn settle(&self, ask: Ask) {
+        let routes = self.routes.load();
+        let Some(line) = routes.line(self, ask.id, ask.tag) else {
+            return;
+        };
         let job = Job {
             asks: vec![ask],
             answer: None,

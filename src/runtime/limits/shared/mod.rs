@@ -5,16 +5,19 @@
 //! their `on_store_error`.
 
 mod attempt;
+mod cluster;
 mod failure;
 mod health;
 mod line;
+mod routes;
 mod script;
 mod target;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::config::model;
@@ -26,7 +29,7 @@ use attempt::{Attempt, Step, claimed};
 use failure::Failure;
 use health::Health;
 pub use health::StoreView;
-use line::Line;
+use routes::Routes;
 use script::Keys;
 
 /// Keys that are kept in this process: what is leased, what was refused, what was last told.
@@ -44,13 +47,15 @@ const SWEPT: usize = 256;
 /// The store, its connections, and what this gateway holds of it.
 pub(in crate::runtime) struct Shared {
     core: Arc<Core>,
-    lines: Vec<Arc<Line>>,
     tasks: Vec<AbortHandle>,
 }
 
 /// What requests and tasks share.
 struct Core {
     book: Book<oneshot::Sender<()>>,
+    routes: ArcSwap<Routes>,
+    /// Something of a Cluster is no longer where it was.
+    moved: Notify,
     health: Health,
     keys: Keys,
     /// What this gateway is called among the others.
@@ -77,7 +82,7 @@ pub(super) struct Settled {
 /// Units that are out until the outcome of a request is known. Dropped, the request counts as a failure.
 pub(super) struct Outstanding {
     core: Arc<Core>,
-    out: Vec<(Arc<Line>, Ask, Reply)>,
+    out: Vec<(Ask, Reply)>,
 }
 
 impl Outstanding {
@@ -87,8 +92,8 @@ impl Outstanding {
     }
 
     fn settle(&mut self, unspent: bool) {
-        for (line, ask, reply) in self.out.drain(..) {
-            self.core.settle(&line, settlement(&ask, &reply, unspent));
+        for (ask, reply) in self.out.drain(..) {
+            self.core.settle(settlement(&ask, &reply, unspent));
         }
     }
 }
@@ -105,6 +110,7 @@ impl Drop for Shared {
         for task in &self.tasks {
             task.abort();
         }
+        self.core.routes.store(Arc::default()); // the lines end with their routes
     }
 }
 
@@ -118,34 +124,29 @@ impl Shared {
         started: Instant,
     ) -> Arc<Self> {
         let targets = target::servers(redis, tls);
-        let connections = redis.connections.max(1);
+        let is_cluster = matches!(redis.servers, model::RedisServers::Cluster(_));
+        let connections = if is_cluster { 1 } else { redis.connections.max(1) };
         let core = Arc::new(Core {
             book: Book::new(BOOK),
+            routes: ArcSwap::default(),
+            moved: Notify::new(),
             health: Health::new(connections, metrics),
             keys: Keys::new(&redis.prefix),
             name: format!("{:016x}", fastrand::u64(..)),
             budget: redis.timeout,
             started,
         });
-        let mut lines = Vec::new();
         let mut tasks = Vec::new();
-        let runtime = tokio::runtime::Handle::try_current().ok();
-        for (place, target) in targets.iter().cycle().take(connections).enumerate() {
-            let (line, jobs) = Line::new(place, core.keys.gateways(""));
-            lines.push(Arc::clone(&line));
-            let Some(runtime) = &runtime else { continue };
-            tasks.push(
-                runtime
-                    .spawn(line::run(line, jobs, target.clone(), Arc::clone(&core)))
-                    .abort_handle(),
-            );
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            if is_cluster {
+                tasks.push(runtime.spawn(routes::follow(targets, Arc::clone(&core))).abort_handle());
+            } else if let Some(target) = targets.first() {
+                core.routes
+                    .store(Arc::new(Routes::fixed(target, connections, &core, &runtime)));
+            }
+            tasks.push(runtime.spawn(sweep(Arc::clone(&core))).abort_handle());
         }
-        let shared = Self { core, lines, tasks };
-        let shared = Arc::new(shared);
-        if let Some(runtime) = &runtime {
-            runtime.spawn(sweep(Arc::downgrade(&shared)));
-        }
-        shared
+        Arc::new(Self { core, tasks })
     }
 
     /// The hasher whose keys every gateway makes alike.
@@ -177,12 +178,8 @@ impl Shared {
 
     /// Decides about a request; `None`: the store cannot be asked, or does not answer in time.
     pub(super) async fn check(&self, charges: &Charges<'_>) -> Option<Settled> {
-        let first = charges.iter().next()?;
-        let line = self.line(first);
-        if !line.is_up() {
-            return None;
-        }
-        let mut attempt = Attempt::new(self, line, charges);
+        let routes = self.core.routes.load_full();
+        let mut attempt = Attempt::new(self, &routes, charges)?;
         // Mostly there is nothing to wait for, and then no timer is made.
         match attempt.begin() {
             Step::Decided(settled) => Some(settled),
@@ -197,7 +194,7 @@ impl Shared {
                         Failure::Slow
                     }
                 };
-                line.note(Some(&failure), &self.core);
+                attempt.failed(&failure);
                 None
             }
         }
@@ -206,34 +203,25 @@ impl Shared {
     /// Charges what can no longer be refused, which nobody waits for; returns what is left as far as it is known here, or
     /// `None`: the store cannot be told.
     pub(super) fn surcharge(&self, charge: &Charge<'_>) -> Option<Level> {
-        let line = self.line(charge);
-        if !line.is_up() {
+        let claim = claimed(charge, self.gateways());
+        let routes = self.core.routes.load();
+        if !routes.line(&self.core, claim.id, claim.tag)?.is_up() {
             return None;
         }
-        let (ask, level) = self.core.book.force(&claimed(charge, self.gateways()), self.core.now());
-        self.core.settle(line, ask);
+        let (ask, level) = self.core.book.force(&claim, self.core.now());
+        self.core.settle(ask);
         Some(level)
-    }
-
-    fn line(&self, charge: &Charge<'_>) -> &Arc<Line> {
-        let place = charge.key.id as usize % self.lines.len();
-        &self.lines[place]
     }
 }
 
 /// Gives back what ran out unspent and is not asked for any more, and measures the table.
-async fn sweep(shared: std::sync::Weak<Shared>) {
+async fn sweep(core: Arc<Core>) {
     for turn in 0_u64.. {
         tokio::time::sleep(SWEEP).await;
-        let Some(shared) = shared.upgrade() else { return };
-        let core = &shared.core;
         let now = core.now();
         for _ in 0..SWEPT {
             let Some(ask) = core.book.overdue(now) else { break };
-            let line = &shared.lines[ask.id as usize % shared.lines.len()];
-            if line.is_up() {
-                core.settle(line, ask);
-            }
+            core.settle(ask);
         }
         if turn % MEASURED == 0 {
             let (keys, leases) = core.book.occupancy(now);

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind, Value};
 
+use super::cluster;
 use crate::limit::{Ask, KeyHasher, Manner, Reply};
 
 /// Decides; see the file.
@@ -57,9 +58,17 @@ impl Keys {
     }
 
     /// What decides on which node of a Cluster a key is.
-    pub(super) fn tag(&self, tag: u64) -> u32 {
+    fn tag(&self, tag: u64) -> u32 {
         // Its low half; the tag may be an address.
         self.hasher.network("", tag) as u32
+    }
+
+    /// The slot of the keys with this tag; 0 where nobody wants to know.
+    pub(super) fn slot_if(&self, wanted: bool, tag: u64) -> u16 {
+        if !wanted {
+            return 0;
+        }
+        cluster::slot(format!("{:08x}", self.tag(tag)).as_bytes())
     }
 
     fn bucket(&self, ask: &Ask) -> String {

@@ -143,6 +143,10 @@ impl Server {
         }
     }
 
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Host and port.
     pub(super) fn address(&self) -> String {
         match self.host.contains(':') {
