@@ -27,6 +27,7 @@ pub(super) fn sections(file: &File) -> Vec<Section> {
         redis,
         upstream,
         rate_limit,
+        bandwidth,
         headers,
         cors,
         cache,
@@ -48,6 +49,7 @@ pub(super) fn sections(file: &File) -> Vec<Section> {
     sections.extend(redis.given().map(|redis| table("redis", &redis.value)));
     named("upstream", &upstream.value, &mut sections);
     named("rate_limit", &rate_limit.value, &mut sections);
+    named("bandwidth", &bandwidth.value, &mut sections);
     named("headers", &headers.value, &mut sections);
     named("cors", &cors.value, &mut sections);
     named("cache", &cache.value, &mut sections);

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::charge::{Charge, Charges, Levels, MAX_LIMITS, Verdict};
+use super::flow::Flow;
 use super::gcra::{Bucket, Decision, Level};
-use super::key::KeyHasher;
+use super::key::{Key, KeyHasher};
 use super::policy::{Count, Mode};
 use table::{Slot, Table};
 
@@ -161,6 +162,15 @@ impl Local {
         let tat = bucket.charge(shard.table.find(place.slot), now, charge.cost);
         shard.table.put(place.slot, tat, now, |id| self.mix(id));
         bucket.look(tat, now)
+    }
+
+    /// Charges bytes that flow; returns how long they wait, nanoseconds.
+    pub fn flow(&self, key: Key, flow: Flow, bytes: u64, now: u64) -> u64 {
+        let place = self.place(key.id);
+        let mut shard = self.shards[place.shard].lock();
+        let (tat, wait) = flow.take(shard.table.find(place.slot), now, bytes);
+        shard.table.put(place.slot, tat, now, |id| self.mix(id));
+        wait
     }
 
     /// How full the store is at `now`, for metrics.

@@ -2,15 +2,16 @@
 //!
 //! One algorithm, [`gcra`], decides; [`key`] tells who is counted, [`policy`] how, [`charge`] what a request is charged
 //! with and what comes of it. [`local`] is the store of one process; [`shared`] is what is asked of one that several
-//! gateways share, and [`book`] what each of them holds of it. [`ban`] turns away who is refused again and again.
-//! [`fields`] is what clients are told, [`report`] what an operator learns from a limit that refuses nothing yet.
-//! Everything is pure: `now` comes from the caller. `docs/limits.md` has the reasons.
+//! gateways share, and [`book`] what each of them holds of it. [`ban`] turns away who is refused again and again,
+//! [`flow`] slows bytes down. [`fields`] is what clients are told, [`report`] what an operator learns from a limit that
+//! refuses nothing yet. Everything is pure: `now` comes from the caller. `docs/limits.md` has the reasons.
 
 pub mod ban;
 pub mod book;
 pub mod breaker;
 pub mod charge;
 pub mod fields;
+pub mod flow;
 pub mod gcra;
 pub mod key;
 mod lease;
@@ -23,6 +24,7 @@ pub use ban::{Ban, BanRule, Bans};
 pub use book::{Book, Claim, Taken};
 pub use breaker::Breaker;
 pub use charge::{Charge, Charges, Levels, Limits, MAX_LIMITS, Verdict};
+pub use flow::Flow;
 pub use gcra::{Bucket, Level};
 pub use key::{Asker, Key, KeyHasher, KeySpec, Keyed, Missing, Source};
 pub use local::{Checked, Local, Reservation};

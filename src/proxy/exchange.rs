@@ -14,7 +14,7 @@ use crate::edge::{Arrival, Secured};
 use crate::observe::identity::Identity;
 use crate::observe::metrics::InFlight;
 use crate::policy::{Delivery, Encoder};
-use crate::runtime::{Full, Live, Place, Route, Snapshot, Upstream};
+use crate::runtime::{Flows, Full, Live, Place, Route, Snapshot, Upstream};
 
 /// The state of one exchange.
 pub struct Exchange {
@@ -44,6 +44,8 @@ pub struct Exchange {
     pub(super) in_flight: Option<InFlight>,
     /// What the rate limits said.
     pub(super) limited: Limited,
+    /// What slows its bodies down.
+    pub(super) flows: Option<Box<Flows>>,
     pub(super) attempt: Attempt,
     pub(super) encoder: Option<Encoder>,
     pub(super) refusal: Option<Reason>,
@@ -110,6 +112,7 @@ impl Exchange {
             deadline: None,
             in_flight: None,
             limited: Limited::default(),
+            flows: None,
             attempt: Attempt::default(),
             encoder: None,
             refusal: None,

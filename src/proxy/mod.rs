@@ -9,6 +9,7 @@ mod direct;
 mod exchange;
 mod failure;
 mod fetch;
+mod flow;
 mod gateside;
 mod hedge;
 mod hygiene;
@@ -97,6 +98,9 @@ impl ProxyHttp for Proxy {
         exchange.configure(session);
         let decision = exchange.begin(session.req_header());
         let (decision, wait) = exchange.limit(session.req_header(), decision).await;
+        if !matches!(decision, begin::Decision::Settled(_)) {
+            exchange.join_flows(session.req_header());
+        }
         exchange.pause(session, wait).await?;
         // After the limits: a place that is waited for must not be waited for by who is refused anyway.
         if !matches!(decision, begin::Decision::Answer(_) | begin::Decision::Settled(_))
@@ -170,6 +174,20 @@ impl ProxyHttp for Proxy {
         exchange.upstream_answered(session, response)
     }
 
+    /// A part of the client's body, before it goes to the upstream.
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        exchange: &mut Self::CTX,
+    ) -> Result<()> {
+        if let Some(wait) = exchange.delay_upload(body.as_ref().map_or(0, Bytes::len)) {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(())
+    }
+
     fn upstream_response_body_filter(
         &self,
         _session: &mut Session,
@@ -211,7 +229,7 @@ impl ProxyHttp for Proxy {
         exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         exchange.encode(body, end).map_err(not_encoded)?;
-        Ok(None)
+        Ok(exchange.delay_download(body.as_ref().map_or(0, Bytes::len)))
     }
 
     /// The end of an answer over HTTP/2 that has trailers. They end here for a client of HTTP/1.1, and what the encoder

@@ -62,6 +62,7 @@ pub(super) async fn answer(session: &mut Session, exchange: &mut Exchange, answe
         .write_response_header(Box::new(ResponseHeader::from(head)), head_only)
         .await?;
     if !head_only {
+        exchange.slow_down(body.len()).await;
         session.write_response_body(Some(body), true).await?;
     }
     Ok(())
@@ -99,6 +100,7 @@ pub(super) async fn files(session: &mut Session, exchange: &mut Exchange) -> Res
     while let Some(chunk) = file.next_chunk().await.map_err(truncated)? {
         let mut chunk = Some(chunk);
         exchange.encode(&mut chunk, false).map_err(not_encoded)?;
+        exchange.slow_down(chunk.as_ref().map_or(0, Bytes::len)).await;
         if chunk.as_ref().is_some_and(|chunk| !chunk.is_empty()) {
             session.write_response_body(chunk, false).await?;
         }
@@ -145,6 +147,7 @@ pub(super) async fn fetched(session: &mut Session, exchange: &mut Exchange) -> R
         }
         let end = part.is_none();
         exchange.encode(&mut part, end).map_err(not_encoded)?;
+        exchange.slow_down(part.as_ref().map_or(0, Bytes::len)).await;
         if end || part.as_ref().is_some_and(|part| !part.is_empty()) {
             session.write_response_body(Some(part.unwrap_or_default()), end).await?;
         }

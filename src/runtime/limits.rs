@@ -3,6 +3,7 @@
 //! All limits of this process count in one store, its own or one that it shares: a request is charged to every limit of
 //! its route, or to none, and only a single store can promise that.
 
+mod bandwidth;
 mod facts;
 mod policy;
 mod reporter;
@@ -10,6 +11,7 @@ mod shared;
 mod standing;
 mod store;
 
+pub use bandwidth::{Flows, RouteBandwidth};
 pub use facts::LimitFacts;
 pub use shared::StoreView;
 pub use standing::Standing;
@@ -41,6 +43,7 @@ const TELL_BAN: Duration = Duration::from_secs(10);
 pub(super) struct LimitState {
     pub(super) bans: Arc<Bans>,
     telling_bans: Arc<Throttle>,
+    flows: Arc<Local>,
     hasher: KeyHasher,
     local: Mutex<Option<(usize, Arc<Local>)>>,
     shared: Mutex<Option<(model::Redis, Arc<Shared>)>>,
@@ -52,6 +55,7 @@ impl LimitState {
         Self {
             bans: Arc::default(),
             telling_bans: Arc::new(Throttle::new(TELL_BAN)),
+            flows: Arc::new(Local::new(bandwidth::FLOWS)),
             hasher: KeyHasher::random(),
             local: Mutex::default(),
             shared: Mutex::default(),

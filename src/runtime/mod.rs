@@ -13,7 +13,7 @@ mod unix;
 
 pub use certificates::{ServerTls, ServerTlsFault, watch as watch_certificates};
 pub use concurrency::{Concurrency, Full, Place};
-pub use limits::{LimitFacts, Outcome, RouteLimits, Ruling, Standing, StoreView};
+pub use limits::{Flows, LimitFacts, Outcome, RouteBandwidth, RouteLimits, Ruling, Standing, StoreView};
 pub use queue::{Queue, Waiting};
 pub use snapshot::{Action, Route, Snapshot, Upstream};
 pub use tls::{ClientTls, Identity, SystemAuthorities, system_authorities};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::limits::{CompiledLimits, LimitFacts, RouteLimits};
+use super::limits::{CompiledLimits, LimitFacts, RouteBandwidth, RouteLimits};
 use super::{ClientTls, Concurrency, LoadError, Queue, Registry, ServerTls};
 use crate::answer::Answer;
 use crate::balance::{Endpoint, Pool, Quantile, Sticky};
@@ -69,6 +69,8 @@ pub struct Route {
     pub admission: Admission,
     /// The limits that its requests are counted by; `None`: none.
     pub limits: Option<Arc<RouteLimits>>,
+    /// How fast its bodies flow; `None`: at any speed.
+    pub bandwidth: Option<Arc<RouteBandwidth>>,
     /// What is done to its answers.
     pub delivery: Delivery,
     /// Whether its requests are logged.
@@ -253,7 +255,7 @@ impl Snapshot {
         let routes: Vec<_> = config
             .routes
             .into_iter()
-            .map(|route| Arc::new(compile_route(route, &upstreams, &limits, registry)))
+            .map(|route| Arc::new(compile_route(route, &upstreams, &limits, &config.bandwidths, registry)))
             .collect();
         Ok(Self {
             generation,
@@ -321,6 +323,7 @@ fn compile_route(
     route: model::Route,
     upstreams: &[Arc<Upstream>],
     limits: &CompiledLimits,
+    bandwidths: &[model::Bandwidth],
     registry: &Registry,
 ) -> Route {
     let action = match route.action {
@@ -349,6 +352,10 @@ fn compile_route(
         limits: match action {
             Action::Health(_) => None,
             _ => limits.route(&route.rate_limits),
+        },
+        bandwidth: {
+            let named: Vec<&model::Bandwidth> = route.bandwidths.iter().map(|&index| &bandwidths[index]).collect();
+            RouteBandwidth::new(&named, &registry.limits)
         },
         action,
         admission: Admission {

@@ -3,6 +3,7 @@
 pub(super) mod access_log;
 pub(super) mod action;
 pub(super) mod admin;
+pub(super) mod bandwidth;
 pub(super) mod cache;
 pub(super) mod certificate;
 pub(super) mod cors;
@@ -27,6 +28,7 @@ pub(super) mod upstream_tls;
 
 use self::access_log::AccessLog;
 use self::admin::Admin;
+use self::bandwidth::Bandwidth;
 use self::cache::Cache;
 use self::certificate::Certificate;
 use self::cors::Cors;
@@ -67,6 +69,8 @@ table! {
         default upstream: Named<Upstream> = "{}",
         /// Limits of how often something may be asked for.
         default rate_limit: Named<RateLimit> = "{}",
+        /// How fast bodies may flow.
+        default bandwidth: Named<Bandwidth> = "{}",
         /// What is done to the header fields of answers.
         default headers: Named<Headers> = "{}",
         /// Which other sites' pages may call an application.

@@ -26,6 +26,8 @@ table! {
         /// The limits that a request is counted by: names from `[rate_limit.NAME]`, or `{ name = "NAME", cost = 5 }` where a
         /// request counts for more here.
         optional rate_limit: List<Either<Written<Reference>, CostedLimit>> => "none",
+        /// How fast bodies may flow: names from `[bandwidth.NAME]`. The slowest of them counts.
+        optional bandwidth: List<Written<Reference>> => "any speed",
         /// Who may call from other sites: a name from `[cors.NAME]`, or `false` for nobody.
         optional cors: Choice => "nobody",
         /// What is kept of answers: a name from `[cache.NAME]`, or `false` for nothing.
@@ -54,6 +56,7 @@ impl Policies {
         let Self {
             headers,
             rate_limit,
+            bandwidth,
             cors,
             cache,
             compress,
@@ -66,6 +69,7 @@ impl Policies {
         Self {
             headers: either(headers, &defaults.headers),
             rate_limit: either(rate_limit, &defaults.rate_limit),
+            bandwidth: either(bandwidth, &defaults.bandwidth),
             cors: either(cors, &defaults.cors),
             cache: either(cache, &defaults.cache),
             compress: either(compress, &defaults.compress),

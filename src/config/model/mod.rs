@@ -1,5 +1,6 @@
 //! The file as meant: names resolved, defaults filled, values checked. What the runtime compiles.
 
+mod bandwidth;
 mod limit;
 mod resilience;
 mod route;
@@ -8,6 +9,7 @@ mod server;
 mod tls;
 mod upstream;
 
+pub use self::bandwidth::Bandwidth;
 pub use self::limit::{
     Ban, Counted, LimitHeaders, LimitKey, LimitMode, LimitUse, MissingKey, OnStoreError, RateLimit, Redis, RedisServers,
 };
@@ -46,6 +48,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Rate limits, in file order.
     pub rate_limits: Vec<RateLimit>,
+    /// Limits of bandwidth, in file order.
+    pub bandwidths: Vec<Bandwidth>,
     /// Routes, in file order.
     pub routes: Vec<Route>,
     /// The headers policy of answers that no route gives (no route matched, the head was refused).

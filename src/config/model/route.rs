@@ -34,6 +34,8 @@ pub struct Route {
     pub max_body: u64,
     /// The limits that a request is counted by, none of them twice.
     pub rate_limits: Vec<LimitUse>,
+    /// How fast bodies flow: indices into [`Config::bandwidths`](super::Config::bandwidths), none of them twice.
+    pub bandwidths: Vec<usize>,
     /// How many requests it works on at a time; `None`: any number.
     pub concurrency: Option<Concurrency>,
     /// Who goes first where the gateway cannot serve everybody.

@@ -2,6 +2,7 @@
 //! several values are seen together is judged.
 
 mod action;
+mod bandwidth;
 mod cors;
 mod health_check;
 mod names;
@@ -71,6 +72,7 @@ struct Known<'f> {
     rate_limits: Names<'f>,
     /// What a request of each of them may cost at most, where that is known.
     capacities: Vec<Option<u64>>,
+    bandwidths: Names<'f>,
     cors: Names<'f>,
     caches: Names<'f>,
 }
@@ -102,6 +104,12 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         .iter()
         .map(|(name, limit)| rate_limit::rate_limit(name, limit, checker))
         .collect();
+    let bandwidths: Vec<_> = file
+        .bandwidth
+        .0
+        .iter()
+        .map(|(name, limit)| bandwidth::bandwidth(name, limit, checker))
+        .collect();
     let headers: Vec<_> = file
         .headers
         .0
@@ -118,6 +126,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         capacities: (rate_limits.iter())
             .map(|limit| limit.as_ref().map(|limit| limit.capacity_units))
             .collect(),
+        bandwidths: Names::new("bandwidth", &file.bandwidth),
         cors: Names::new("cors", &file.cors),
         caches: Names::new("cache", &file.cache),
     };
@@ -166,8 +175,9 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         capacities: _,
         cors: d,
         caches: e,
+        bandwidths: f,
     } = known;
-    [a, b, c, d, e].iter().for_each(|names| names.warn_unused(checker));
+    [a, b, c, d, e, f].iter().for_each(|names| names.warn_unused(checker));
 
     Some(Config {
         server,
@@ -179,6 +189,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         redis,
         upstreams: upstreams.into_iter().collect::<Option<_>>()?,
         rate_limits: rate_limits.into_iter().collect::<Option<_>>()?,
+        bandwidths: bandwidths.into_iter().collect::<Option<_>>()?,
         routes: routes.into_iter().collect::<Option<_>>()?,
         default_headers: defaults.headers.flatten(),
         default_cors: defaults.cors.flatten(),

@@ -28,6 +28,7 @@ pub(super) struct Compiled {
     pub(super) access_log: Option<bool>,
     pub(super) max_body: Option<u64>,
     pub(super) rate_limits: Option<Vec<LimitUse>>,
+    pub(super) bandwidths: Option<Vec<usize>>,
     pub(super) concurrency: Option<Option<Concurrency>>,
     pub(super) priority: Option<Priority>,
 }
@@ -41,6 +42,7 @@ pub(super) fn compile(
     let file::policies::Policies {
         headers,
         rate_limit,
+        bandwidth,
         cors,
         cache,
         compress,
@@ -51,6 +53,7 @@ pub(super) fn compile(
         max_body,
     } = policies;
 
+    let bandwidths = bandwidth.given().map(|names| bandwidths(names, known, checker));
     let rate_limits = rate_limit.given().map(|limits| rate_limits(limits, known, checker));
     if let Some(name) = chosen(cache).flatten() {
         known.caches.find_at(&name, checker);
@@ -82,6 +85,7 @@ pub(super) fn compile(
         access_log: access_log.given().map(|access_log| access_log.value),
         max_body: max_body.given().map(|max_body| max_body.value.value.0),
         rate_limits,
+        bandwidths,
         concurrency: concurrency.given().map(|concurrency| match &concurrency.value {
             Either::First(_) => None,
             Either::Second(Either::First(limit)) => Some(Concurrency {
@@ -136,6 +140,34 @@ fn rate_limits(
         );
     }
     uses
+}
+
+/// The limits of bandwidth of a route.
+fn bandwidths(
+    names: &Spanned<List<Written<Reference>>>,
+    known: &mut Known<'_>,
+    checker: &mut Checker<'_>,
+) -> Vec<usize> {
+    let mut found = Vec::new();
+    for name in &names.0 {
+        let Some(index) = known.bandwidths.find_at(name, checker) else {
+            continue;
+        };
+        if found.contains(&index) {
+            let message = format!("`{}` is there twice", clip(&name.text));
+            checker.error(name.span, message, "a byte counts once: remove it".to_owned());
+        }
+        found.push(index);
+    }
+    if found.len() > MAX_LIMITS {
+        let message = format!("these are {} limits of bandwidth", found.len());
+        checker.error(
+            names.span,
+            message,
+            format!("there are {MAX_LIMITS} at most: remove some"),
+        );
+    }
+    found
 }
 
 type NameAt = Spanned<Written<Reference>>;

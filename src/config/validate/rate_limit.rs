@@ -9,6 +9,7 @@ use crate::config::file::rate_limit::{Counted, LimitMode};
 use crate::config::keys::not_enforced;
 use crate::config::model::{Ban, LimitKey, RateLimit};
 use crate::config::suggest::clip;
+use crate::config::text::Written;
 use crate::config::units::Rate;
 use crate::config::value::Spanned;
 use crate::policy::AllowList;
@@ -51,7 +52,7 @@ pub(super) fn rate_limit(
             "every decision is made in the shared store then: remove one of them".to_owned(),
         );
     }
-    let key = key(name, limit, checker);
+    let key = parts(&format!("[rate_limit.{}]", clip(&name.value)), &limit.key.0, checker);
     let rate = rate.given()?;
     let (period, capacity_units) = bucket(limit, rate, checker)?;
     too_dear(cost.0, capacity_units, cost.span, checker);
@@ -124,7 +125,7 @@ pub(super) fn too_dear(cost: u64, capacity_units: u64, at: Span, checker: &mut C
 /// The time in which one unit comes back, and how many may be taken at once.
 fn bucket(
     limit: &file::rate_limit::RateLimit,
-    rate: &Spanned<crate::config::text::Written<Rate>>,
+    rate: &Spanned<Written<Rate>>,
     checker: &mut Checker<'_>,
 ) -> Option<(Duration, u64)> {
     /// A key is kept until its bucket is full again.
@@ -202,10 +203,10 @@ fn delay(limit: &file::rate_limit::RateLimit, checker: &mut Checker<'_>) {
     }
 }
 
-/// Who is counted.
-fn key(name: &Spanned<String>, limit: &file::rate_limit::RateLimit, checker: &mut Checker<'_>) -> Vec<LimitKey> {
+/// Who is counted; `table`: whose key it is, as messages name it.
+pub(super) fn parts(table: &str, key: &[Spanned<Written<LimitKey>>], checker: &mut Checker<'_>) -> Vec<LimitKey> {
     let mut parts: Vec<LimitKey> = Vec::new();
-    for part in &limit.key.0 {
+    for part in key {
         if parts.contains(&part.value.value) {
             checker.error(
                 part.span,
@@ -214,11 +215,7 @@ fn key(name: &Spanned<String>, limit: &file::rate_limit::RateLimit, checker: &mu
             );
         }
         if let LimitKey::Jwt(_) = part.value.value {
-            let what = format!(
-                "`{}` of `key` in `[rate_limit.{}]` is",
-                clip(&part.text),
-                clip(&name.value)
-            );
+            let what = format!("`{}` of `key` in `{table}` is", clip(&part.text));
             checker.report.push(not_enforced(part.span, &what));
         }
         parts.push(part.value.value.clone());

@@ -40,6 +40,10 @@ pub(super) fn route(
             .rate_limits
             .or_else(|| defaults.rate_limits.clone())
             .unwrap_or_default(),
+        bandwidths: own
+            .bandwidths
+            .or_else(|| defaults.bandwidths.clone())
+            .unwrap_or_default(),
         concurrency: own.concurrency.or(defaults.concurrency).flatten(),
         priority: own.priority.or(defaults.priority).unwrap_or_default(),
     })

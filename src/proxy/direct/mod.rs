@@ -107,6 +107,11 @@ impl Exchange {
     /// Whether the fast lane can serve what was decided.
     fn fits(&self, decision: &Decision) -> bool {
         let Some(arrival) = &self.arrival else { return false };
+        // What waits between its parts waits in Pingora's lane; who is refused does not come so far.
+        let slowed = self.route.as_ref().is_some_and(|route| route.bandwidth.is_some());
+        if slowed && !matches!(decision, Decision::Settled(_)) {
+            return false;
+        }
         match decision {
             Decision::Answer(_) | Decision::Settled(_) | Decision::Metrics | Decision::Health => {
                 // A body is read for the connection's sake, if it is small.

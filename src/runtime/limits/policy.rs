@@ -80,7 +80,7 @@ pub(super) fn policy(limit: &model::RateLimit) -> Policy {
     }
 }
 
-fn source(key: &LimitKey) -> Source {
+pub(super) fn source(key: &LimitKey) -> Source {
     match key {
         LimitKey::ClientIp => Source::ClientIp,
         LimitKey::Route => Source::Route,

@@ -1,5 +1,7 @@
-//! The fields of `express/headers.json`, which `express/record.mjs` took from the real express-rate-limit, byte for byte.
+//! The real express-rate-limit, run by node, and our fields in its styles: byte for byte.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
 use deals247_gateway::answer::Answer;
@@ -7,8 +9,11 @@ use deals247_gateway::limit::{Announce, Bucket, Charge, Charges, Key, Level, Lev
 use http::HeaderMap;
 use serde::Deserialize;
 
+/// What `express/ask.mjs` prints.
 #[derive(Deserialize)]
 struct Recording {
+    /// Of express-rate-limit.
+    version: String,
     /// Milliseconds since 1970.
     now: u64,
     /// The partition key, before base64.
@@ -37,9 +42,32 @@ fn text(fields: &HeaderMap) -> impl Iterator<Item = (String, String)> {
     (fields.iter()).map(|(name, value)| (name.to_string(), value.to_str().expect("ASCII").to_owned()))
 }
 
+/// Where the packages are; installs them where they are not.
+fn packages(root: &Path) -> PathBuf {
+    let installed = Command::new(root.join(".ci/need")).arg("express").status();
+    assert!(
+        installed.expect(".ci/need").success(),
+        "`.ci/need express` installs them"
+    );
+    root.join("target/tools/express")
+}
+
+/// Asks the real one.
+fn ask() -> Recording {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let packages = packages(root);
+    // Beside the packages, for that is where node looks for them.
+    let script = packages.join("ask.mjs");
+    std::fs::copy(root.join("tests/it/limits/express/ask.mjs"), &script).expect("a copy");
+    let run = Command::new("node").arg(&script).output().expect("node");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    serde_json::from_slice(&run.stdout).expect("JSON")
+}
+
 #[test]
 fn fields_are_those_of_express_rate_limit() {
-    let recording: Recording = serde_json::from_str(include_str!("express/headers.json")).expect("the recording");
+    let recording = ask();
+    assert!(recording.version.starts_with("8."), "{}", recording.version);
     let now = UNIX_EPOCH + Duration::from_millis(recording.now);
     let id = u128::from_str_radix(&recording.partition, 16).expect("hexadecimal") << 80;
     assert!(recording.recorded.len() >= 30);

@@ -1,5 +1,6 @@
 //! `[rate_limit.NAME]` on the way of a request. The rates are so slow that nothing comes back while a test runs.
 
+mod bandwidth;
 mod bans;
 mod costs;
 mod keys;

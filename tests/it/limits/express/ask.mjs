@@ -1,12 +1,12 @@
-// Writes headers.json: the fields that the real express-rate-limit sends, for limits that a bucket can have, too.
-// Run `npm ci && node record.mjs` after a change of the version in package.json.
+// Prints what the real express-rate-limit sends, for limits that a bucket can have, too. The test runs it where
+// `.ci/need express` has installed the packages.
 import { createHash } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import http from "node:http";
 import express from "express";
 import { rateLimit } from "express-rate-limit";
 
-// The clock stands still, so that the file is the same every time.
+// The clock stands still, so that moments are the same every time.
 const now = Date.UTC(2026, 10, 23, 12, 0, 0, 250);
 Date.now = () => now;
 
@@ -65,4 +65,5 @@ for (const style of Object.keys(styles)) {
   for (const each of cases) recorded.push(await record(style, each));
 }
 const partition = createHash("sha256").update(key).digest("hex").slice(0, 12);
-writeFileSync(new URL("headers.json", import.meta.url), `${JSON.stringify({ now, partition, recorded }, null, 1)}\n`);
+const { version } = JSON.parse(readFileSync(new URL("node_modules/express-rate-limit/package.json", import.meta.url)));
+console.log(JSON.stringify({ version, now, partition, recorded }));
