@@ -14,6 +14,7 @@ mod grpc;
 mod health;
 mod hedging;
 mod hostile;
+mod http2;
 mod lanes;
 mod limits;
 mod observability;
