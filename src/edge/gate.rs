@@ -12,6 +12,7 @@ use http::request;
 use pingora::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::tls::ALPN;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
@@ -20,6 +21,7 @@ use super::caps::{Caps, Refused};
 use super::direct::{Direct, Served};
 use super::farewell::{LINGER_TIME, close, linger};
 use super::head::{self, Framing};
+use super::http2::Stalled;
 use super::lane::Lane;
 use super::link::{Conn, Link};
 use super::observer::{Arrival, Observer, RefusedRequest};
@@ -36,10 +38,12 @@ const TURN_AWAY_TIME: Duration = Duration::from_millis(100);
 
 /// The application behind a listener, one strict request at a time.
 pub struct Gate<A, O> {
-    app: Arc<A>,
-    observer: Arc<O>,
+    pub(super) app: Arc<A>,
+    pub(super) observer: Arc<O>,
     caps: Arc<Caps>,
-    last_call: watch::Receiver<bool>,
+    /// Answers over HTTP/2 that wait for their client.
+    pub(super) stalled: Arc<Stalled>,
+    pub(super) last_call: watch::Receiver<bool>,
     secure: Option<Arc<Secure>>,
     direct: Option<Arc<dyn Direct>>,
 }
@@ -56,6 +60,7 @@ impl<A, O> Gate<A, O> {
             last_call,
             secure: None,
             direct: None,
+            stalled: Arc::default(),
         }
     }
 
@@ -77,11 +82,11 @@ impl<A, O> Gate<A, O> {
 }
 
 /// Who is at the other end, for as long as the connection lasts.
-struct Client {
-    peer: SocketAddr,
-    local: SocketAddr,
+pub(super) struct Client {
+    pub(super) peer: SocketAddr,
+    pub(super) local: SocketAddr,
     link: Arc<Link>,
-    tls: Option<Arc<Secured>>,
+    pub(super) tls: Option<Arc<Secured>>,
 }
 
 /// Whether the connection goes on after a request.
@@ -247,6 +252,7 @@ where
             head: &conn.ahead,
             started,
             tls: client.tls.as_ref().map(|tls| tls.version),
+            version: http::Version::HTTP_11,
         };
         let reply = self.observer.phrase(&request);
         let bytes = reply.to_http1();
@@ -360,6 +366,10 @@ where
             Some(secure) => {
                 let shaken = Box::pin(secure.shake(stream, stranger, &*self.observer)).await?;
                 client.tls = Some(shaken.secured);
+                if shaken.stream.selected_alpn_proto() == Some(ALPN::H2) {
+                    Box::pin(self.serve_h2(shaken.stream, client, shutdown)).await;
+                    return None;
+                }
                 shaken.stream
             }
         };

@@ -251,7 +251,7 @@ impl<'a> Facts<'a> {
 }
 
 /// RFC 9112 §3.2: origin-form, absolute-form, or `*` with OPTIONS.
-fn judge_target(method: &Method, target: &str, version: u8) -> Result<Option<Absolute>, Reason> {
+pub(super) fn judge_target(method: &Method, target: &str, version: u8) -> Result<Option<Absolute>, Reason> {
     // RFC 3986 knows neither control bytes, spaces, bytes beyond ASCII nor a fragment in a target.
     if !target.bytes().all(|byte| (0x21..=0x7e).contains(&byte) && byte != b'#') {
         return Err(Reason::BadRequest);

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
+
 use super::caps::Refused;
 use super::head::Framing;
 use super::link::Link;
@@ -48,6 +50,24 @@ pub struct RefusedRequest<'a> {
     pub started: Instant,
     /// The version of TLS; `None`: clear text.
     pub tls: Option<&'static str>,
+    /// The version of HTTP.
+    pub version: http::Version,
+}
+
+/// An arrival on its way to the exchange, beside the request that it belongs to: HTTP/2 has many on one connection.
+#[derive(Debug, Clone)]
+pub struct Handed(Arc<Mutex<Option<Box<Arrival>>>>);
+
+impl Handed {
+    pub(super) fn new(arrival: Box<Arrival>) -> Self {
+        Self(Arc::new(Mutex::new(Some(arrival))))
+    }
+
+    /// Takes it; the first to ask gets it.
+    #[must_use]
+    pub fn take(&self) -> Option<Box<Arrival>> {
+        self.0.lock().take()
+    }
 }
 
 /// What the gate asks of the rest of the gateway.

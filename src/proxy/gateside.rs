@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, Method};
 
 use crate::answer::{Answer, Reason};
 use crate::config::model;
@@ -132,7 +132,7 @@ impl Observer for GateSide {
                 host: None,
                 path: path.as_bytes(),
                 query: query.map(str::as_bytes),
-                version: Version::HTTP_11,
+                version: request.version,
                 status: status.as_u16(),
                 bytes_in: 0,
                 bytes_out: sent,

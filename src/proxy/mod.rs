@@ -97,6 +97,7 @@ impl ProxyHttp for Proxy {
 
     /// Who calls, which route, may it; answers what the gateway answers by itself.
     async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> Result<bool> {
+        exchange.take_arrival(session.req_header());
         exchange.configure(session);
         let decision = exchange.begin(session.req_header());
         let decision = exchange.identify(session.req_header(), decision).await;

@@ -14,9 +14,16 @@ use super::upstream::Verdict;
 use super::{Exchange, hygiene, upgrade};
 use crate::answer::Reason;
 use crate::config::model::Protocol;
-use crate::edge::Framing;
+use crate::edge::{Framing, Handed};
 
 impl Exchange {
+    /// What the gate knows of a request over HTTP/2.
+    pub(super) fn take_arrival(&mut self, request: &RequestHeader) {
+        if self.arrival.is_none() {
+            self.arrival = request.extensions.get::<Handed>().and_then(Handed::take);
+        }
+    }
+
     /// The connection's limits for this exchange.
     pub(super) fn configure(&self, session: &mut Session) {
         let server = &self.snapshot.server;

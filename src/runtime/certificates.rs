@@ -187,7 +187,7 @@ fn load(files: &CertificateFiles, settings: &model::Tls, tickets: &Tickets) -> R
         certificate,
         client_auth.as_ref(),
         settings.min_version,
-        &[b"http/1.1"],
+        &[b"h2", b"http/1.1"],
         tickets,
     )
 }

@@ -254,7 +254,16 @@ impl Snapshot {
         let routes: Vec<Arc<Route>> = config
             .routes
             .into_iter()
-            .map(|route| Arc::new(compile_route(route, &upstreams, &ways, &limits, &config.bandwidths, registry)))
+            .map(|route| {
+                Arc::new(compile_route(
+                    route,
+                    &upstreams,
+                    &ways,
+                    &limits,
+                    &config.bandwidths,
+                    registry,
+                ))
+            })
             .collect();
         let mut caches: Vec<RouteCache> = Vec::new();
         for cache in routes.iter().filter_map(|route| route.cache.as_ref()) {

@@ -197,7 +197,9 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         auths: f,
         bandwidths: g,
     } = known;
-    [a, b, c, d, e, f, g].iter().for_each(|names| names.warn_unused(checker));
+    [a, b, c, d, e, f, g]
+        .iter()
+        .for_each(|names| names.warn_unused(checker));
 
     let auths = auths.into_iter().collect::<Option<Vec<_>>>()?;
     if let Some(log) = &mut access_log {

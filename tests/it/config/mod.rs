@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use deals247_gateway::config::{self, Loaded, Report};
 
 /// Documents with samples that are whole files.
-const GUIDES: [&str; 5] = [
+const GUIDES: [&str; 7] = [
     "docs/auth.md",
     "docs/cache.md",
     "docs/cors.md",

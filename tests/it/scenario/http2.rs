@@ -1,0 +1,447 @@
+//! HTTP/2 with clients: the same rules as ever, and bounds on what a client can make the gateway do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{HeaderMap, Request, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use crate::support::gateway::{self, Running};
+use crate::support::origin::{Origin, reply};
+use crate::support::service::{Say, Service, Speaks};
+use crate::support::tls::Authority;
+use crate::support::{PATIENCE, eventually};
+
+/// A gateway that speaks TLS; `server`: lines of `[server]`, `upstream`: of `[upstream.app]`.
+async fn before(authority: &Authority, server: &str, address: std::net::SocketAddr, upstream: &str) -> Running {
+    let (cert, key) = authority.site("site", &["site.test"]);
+    gateway::start(&format!(
+        "{server}\n[tls]\nlisten = [\"127.0.0.1:0\"]\n[[certificate]]\ncert = {cert:?}\nkey = {key:?}\n\
+         [upstream.app]\nservers = [\"{address}\"]\n{upstream}\n\
+         [[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\n"
+    ))
+    .await
+}
+
+async fn connect(gateway: &Running, authority: &Authority) -> TlsStream<TcpStream> {
+    let tcp = TcpStream::connect(gateway.tls()).await.expect("connect");
+    let config = Arc::new(authority.trusting(&["h2"], None));
+    let stream = TlsConnector::from(config)
+        .connect(ServerName::try_from("site.test").expect("a name"), tcp)
+        .await
+        .expect("a handshake");
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+    stream
+}
+
+/// A client; its connection lives until it and all its requests are gone.
+async fn client(gateway: &Running, authority: &Authority) -> SendRequest<Bytes> {
+    let (client, connection) = h2::client::handshake(connect(gateway, authority).await)
+        .await
+        .expect("a handshake");
+    tokio::spawn(connection);
+    client
+}
+
+struct Answer {
+    head: Response<()>,
+    body: Vec<u8>,
+    trailers: Option<HeaderMap>,
+}
+
+async fn ask(client: &mut SendRequest<Bytes>, request: Request<()>, body: Option<Bytes>) -> Result<Answer, h2::Error> {
+    timeout(PATIENCE, async {
+        *client = client.clone().ready().await?;
+        let (response, mut stream) = client.send_request(request, body.is_none())?;
+        if let Some(body) = body {
+            // A refusal may have come before it.
+            let _ = stream.send_data(body, true);
+        }
+        let (head, mut body) = response.await?.into_parts();
+        let mut bytes = Vec::new();
+        while let Some(data) = body.data().await {
+            let data = data?;
+            let _ = body.flow_control().release_capacity(data.len());
+            bytes.extend_from_slice(&data);
+        }
+        Ok(Answer {
+            head: Response::from_parts(head, ()),
+            body: bytes,
+            trailers: body.trailers().await?,
+        })
+    })
+    .await
+    .expect("an answer in time")
+}
+
+fn get(path: &str) -> Request<()> {
+    Request::get(format!("https://site.test{path}"))
+        .body(())
+        .expect("a request")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_pass_as_ever() {
+    let origin = Origin::start(|request| {
+        reply(
+            200,
+            "X-Origin: yes\r\nKeep-Alive: timeout=5\r\n",
+            &String::from_utf8_lossy(&request.body),
+        )
+    })
+    .await;
+    let authority = Authority::new();
+    let gateway = before(&authority, "", origin.address, "").await;
+    let mut client = client(&gateway, &authority).await;
+    let request = Request::post("https://site.test/a?b=c")
+        .header("cookie", "a=1")
+        .header("cookie", "b=2")
+        .body(())
+        .expect("a request");
+    let answer = ask(&mut client, request, Some("hello".into()))
+        .await
+        .expect("an answer");
+    assert_eq!(
+        (answer.head.status().as_u16(), answer.body.as_slice()),
+        (200, b"hello".as_slice())
+    );
+    assert_eq!(answer.head.headers()["x-origin"], "yes");
+    assert!(!answer.head.headers().contains_key("keep-alive") && answer.head.headers().contains_key("x-request-id"));
+    let told = origin.last();
+    assert!(told.line().starts_with("POST /a?b=c HTTP/1.1"), "{}", told.head);
+    assert_eq!(
+        (told.header("host"), told.header("cookie")),
+        (Some("site.test"), Some("a=1; b=2"))
+    );
+    assert_eq!(told.header("x-forwarded-proto"), Some("https"));
+    let line = gateway.logged(1).await;
+    assert_eq!(
+        (&line["version"], &line["tls"], &line["status"]),
+        (&"HTTP/2.0".into(), &"TLSv1.3".into(), &200.into())
+    );
+    assert_eq!(line["bytes_in"], 5);
+
+    let large = Bytes::from(vec![b'x'; 3_000_000]);
+    let request = Request::put("https://site.test/large")
+        .header("content-length", 5)
+        .body(())
+        .expect("a request");
+    let error = ask(&mut client, request, Some(large.clone())).await;
+    assert!(
+        error.is_err() || error.is_ok_and(|answer| answer.head.status() == 400),
+        "a body longer than it says"
+    );
+    let mut head = get("/head");
+    *head.method_mut() = http::Method::HEAD;
+    let answer = ask(&mut client, head, None).await.expect("an answer");
+    assert_eq!((answer.head.status().as_u16(), answer.body.len()), (200, 0));
+    let mut all = tokio::task::JoinSet::new();
+    for index in 0..50 {
+        let mut client = client.clone();
+        all.spawn(async move {
+            let request = Request::post(format!("https://site.test/{index}"))
+                .body(())
+                .expect("a request");
+            let body = Bytes::from(index.to_string().repeat(1000));
+            let answer = ask(&mut client, request, Some(body.clone())).await.expect("an answer");
+            assert!(answer.body == body);
+        });
+    }
+    while let Some(one) = all.join_next().await {
+        one.expect("answered as asked");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_ambiguous_is_refused_and_logged() {
+    let origin = Origin::fixed("hello").await;
+    let authority = Authority::new();
+    let gateway = before(&authority, "max_body = \"1KB\"", origin.address, "").await;
+    let mut client = client(&gateway, &authority).await;
+    let mut count = 0;
+    for (request, body, status) in [
+        (
+            Request::get("https://site.test/").header("host", "other.test"),
+            None,
+            400,
+        ),
+        (Request::get("https://site.test/%zz"), None, 400),
+        (Request::get("https://site.test/a%00"), None, 400),
+        (Request::get("https://site.test/../a"), None, 400),
+        (Request::trace("https://site.test/"), None, 405),
+        (Request::post("https://site.test/").header("expect", "tea"), None, 417),
+        (
+            Request::post("https://site.test/").header("content-length", 2000),
+            Some(2000),
+            413,
+        ),
+        (Request::post("https://site.test/"), Some(5000), 413),
+    ] {
+        let request = request.body(()).expect("a request");
+        let shown = format!("{request:?}");
+        let answer = ask(&mut client, request, body.map(|length| Bytes::from(vec![b'x'; length]))).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{shown}: {error}"));
+        assert_eq!(answer.head.status(), status, "{shown}");
+        assert_eq!(
+            answer.head.headers()["content-type"],
+            "application/problem+json",
+            "{shown}"
+        );
+        count += 1;
+        let line = gateway.logged(count).await;
+        assert_eq!(
+            (&line["status"], &line["version"]),
+            (&status.into(), &"HTTP/2.0".into()),
+            "{shown}"
+        );
+        assert_eq!(
+            line["request_id"],
+            answer.head.headers()["x-request-id"].to_str().expect("id")
+        );
+    }
+    assert_eq!(
+        origin
+            .received()
+            .iter()
+            .filter(|request| request.body.len() > 1024)
+            .count(),
+        0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grpc_passes_with_its_trailers() {
+    let service = Service::start(Speaks::Http2, None, |_| Say {
+        fields: vec![("content-type", "application/grpc".into())],
+        body: vec!["\0\0\0\0\x01a".into()],
+        trailers: vec![("grpc-status", "0"), ("grpc-message", "fine")],
+        ..Say::default()
+    })
+    .await;
+    let authority = Authority::new();
+    let gateway = before(&authority, "", service.address, "protocol = \"h2\"").await;
+    let mut client = client(&gateway, &authority).await;
+    let call = Request::post("https://site.test/shop.Cart/Add")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .expect("a request");
+    let answer = ask(&mut client, call, Some("\0\0\0\0\x01b".into()))
+        .await
+        .expect("an answer");
+    assert_eq!(
+        (answer.head.status().as_u16(), answer.body.as_slice()),
+        (200, b"\0\0\0\0\x01a".as_slice())
+    );
+    let trailers = answer.trailers.expect("trailers");
+    assert_eq!(
+        (&trailers["grpc-status"], &trailers["grpc-message"]),
+        (&"0".parse().unwrap(), &"fine".parse().unwrap())
+    );
+    assert_eq!(service.last_field("te").as_deref(), Some("trailers"));
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// `GET /` of `site.test`, without Huffman codes.
+fn request_block() -> Vec<u8> {
+    [b"\x82\x84\x87\x41\x09".as_slice(), b"site.test"].concat()
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Sends bytes made by `next` until the other side ends the connection; returns the code of its GOAWAY.
+async fn flood(gateway: &Running, authority: &Authority, mut next: impl FnMut(u32) -> Vec<u8>) -> Option<u32> {
+    let (mut reader, mut writer) = tokio::io::split(connect(gateway, authority).await);
+    let read = tokio::spawn(async move {
+        let mut all = Vec::new();
+        let _ = reader.read_to_end(&mut all).await;
+        all
+    });
+    let _ = writer.write_all(&[PREFACE, &frame(4, 0, 0, &[])].concat()).await;
+    let mut turn = 0;
+    while !read.is_finished() && turn < 200_000 {
+        if writer.write_all(&next(turn)).await.is_err() || writer.flush().await.is_err() {
+            break;
+        }
+        turn += 1;
+    }
+    let all = timeout(PATIENCE, read).await.expect("ended in time").expect("read");
+    let mut rest = all.as_slice();
+    let mut code = None;
+    while rest.len() >= 9 {
+        let length = usize::from(rest[0]) << 16 | usize::from(rest[1]) << 8 | usize::from(rest[2]);
+        if rest[3] == 7 && rest.len() >= 17 {
+            code = Some(u32::from_be_bytes([rest[13], rest[14], rest[15], rest[16]]));
+        }
+        rest = rest.get(9 + length..).unwrap_or_default();
+    }
+    code
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_are_ended_and_others_are_served() {
+    let origin = Origin::fixed("hello").await;
+    let authority = Authority::new();
+    let gateway = before(&authority, "", origin.address, "").await;
+    let mut other = client(&gateway, &authority).await;
+    let id = |turn: u32| turn * 2 + 1;
+    type Next = Box<dyn FnMut(u32) -> Vec<u8> + Send>;
+    let floods: [(&str, Next); 9] = [
+        (
+            "rapid reset",
+            Box::new(move |turn| {
+                [
+                    frame(1, 5, id(turn), &request_block()),
+                    frame(3, 0, id(turn), &[0, 0, 0, 8]),
+                ]
+                .concat()
+            }),
+        ),
+        (
+            "window of nothing",
+            Box::new(move |turn| [frame(1, 4, id(turn), &request_block()), frame(8, 0, id(turn), &[0; 4])].concat()),
+        ),
+        (
+            "window beyond all",
+            Box::new(move |turn| {
+                [
+                    frame(1, 4, id(turn), &request_block()),
+                    frame(8, 0, id(turn), &[0x7f, 255, 255, 255]),
+                ]
+                .concat()
+            }),
+        ),
+        (
+            "depends on itself",
+            Box::new(move |turn| {
+                [
+                    frame(1, 4, id(turn), &request_block()),
+                    frame(2, 0, id(turn), &[&id(turn).to_be_bytes()[..], &[1]].concat()),
+                ]
+                .concat()
+            }),
+        ),
+        ("ping", Box::new(|_| frame(6, 0, 0, &[0; 8]))),
+        ("settings", Box::new(|_| frame(4, 0, 0, &[]))),
+        (
+            "empty data",
+            Box::new(move |turn| {
+                if turn == 0 {
+                    frame(1, 4, 1, &request_block())
+                } else {
+                    frame(0, 0, 1, &[])
+                }
+            }),
+        ),
+        (
+            "continuation",
+            Box::new(move |turn| {
+                if turn == 0 {
+                    frame(1, 1, 1, &request_block())
+                } else {
+                    frame(9, 0, 1, &[0x40, 1, b'a', 1, b'b'])
+                }
+            }),
+        ),
+        (
+            "empty continuation",
+            Box::new(move |turn| {
+                if turn == 0 {
+                    frame(1, 1, 1, &request_block())
+                } else {
+                    frame(9, 0, 1, &[])
+                }
+            }),
+        ),
+    ];
+    for (name, next) in floods {
+        let before = origin.received().len();
+        let code = flood(&gateway, &authority, next).await;
+        assert!(matches!(code, Some(1 | 11)), "{name}: {code:?}");
+        let reached = origin.received().len() - before;
+        assert!(reached <= 250, "{name}: {reached} requests reached the application");
+        let answer = ask(&mut other, get("/other"), None).await.expect("others are served");
+        assert_eq!(answer.head.status(), 200, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_never_ends_is_cut() {
+    let origin = Origin::fixed("hello").await;
+    let authority = Authority::new();
+    let gateway = before(
+        &authority,
+        "header_timeout = \"300ms\"\nkeepalive_timeout = \"300ms\"",
+        origin.address,
+        "",
+    )
+    .await;
+    for (name, bytes) in [
+        ("no preface", Vec::new()),
+        ("half a preface", PREFACE[..10].to_vec()),
+        (
+            "half a frame",
+            [PREFACE, &frame(4, 0, 0, &[]), &frame(1, 5, 1, &request_block())[..12]].concat(),
+        ),
+        (
+            "half a field block",
+            [PREFACE, &frame(4, 0, 0, &[]), &frame(1, 1, 1, &request_block())].concat(),
+        ),
+        ("nothing to do", [PREFACE, &frame(4, 0, 0, &[])].concat()),
+    ] {
+        let mut stream = connect(&gateway, &authority).await;
+        stream.write_all(&bytes).await.expect("written");
+        stream.flush().await.expect("flushed");
+        let mut all = Vec::new();
+        let ended = timeout(PATIENCE, stream.read_to_end(&mut all)).await;
+        assert!(ended.is_ok(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_take_nothing_hold_a_bounded_number_of_answers() {
+    let large: &'static str = Box::leak("x".repeat(1_000_000).into_boxed_str());
+    let origin = Origin::start(move |_| reply(200, "", large)).await;
+    let authority = Authority::new();
+    let gateway = before(&authority, "", origin.address, "").await;
+    let refused = Arc::new(AtomicUsize::new(0));
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let (mut greedy, connection) = h2::client::Builder::new()
+            .initial_window_size(0)
+            .handshake::<_, Bytes>(connect(&gateway, &authority).await)
+            .await
+            .expect("a handshake");
+        tokio::spawn(connection);
+        for _ in 0..60 {
+            greedy = greedy.ready().await.expect("ready");
+            let (response, _) = greedy.send_request(get("/large"), true).expect("sent");
+            let refused = Arc::clone(&refused);
+            held.push(tokio::spawn(async move {
+                let Ok(response) = response.await else {
+                    refused.fetch_add(1, SeqCst);
+                    return;
+                };
+                if let Some(Err(_)) = response.into_body().data().await {
+                    refused.fetch_add(1, SeqCst);
+                }
+            }));
+        }
+    }
+    eventually("most are given up", async || refused.load(SeqCst) >= 120 - 48).await;
+    let mut other = client(&gateway, &authority).await;
+    let answer = ask(&mut other, get("/large"), None).await.expect("others are served");
+    assert_eq!(answer.body.len(), large.len());
+    held.iter().for_each(tokio::task::JoinHandle::abort);
+}
