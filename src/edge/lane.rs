@@ -84,6 +84,15 @@ impl Lane {
         matches!(self.body, Body::Over)
     }
 
+    /// How much of the body is still to be read, bytes; `None`: only its end will tell.
+    pub(crate) fn left(&self) -> Option<u64> {
+        match self.body {
+            Body::Over => Some(0),
+            Body::Length(left) => Some(left),
+            Body::Chunked(_) | Body::Upgrade => None,
+        }
+    }
+
     /// Why it ended the request, if it did.
     pub(crate) fn fault(&self) -> Option<Reason> {
         self.link.fault()

@@ -7,6 +7,8 @@ mod concurrency;
 pub mod discovery;
 mod fetch;
 mod limits;
+mod load_error;
+mod log_sink;
 pub mod orders;
 pub mod prober;
 mod queue;
@@ -23,13 +25,14 @@ pub use certificates::{ServerTls, ServerTlsFault, watch as watch_certificates};
 pub use concurrency::{Concurrency, Full, Place};
 pub(crate) use discovery::Stamp;
 pub use limits::{Flows, LimitFacts, Outcome, RouteBandwidth, RouteLimits, Ruling, Standing, StoreView};
+pub use load_error::LoadError;
+pub use log_sink::LogSink;
 pub use queue::{Queue, Waiting};
 pub use snapshot::{Action, Route, Snapshot, Upstream};
 pub use tls::{ClientTls, Identity, SystemAuthorities, system_authorities};
 pub use unix::UNIX;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -47,7 +50,7 @@ use crate::limit::Bans;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::slot::Slot;
-use crate::tls::{Tickets, TlsFault};
+use crate::tls::Tickets;
 use limits::LimitState;
 use orders::Orders;
 use snapshot::Profiles;
@@ -250,65 +253,6 @@ impl Registry {
         }
     }
 }
-
-/// Why a configuration that is valid cannot be put into force.
-#[derive(Debug)]
-pub enum LoadError {
-    /// The access log cannot be opened.
-    AccessLog(io::Error),
-    /// A key or a file of an `[auth.NAME]` cannot be used.
-    Auth {
-        /// Its name.
-        name: Arc<str>,
-        /// Why.
-        why: String,
-    },
-    /// The files of an upstream's `tls` cannot be used.
-    Tls {
-        /// Its name.
-        upstream: Arc<str>,
-        /// Why.
-        fault: TlsFault,
-    },
-    /// The files of a certificate cannot be used.
-    ServerTls(ServerTlsFault),
-    /// The files of `[redis] tls` cannot be used.
-    RedisTls(TlsFault),
-}
-
-impl LoadError {
-    fn tls(upstream: &Arc<str>, fault: TlsFault) -> Self {
-        let upstream = Arc::clone(upstream);
-        Self::Tls { upstream, fault }
-    }
-}
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AccessLog(error) => write!(
-                f,
-                "cannot open the access log: {error}\nhelp: [access_log] path must be a file that this user may write; \
-                 \"-\" is standard output"
-            ),
-            Self::ServerTls(fault) => write!(
-                f,
-                "TLS cannot be offered: {fault}\nhelp: `gateway check` says where in the file that is"
-            ),
-            Self::RedisTls(fault) => write!(
-                f,
-                "[redis]: {fault}\nhelp: `ca`, `cert` and `key` are PEM files that this user may read"
-            ),
-            Self::Auth { name, why } => write!(f, "auth `{name}`: {why}"),
-            Self::Tls { upstream, fault } => write!(
-                f,
-                "upstream `{upstream}`: {fault}\nhelp: `ca`, `cert` and `key` are PEM files that this user may read"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for LoadError {}
 
 /// What the file says about a pool.
 fn settings(upstream: &model::Upstream) -> Settings {

@@ -8,13 +8,12 @@ use http::HeaderValue;
 
 use super::auth::{self, RouteAuth, Way};
 use super::limits::{CompiledLimits, LimitFacts, RouteBandwidth, RouteLimits};
-use super::{ClientTls, Concurrency, LoadError, Queue, Registry, RouteCache, ServerTls, Stamp};
+use super::{ClientTls, Concurrency, LoadError, LogSink, Queue, Registry, RouteCache, ServerTls, Stamp};
 use crate::answer::Answer;
 use crate::auth::ClaimedFields;
 use crate::balance::{Pool, Priority, Quantile, Sticky};
 use crate::config::model::{self, Config};
 use crate::observe::Throttle;
-use crate::observe::access_log::{AccessLog, Format, Redaction};
 use crate::observe::metrics::{Metrics, RouteMetrics, UNROUTED, UpstreamMetrics};
 use crate::policy::{Admission, Delivery, Redirect, Rewrite, ToHttps};
 use crate::route::{self, PathPattern, Router};
@@ -54,18 +53,6 @@ pub struct Snapshot {
     router: Router,
     routes: Vec<Arc<Route>>,
     limits: CompiledLimits,
-}
-
-/// The access log with its format.
-pub struct LogSink {
-    /// The writer.
-    pub log: AccessLog,
-    /// Where it writes.
-    pub target: model::LogTarget,
-    /// What a line looks like.
-    pub format: Format,
-    /// What is masked.
-    pub redact: Redaction,
 }
 
 /// A route, compiled.

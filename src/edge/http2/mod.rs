@@ -88,6 +88,7 @@ fn options(limits: &model::Server) -> Builder {
 type H2 = Connection<Guard<Stream>, Bytes>;
 
 /// Why a connection takes no further requests.
+#[expect(clippy::large_enum_variant, reason = "one a request, taken apart at once")]
 enum Next {
     Request(Request<RecvStream>, SendResponse<Bytes>),
     /// The client has gone, or has broken the protocol.

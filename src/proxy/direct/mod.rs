@@ -104,6 +104,7 @@ async fn write_answer(
     client.keep &= !exchange.is_last();
     // Who still waits to be asked for a body will not send it, and what comes next would be taken for it.
     client.keep &= client.lane.is_over() || !request.headers.contains_key(http::header::EXPECT);
+    client.keep &= client.can_discard_body();
     client.begin(&head);
     client.part(body).await?;
     client.end().await
