@@ -9,7 +9,6 @@ mod denial;
 mod fields;
 pub mod jwt;
 mod keys;
-mod password;
 mod require;
 
 pub use api_key::ApiKeys;
@@ -18,7 +17,6 @@ pub use credential::{Found, Presented, Source};
 pub use denial::{Challenge, Denial};
 pub use fields::{ClaimedFields, header_value};
 pub use keys::{KeyFault, KeySet};
-pub use password::{Password, Unreadable, Users};
 pub use require::Requirement;
 
 use std::sync::Arc;

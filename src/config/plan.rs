@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Loaded;
 use super::print::{Section, sections};
 
-/// What takes effect with the next start or upgrade only.
+/// What takes effect with the next start only.
 const FIXED: [(&str, &str); 2] = [("server", "threads"), ("log", "json")];
 
 /// A file as far as it can be compared: what it says, without its secrets.
@@ -123,7 +123,7 @@ impl Plan {
         self.changes.is_empty() && !self.reordered && !self.secrets
     }
 
-    /// The keys that take effect with the next start or upgrade only.
+    /// The keys that take effect with the next start only.
     #[must_use]
     pub fn waits(&self) -> Vec<String> {
         let fixed = |change: &Change, key: &Key| FIXED.contains(&(change.kind, key.key));
@@ -174,7 +174,7 @@ impl Plan {
             text.push_str("~ a secret\n");
         }
         for key in self.waits() {
-            let _ = writeln!(text, "! {key} takes effect with `gateway upgrade` or a restart");
+            let _ = writeln!(text, "! {key} takes effect with a restart");
         }
         text
     }
@@ -258,7 +258,7 @@ mod tests {
             "~ upstream app\n    servers = [\"a:1\", \"a:2\"]  (was [\"a:1\"])\n",
             "+ route c\n",
             "- route b\n",
-            "! [server] threads takes effect with `gateway upgrade` or a restart\n",
+            "! [server] threads takes effect with a restart\n",
         ] {
             assert!(told.contains(line), "{line}{told}");
         }

@@ -47,37 +47,40 @@ pub(super) async fn four(directory: &tempfile::TempDir, text: &str) -> Vec<Proce
 /// Sends so many requests a second to each of these, for so long, on one connection each that is opened again if need be.
 pub(super) async fn load(gateways: &[SocketAddr], each: f64, length: Duration) -> Load {
     let began = Instant::now();
-    let senders = gateways.iter().map(|address| {
-        let address = *address;
-        tokio::spawn(async move {
-            let mut load = Load::default();
-            let mut connection = None;
-            let mut next = began;
-            while next < began + length {
-                next += Duration::from_secs_f64(-(1.0 - fastrand::f64()).ln() / each);
-                sleep_until(next).await;
-                let mut open = match connection.take() {
-                    Some(open) => open,
-                    None if tokio::net::TcpStream::connect(address).await.is_err() => continue, // it was killed
-                    None => Connection::open(address).await,
-                };
-                let sent = began.elapsed().as_secs_f64();
-                open.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-                let Some(answer) = open.response(false).await else {
-                    continue;
-                };
-                let there = began.elapsed().as_secs_f64();
-                load.took.push(there - sent);
-                match answer.status {
-                    200 => load.passed.push((sent, there)),
-                    429 => load.refused += 1,
-                    _ => load.odd.push(format!("{answer:?}")),
+    let senders: Vec<_> = gateways
+        .iter()
+        .map(|address| {
+            let address = *address;
+            tokio::spawn(async move {
+                let mut load = Load::default();
+                let mut connection = None;
+                let mut next = began;
+                while next < began + length {
+                    next += Duration::from_secs_f64(-(1.0 - fastrand::f64()).ln() / each);
+                    sleep_until(next).await;
+                    let mut open = match connection.take() {
+                        Some(open) => open,
+                        None if tokio::net::TcpStream::connect(address).await.is_err() => continue, // it was killed
+                        None => Connection::open(address).await,
+                    };
+                    let sent = began.elapsed().as_secs_f64();
+                    open.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+                    let Some(answer) = open.response(false).await else {
+                        continue;
+                    };
+                    let there = began.elapsed().as_secs_f64();
+                    load.took.push(there - sent);
+                    match answer.status {
+                        200 => load.passed.push((sent, there)),
+                        429 => load.refused += 1,
+                        _ => load.odd.push(format!("{answer:?}")),
+                    }
+                    connection = Some(open);
                 }
-                connection = Some(open);
-            }
-            load
+                load
+            })
         })
-    });
+        .collect(); // all at once
     let mut all = Load::default();
     for sender in senders {
         let load = sender.await.expect("a sender");

@@ -111,11 +111,19 @@ impl Origin {
         .await
     }
 
-    /// Starts where another one was.
+    /// Starts where another one was, as soon as its socket is closed.
     pub(crate) async fn start_again(
         address: SocketAddr,
         script: impl Fn(&Received) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
+        let closed = async {
+            while TcpListener::bind(address).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), closed)
+            .await
+            .expect("the address is free again");
         Self::start_at(address, Reads::Everything, Arc::new(script)).await
     }
 
