@@ -195,13 +195,16 @@ server {{ listen 127.0.0.1:{port}; location / {{ return 200 "{"x" * 128}"; }} }}
 
 
 def cpu_of_core_0():
-    """User and system time of every process whose only core is 0, nanoseconds."""
-    total = 0
-    for task in Path("/proc").glob("[0-9]*/task/[0-9]*"):
+    """User and system time of every process whose only core is 0, threads that have ended included, nanoseconds; without the
+    kernel's own, which come and go."""
+    ticks = 0
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if re.search(r"^Cpus_allowed_list:\s*0$", (task / "status").read_text(), re.M):
-                total += int((task / "schedstat").read_text().split()[0])
-    return total
+            pinned = re.search(r"^Cpus_allowed_list:\s*0$", (process / "status").read_text(), re.M)
+            if pinned and (process / "cmdline").read_bytes():
+                user, system = (process / "stat").read_text().rsplit(")", 1)[1].split()[11:13]
+                ticks += int(user) + int(system)
+    return ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def wrk(ports, connections, seconds):
