@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::gateway::{self, Running};
 use crate::support::origin::{Origin, Step, raw, reply};
+use crate::support::port::Closed;
 use crate::support::{client, eventually};
 
 async fn before(servers: &[std::net::SocketAddr], upstream: &str) -> Running {
@@ -13,12 +14,6 @@ async fn before(servers: &[std::net::SocketAddr], upstream: &str) -> Running {
         servers.join(", ")
     ))
     .await
-}
-
-/// An address where nothing listens.
-async fn nowhere() -> std::net::SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
-    listener.local_addr().expect("address")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -51,7 +46,8 @@ async fn each_fault_has_its_status() {
         assert_eq!(line["upstream"], "app");
     }
     assert_eq!(gateway.get("/").await.text(), "fine");
-    let refused = before(&[nowhere().await], "").await;
+    let closed = Closed::new();
+    let refused = before(&[closed.address], "").await;
     assert_eq!(refused.get("/").await.status, 502);
 }
 
@@ -126,7 +122,8 @@ async fn a_truncated_answer_is_cut_so_that_the_client_notices() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_can_be_asked_elsewhere_is_asked_elsewhere() {
     let good = Origin::fixed("good").await;
-    let gateway = before(&[nowhere().await, good.address], "").await;
+    let closed = Closed::new();
+    let gateway = before(&[closed.address, good.address], "").await;
     for method in ["GET", "POST"] {
         for _ in 0..10 {
             let answer = client::ask(

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::support::client::{self, Response};
 use crate::support::gateway::{self, Running};
+use crate::support::port::Closed;
 use crate::support::service::{Say, Service, Speaks};
 
 async fn before(server: std::net::SocketAddr, keys: &str) -> Running {
@@ -31,10 +32,8 @@ fn refused(answer: &Response, status: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_are_what_a_grpc_client_understands() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
-    let nowhere = free.local_addr().expect("address");
-    drop(free);
-    let gateway = before(nowhere, "").await;
+    let nowhere = Closed::new();
+    let gateway = before(nowhere.address, "").await;
     refused(&call(&gateway, "/shop.Cart/Add", "").await, "14");
     let line = gateway.logged(1).await;
     assert_eq!(line["refusal"], "bad_gateway", "the log keeps its word");

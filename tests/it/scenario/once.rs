@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::support::client::Connection;
 use crate::support::gateway;
+use crate::support::port::Closed;
 
 const REQUESTS: usize = 10_000;
 const CLIENTS: usize = 50;
@@ -222,9 +223,8 @@ async fn storm(method: &'static str, requests: usize) -> (HashMap<usize, usize>,
         servers.push(format!("\"{address}\""));
         running.push(tasks);
     }
-    let nobody = TcpListener::bind("127.0.0.1:0").await.expect("bind");
-    servers.push(format!("\"{}\"", nobody.local_addr().expect("address")));
-    drop(nobody);
+    let nobody = Closed::new();
+    servers.push(format!("\"{}\"", nobody.address));
     let gateway = gateway::start(&format!(
         "[upstream.app]\nservers = [{}]\nbalance = \"round-robin\"\noutlier = false\n\
          retry = {{ attempts = 4, on = [\"connect\", \"reset\", \"timeout\", \"429\", \"500\", \"502\", \"503\", \"504\"], \

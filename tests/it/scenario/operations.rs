@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use crate::support::client::{self, Connection};
 use crate::support::eventually;
 use crate::support::origin::{Origin, reply};
+use crate::support::port::free;
 use crate::support::process::{Process, command};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -21,10 +22,9 @@ struct Site {
 
 impl Site {
     async fn new() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
         Self {
             directory: tempfile::tempdir().expect("directory"),
-            admin: listener.local_addr().expect("address"),
+            admin: free(),
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::support::client::{Connection, Response};
 use crate::support::gateway::{self, Running};
 use crate::support::origin::{Origin, Step, reply};
+use crate::support::port::Closed;
 
 /// What the faulty server does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,8 @@ struct Faulty {
     serving: Option<JoinHandle<()>>,
     /// What makes a black hole of a listener.
     _full: Vec<socket2::Socket>,
+    /// What keeps its address closed.
+    _closed: Option<Closed>,
 }
 
 impl Drop for Faulty {
@@ -67,25 +70,35 @@ impl Faulty {
                 received,
                 serving: None,
                 _full: full,
+                _closed: None,
+            };
+        }
+        if fault == Fault::Refused {
+            let closed = Closed::new();
+            return Self {
+                address: closed.address,
+                received,
+                serving: None,
+                _full: Vec::new(),
+                _closed: Some(closed),
             };
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("address");
         let count = Arc::clone(&received);
-        let serving = (fault != Fault::Refused).then(|| {
-            tokio::spawn(async move {
-                let mut connections = JoinSet::new();
-                while let Ok((stream, _)) = listener.accept().await {
-                    connections.spawn(serve(stream, fault, late, Arc::clone(&count)));
-                    while connections.try_join_next().is_some() {}
-                }
-            })
+        let serving = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(serve(stream, fault, late, Arc::clone(&count)));
+                while connections.try_join_next().is_some() {}
+            }
         });
         Self {
             address,
             received,
-            serving,
+            serving: Some(serving),
             _full: Vec::new(),
+            _closed: None,
         }
     }
 }
@@ -210,7 +223,12 @@ async fn what_may_not_be_repeated_reaches_one_server_once() {
                 let arrived = || faulty.received.load(SeqCst) + good.received().len();
                 let earlier = arrived();
                 let answer = ask(&mut connection, method).await;
-                assert_eq!(arrived(), earlier + 1, "{method}, {fault:?}, late: {late}");
+                assert_eq!(
+                    arrived(),
+                    earlier + 1,
+                    "{method}, {fault:?}, late: {late}: {}",
+                    answer.status
+                );
                 let expected = match fault {
                     Fault::Reset | Fault::Close | Fault::Garbage => 502,
                     Fault::Hang => 504,

@@ -8,6 +8,7 @@ use rustix::process::Signal;
 
 use crate::support::client::{self, Connection};
 use crate::support::origin::{Origin, Step, raw};
+use crate::support::port::free;
 use crate::support::process::{Process, command};
 
 fn file(directory: &tempfile::TempDir, text: &str) -> PathBuf {
@@ -25,12 +26,6 @@ fn site(origin: &Origin, server: &str) -> String {
 }
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-
-/// An address where nobody listens.
-async fn free() -> std::net::SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
-    listener.local_addr().expect("address")
-}
 
 async fn ran(arguments: &[&str]) -> Output {
     command().args(arguments).output().await.expect("the binary")
@@ -217,7 +212,7 @@ async fn the_deadline_and_a_second_signal_end_what_does_not_finish() {
 #[tokio::test]
 async fn hangup_applies_a_changed_file_and_a_bad_one_changes_nothing() {
     let directory = tempfile::tempdir().expect("directory");
-    let admin = free().await;
+    let admin = free();
     let text = |body: &str| {
         format!(
             "[server]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"{admin}\"\n[access_log]\nenabled = false\n\
@@ -275,7 +270,7 @@ async fn hangup_applies_a_changed_file_and_a_bad_one_changes_nothing() {
 #[tokio::test]
 async fn a_stop_is_announced_then_connections_are_told_then_it_is_over() {
     let directory = tempfile::tempdir().expect("directory");
-    let admin = free().await;
+    let admin = free();
     let origin = slow_origin(Duration::from_millis(1500)).await;
     let text = site(&origin, "pre_stop = \"1s\"").replace("listen = false", &format!("listen = \"{admin}\""));
     let process = Process::run(&file(&directory, &text)).await;

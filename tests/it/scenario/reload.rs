@@ -12,6 +12,7 @@ use crate::support::client::{self, Connection};
 use crate::support::eventually;
 use crate::support::gateway;
 use crate::support::origin::{Origin, Step, raw, reply};
+use crate::support::port::free;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -24,12 +25,6 @@ fn site(server: SocketAddr, upstream: &str, more: &str) -> String {
 
 fn fixed(body: &str) -> String {
     format!("[[route]]\nname = \"all\"\npath = \"/*\"\nrespond = {{ body = \"{body}\" }}\n")
-}
-
-/// An address where nobody listens.
-async fn free() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
-    listener.local_addr().expect("address")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -129,7 +124,7 @@ async fn under_load_no_request_fails_and_no_connection_is_closed() {
 async fn listeners_come_and_go() {
     let origin =
         Origin::start(|_| [vec![Step::Wait(Duration::from_millis(500))], reply(200, "", "done")].concat()).await;
-    let (first, second) = (free().await, free().await);
+    let (first, second) = (free(), free());
     let listen = |addresses: &[SocketAddr]| {
         let addresses: Vec<String> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
         format!("listen = [{}]\n{}", addresses.join(", "), site(origin.address, "", ""))
@@ -156,7 +151,7 @@ async fn listeners_come_and_go() {
 async fn what_cannot_be_had_changes_nothing() {
     let gateway = gateway::start(&fixed("one")).await;
     let taken = TcpListener::bind("127.0.0.1:0").await.expect("bind");
-    let (taken, free) = (taken.local_addr().expect("address"), free().await);
+    let (taken, free) = (taken.local_addr().expect("address"), free());
     let text = format!("listen = [\"{free}\", \"{taken}\"]\n{}", fixed("two"));
     match gateway.reload(&text).await {
         Err(StartError::Bind(errors)) => assert_eq!(errors[0].address, taken),
@@ -183,7 +178,7 @@ async fn what_cannot_be_had_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_counters_and_buckets_are_carried_over() {
-    let (good, bad) = (Origin::fixed("good").await, free().await);
+    let (good, bad) = (Origin::fixed("good").await, free());
     let text = |more: &str| {
         format!(
             "[upstream.app]\nservers = [\"{}\", \"{bad}\"]\nhealth_check = {{ path = \"/\", interval = \"1h\", unhealthy_after = 1 }}\n{more}\n\

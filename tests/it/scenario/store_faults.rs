@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::support::eventually;
 use crate::support::gateway::{self, Running};
+use crate::support::port;
 use crate::support::process::{Process, command};
-use crate::support::redis::{Redis, free_port};
+use crate::support::redis::Redis;
 
 /// Three limits of ten a day, one for each way to go on.
 async fn start(url: &str, more: &str) -> Running {
@@ -145,7 +146,7 @@ async fn demoted_and_promoted() {
     let gateway = start(&redis.url(), "").await;
     works(&gateway).await;
     redis
-        .ask::<()>(&["REPLICAOF", "127.0.0.1", &free_port().to_string()])
+        .ask::<()>(&["REPLICAOF", "127.0.0.1", &port::free().port().to_string()])
         .await;
     degrades(&gateway).await;
     redis.ask::<()>(&["REPLICAOF", "NO", "ONE"]).await;

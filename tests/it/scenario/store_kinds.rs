@@ -3,7 +3,8 @@
 use crate::support::client;
 use crate::support::eventually;
 use crate::support::gateway::{self, Running};
-use crate::support::redis::{Redis, free_port};
+use crate::support::port;
+use crate::support::redis::Redis;
 use crate::support::tls::Authority;
 
 async fn start(redis: &str, tables: &str, names: &str) -> Running {
@@ -32,7 +33,7 @@ const FIVE: &str = "[rate_limit.five]\nrate = \"5/d\"";
 async fn over_tls_whose_certificate_is_verified() {
     let authority = Authority::new();
     let (cert, key) = authority.site("redis", &["localhost"]);
-    let port = free_port().to_string();
+    let port = port::free().port().to_string();
     let text = |path: &std::path::Path| path.to_str().expect("path").to_owned();
     let (cert, key, ca) = (text(&cert), text(&key), text(&authority.file()));
     let options = [
@@ -103,7 +104,7 @@ async fn a_sentinel_says_where_the_master_is() {
     .await;
     let table = format!(
         "sentinel = {{ master = \"limits\", urls = [\"redis://127.0.0.1:{}\", \"redis://127.0.0.1:{}\"] }}",
-        free_port(),
+        port::free().port(),
         sentinel.port
     );
     let gateway = start(&table, FIVE, "\"five\"").await;
@@ -133,7 +134,7 @@ async fn a_sentinel_says_where_the_master_is() {
 async fn cluster() -> Vec<Redis> {
     let mut nodes = Vec::new();
     for _ in 0..3 {
-        let bus = free_port().to_string();
+        let bus = port::free().port().to_string();
         nodes.push((
             Redis::start_with("", &["--cluster-enabled", "yes", "--cluster-port", &bus]).await,
             bus,

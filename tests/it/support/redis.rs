@@ -1,6 +1,5 @@
 //! A Redis of our own: started on a free port with a directory of its own, and made to fail in every way there is.
 
-use std::net::TcpListener;
 use std::process::Stdio;
 
 use redis::{FromRedisValue, Value};
@@ -8,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use super::eventually;
+use super::{eventually, port};
 
 /// A running Redis, or one that was killed.
 pub(crate) struct Redis {
@@ -18,12 +17,6 @@ pub(crate) struct Redis {
     options: Vec<String>,
     /// What stands before the `@` of its URL.
     login: String,
-}
-
-/// A port that nobody listens on at the moment.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    listener.local_addr().expect("address").port()
 }
 
 impl Redis {
@@ -36,7 +29,7 @@ impl Redis {
         for _ in 0..10 {
             let directory = tempfile::tempdir().expect("directory");
             let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-            let port = free_port();
+            let port = port::free().port();
             let mut redis = Self {
                 port,
                 child: spawn(port, &directory, &options),
