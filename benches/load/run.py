@@ -62,7 +62,8 @@ class Site:
             if answer.stdout.startswith("ok; api 4 of 4"):
                 return
             time.sleep(0.1)
-        raise SystemExit(f"the site does not come up: {answer.stdout}{answer.stderr}")
+        said = "".join((directory / name).read_text() for name in ("stand-in.log", "gateway.log"))
+        raise SystemExit(f"the site does not come up: {answer.stdout}{answer.stderr}{said}")
 
     def stop(self):
         for process in (self.gateway, self.application):
@@ -154,8 +155,11 @@ def capacity(site, directory, seconds):
 
 def stress(site, directory, seconds):
     most = capacity(site, directory, seconds)
+    # Each client asks five times a second or so, all of them at the same moment: as many as their share is of what fits
+    # into servers and queue.
     return [
-        load(site, directory, f"{share:.0%} of it", 400, seconds, rate=most * share) for share in (0.5, 1, 1.5, 2, 3)
+        load(site, directory, f"{share:.0%} of it", int(400 * share), seconds, rate=most * share)
+        for share in (0.5, 1, 1.5, 2, 3)
     ]
 
 

@@ -20,13 +20,22 @@ fn configurations(folder: &Path, found: &mut Vec<PathBuf>) {
 async fn every_configuration_is_good() {
     let mut found = Vec::new();
     configurations(&path(""), &mut found);
-    assert!(found.len() >= 3, "{found:?}");
+    configurations(&super::root().join("benches/load"), &mut found);
+    assert!(found.len() >= 4, "{found:?}");
+    let ports = ["PORT", "ADMIN", "API_1", "API_2", "API_3", "API_4"]
+        .into_iter()
+        .zip(5001..);
+    let ports: Vec<(String, String)> = ports
+        .map(|(name, port)| (format!("LOAD_{name}"), port.to_string()))
+        .collect();
     for file in found {
         let checked = command()
             .args(["check", "-c"])
             .arg(&file)
             .env("GATEWAY_ADMIN_TOKEN", "a-token-of-twenty-4-bytes")
             .env_remove("REDIS_URL")
+            .env("LOAD_LOG", "access.log")
+            .envs(ports.iter().map(|(name, port)| (name, port)))
             .output()
             .await
             .expect("the binary");
