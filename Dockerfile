@@ -1,7 +1,13 @@
 # docker build -t deals247-gateway .
 # docker run --rm -p 8080:8080 -v ./gateway.toml:/etc/gateway/gateway.toml:ro deals247-gateway
+#
+# The same sources give the same binary, byte for byte: the toolchain is named, the build has one place, nothing of it
+# depends on a clock. A release names both bases by digest, too (see docs/runbooks/deploy.md).
 
-FROM rust:1-bookworm AS build
+ARG RUST=rust:1.95.0-bookworm
+ARG BASE=gcr.io/distroless/cc-debian12:nonroot
+
+FROM ${RUST} AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends cmake \
     && rm -rf /var/lib/apt/lists/*
@@ -15,14 +21,22 @@ RUN mkdir src \
     && cargo build --locked --release --bin gateway \
     && rm -r src
 
-COPY . .
+COPY src src
 # Newer than the placeholders, whatever time the sources bring along.
 RUN find src -name '*.rs' -exec touch {} + \
-    && cargo build --locked --release --bin gateway
+    && cargo build --locked --release --bin gateway \
+    && mkdir -p /rest/var/lib/gateway \
+    && cp target/release/gateway /rest/gateway
 
-# The C library, certificates, and nobody's shell.
-FROM gcr.io/distroless/cc-debian12:nonroot
-COPY --from=build /build/target/release/gateway /usr/local/bin/gateway
-EXPOSE 8080
+# The C library, certificates, and nobody's shell. User 65532.
+FROM ${BASE}
+COPY --from=build /rest/gateway /usr/local/bin/gateway
+COPY --from=build --chown=65532:65532 /rest/var/lib/gateway /var/lib/gateway
+# Commands find `gateway.toml` here, with no option: `docker exec NAME gateway reload`.
+WORKDIR /etc/gateway
+USER 65532:65532
+EXPOSE 8080 8443
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["/usr/local/bin/gateway", "health"]
 ENTRYPOINT ["/usr/local/bin/gateway"]
-CMD ["run", "-c", "/etc/gateway/gateway.toml"]
+CMD ["run"]

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: run test check fmt lint audit bench doc setup help
+.PHONY: run test check fmt lint audit deploy-check image load bench doc setup help
 
 export PATH := $(HOME)/.cargo/bin:$(CURDIR)/target/tools:$(PATH)
 
@@ -13,6 +13,9 @@ BENCH ?=
 PEERS ?= nginx,haproxy
 SCENARIOS ?= quick
 ROUNDS ?= 5
+LOAD ?= all
+SECONDS ?= 5
+IMAGE ?= deals247-gateway
 
 run: ## serve a site: three stand-in replicas of Deals247 with the gateway before them (ARGS=… goes to `gateway demo`)
 	$(NEED) rust build
@@ -20,7 +23,7 @@ run: ## serve a site: three stand-in replicas of Deals247 with the gateway befor
 	cargo run --locked --release --quiet -- demo $(ARGS)
 
 test: ## run every test, and what a client would notice once more without the fast lane
-	$(NEED) rust build promtool nginx redis node express
+	$(NEED) rust build prometheus nginx redis node express
 	cargo test --locked
 	GATEWAY_TEST_LANE=pingora cargo test --locked --test it scenario::
 
@@ -38,6 +41,22 @@ audit: ## advisories, licences, duplicates and sources of the dependencies
 	$(NEED) rust build deny
 	cargo deny --locked check --hide-inclusion-graph
 
+deploy-check: ## everything in deploy/ by the programs that read it: docker compose, Kubernetes' schemas, Ansible, systemd, zizmor
+	$(NEED) rust build deploy
+	cargo build --locked
+	deploy/check target/debug/gateway
+
+image: ## build the container image IMAGE=deals247-gateway, by docker, podman or buildah
+	@if command -v docker > /dev/null && docker info > /dev/null 2>&1; then docker build --tag $(IMAGE) .; \
+	elif command -v podman > /dev/null; then podman build --format docker --tag $(IMAGE) .; \
+	elif command -v buildah > /dev/null; then buildah build --format docker --layers --tag $(IMAGE) .; \
+	else echo "image: docker, podman or buildah is needed"; exit 3; fi
+
+load: ## load on a gateway before the stand-in: make load [LOAD=ramp|spike|stress|soak] [SECONDS=5, of each step]
+	$(NEED) rust build load
+	cargo build --locked --release
+	target/tools/load/bin/python benches/load/run.py $(LOAD) --seconds $(SECONDS)
+
 bench: ## CPU per request beside other proxies: make bench BENCH=path/to/harness [PEERS=…] [SCENARIOS=…] [ROUNDS=…]
 ifeq ($(BENCH),)
 	@echo "The comparison needs its harness (a folder with bench.py): make bench BENCH=path/to/harness"
@@ -54,7 +73,7 @@ doc: ## write docs/reference.md and docs/gateway.schema.json anew, build the API
 	cargo doc --locked --no-deps
 
 setup: ## install everything that the other targets need
-	$(NEED) rust build rustfmt clippy deny promtool nginx redis node express
+	$(NEED) rust build rustfmt clippy deny prometheus nginx redis node express
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -5,6 +5,7 @@ mod check;
 mod control;
 mod demo;
 mod hash;
+mod health;
 mod limits;
 mod operator;
 mod proxy;
@@ -38,6 +39,7 @@ Examples:
   gateway run -c gateway.toml                  serve
   gateway reload --plan                        what a reload would change; without --plan: reload
   gateway rollback                             back to the configuration before
+  gateway health                               whether the gateway that runs wants requests; exit code 0: yes
   gateway upstreams                            the servers of a gateway that runs: state and why
   gateway cache explain https://host/path      what would be answered from the cache, and why
   gateway drain api api-1:5000                 nothing new goes to that server
@@ -110,6 +112,12 @@ enum Command {
     /// Show which configurations were in force: when, by whom, what they changed
     #[command(after_help = "Example:\n  gateway history")]
     History(control::Common),
+    /// Ask a gateway that runs whether it wants requests: exit code 0 where it does
+    #[command(
+        after_help = "Examples:\n  gateway health\n  gateway health --live --admin 127.0.0.1:9900\n  \
+        HEALTHCHECK CMD [\"gateway\", \"health\"]          in a Dockerfile"
+    )]
+    Health(health::Options),
     /// Show the servers of a gateway that runs: state and why, load, latency
     #[command(
         after_help = "Examples:\n  gateway upstreams\n  gateway upstreams api --admin 127.0.0.1:9900\n  \
@@ -139,7 +147,8 @@ enum Command {
     )]
     Cache(cache::Options),
     /// Three stand-in replicas of Deals247, the gateway before them, what to try next
-    #[command(after_help = "Example:\n  gateway demo --listen 127.0.0.1:8080")]
+    #[command(after_help = "Examples:\n  gateway demo --listen 127.0.0.1:8080\n  \
+        gateway demo --api 127.0.0.1:5000,127.0.0.1:5001 --web 127.0.0.1:3000    the application alone")]
     Demo(demo::Options),
 }
 
@@ -167,6 +176,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Rollback(options)) => control::rollback(&path, &options),
         Some(Command::Confirm(options)) => control::confirm(&path, &options),
         Some(Command::History(options)) => control::history(&path, &options),
+        Some(Command::Health(options)) => health::run(&path, &options),
         Some(Command::Upstreams(options)) => upstreams::show(&path, &options),
         Some(Command::Drain(options)) => upstreams::drain(&path, &options),
         Some(Command::Limits(options)) => limits::execute(&path, &options),

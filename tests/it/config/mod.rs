@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use deals247_gateway::config::{self, Loaded, Report};
 
 /// Documents with samples that are whole files.
-const GUIDES: [&str; 7] = [
+const GUIDES: [&str; 9] = [
     "docs/auth.md",
     "docs/cache.md",
+    "docs/cdn.md",
     "docs/cors.md",
     "docs/limits.md",
     "docs/resilience.md",
+    "docs/runbooks/blue-green.md",
     "docs/shared-limits.md",
     "docs/tls.md",
 ];

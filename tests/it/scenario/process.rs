@@ -58,6 +58,13 @@ async fn operators_ask_a_gateway_that_runs() {
     };
     let shown = ask(&["upstreams"]).await;
     assert!(text(&shown.stdout).starts_with("app: 1 of 1 fit"), "{shown:?}");
+    let health = ask(&["health"]).await;
+    assert_eq!(health.status.code(), Some(0), "{health:?}");
+    assert_eq!(text(&health.stdout), "ok; app 1 of 1\n");
+    let health = ran(&["health", "--admin", &admin]).await;
+    assert_eq!(health.status.code(), Some(0), "it takes no token: {health:?}");
+    let health = ask(&["health", "--live"]).await;
+    assert_eq!(text(&health.stdout), "ok\n");
     let drained = ask(&["drain", "app", &server]).await;
     assert_eq!(drained.status.code(), Some(0), "{drained:?}");
     assert!(text(&drained.stdout).contains("draining, 0 in flight"), "{drained:?}");
@@ -72,6 +79,8 @@ async fn operators_ask_a_gateway_that_runs() {
         text(&unknown.stderr).contains(&server),
         "it says which there are: {unknown:?}"
     );
+    let nobody = ran(&["health", "--admin", "127.0.0.1:1"]).await;
+    assert_eq!(nobody.status.code(), Some(3), "{nobody:?}");
     let nobody = ran(&["upstreams", "--admin", "127.0.0.1:1"]).await;
     assert_eq!(nobody.status.code(), Some(3), "{nobody:?}");
     let stranger = ran(&["upstreams", "--admin", &admin]).await;
