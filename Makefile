@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: run test check fmt lint audit deploy-check image load bench doc setup help
+.PHONY: run test test-valkey check fmt lint audit deploy-check image load bench doc setup help
 
 export PATH := $(HOME)/.cargo/bin:$(CURDIR)/target/tools:$(PATH)
 
@@ -26,6 +26,10 @@ test: ## run every test, and what a client would notice once more without the fa
 	$(NEED) rust build prometheus nginx redis node express
 	cargo test --locked
 	GATEWAY_TEST_LANE=pingora cargo test --locked --test it scenario::
+
+test-valkey: ## the tests with a Redis once more with Valkey
+	$(NEED) rust build valkey redis
+	GATEWAY_TEST_REDIS=valkey-server cargo test --locked --test it -- shared_ store_ limits::shared
 
 check: fmt lint audit ## formatting, lints, dependencies
 

@@ -11,6 +11,7 @@ mod drain;
 mod facts;
 mod guard;
 pub mod health;
+mod limit_key;
 mod limits;
 mod orders;
 mod page;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Map;
 
 use crate::answer::{Answer, Rendered};
@@ -40,10 +41,14 @@ pub async fn answer(live: Arc<Live>, ask: Ask) -> Rendered {
     let identity = Identity::new(&ask.headers, false);
     let answer = match judged(&live, &ask) {
         ControlFlow::Break(answer) => answer,
-        ControlFlow::Continue((order, body)) => {
+        ControlFlow::Continue(Later::Order(order, body)) => {
             let for_people = wire::wants_text(&ask.headers, true);
             orders::pass_on(&live, order, ask.peer, &body, for_people).await
         }
+        ControlFlow::Continue(Later::Key(limit, parts)) if ask.method == Method::DELETE => {
+            limit_key::reset(&live, &limit, &parts).await
+        }
+        ControlFlow::Continue(Later::Key(limit, parts)) => limit_key::show(&live, &limit, &parts).await,
     };
     let mut rendered = answer.render(accept(&ask), identity.request_id());
     identity.write_response(&mut rendered.headers);
@@ -61,12 +66,19 @@ pub async fn answer(live: Arc<Live>, ask: Ask) -> Rendered {
     rendered
 }
 
+/// What takes its time.
+enum Later {
+    Order(Order, Bytes),
+    /// A key of this limit, by its parts.
+    Key(String, Vec<String>),
+}
+
 fn accept(ask: &Ask) -> Option<&str> {
     ask.headers.get(header::ACCEPT)?.to_str().ok()
 }
 
 /// First who asks, so that strangers do not learn what there is; then what for. What takes its time goes on.
-fn judged(live: &Live, ask: &Ask) -> ControlFlow<Answer, (Order, Bytes)> {
+fn judged(live: &Live, ask: &Ask) -> ControlFlow<Answer, Later> {
     let page = Page::find(ask.uri.path());
     let snapshot = live.peek();
     let token = snapshot.admin.token.as_ref().map(|token| token.expose());
@@ -90,9 +102,10 @@ fn judged(live: &Live, ask: &Ask) -> ControlFlow<Answer, (Order, Bytes)> {
 }
 
 /// `trusted`: who asks may see everything.
-fn page_of(live: &Live, ask: &Ask, page: Page, body: &Bytes, trusted: bool) -> ControlFlow<Answer, (Order, Bytes)> {
+fn page_of(live: &Live, ask: &Ask, page: Page, body: &Bytes, trusted: bool) -> ControlFlow<Answer, Later> {
     ControlFlow::Break(match page {
-        Page::Order(order) => return ControlFlow::Continue((order, body.clone())),
+        Page::Order(order) => return ControlFlow::Continue(Later::Order(order, body.clone())),
+        Page::LimitKey { limit, parts } => return ControlFlow::Continue(Later::Key(limit, parts)),
         Page::Livez => json(health::livez()),
         Page::Readyz if trusted => with_facts(live, |facts| json(health::readyz(facts))),
         Page::Readyz => with_facts(live, |facts| json(health::ready(facts))),

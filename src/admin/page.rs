@@ -38,6 +38,13 @@ pub(super) enum Page {
     },
     /// `/api/v1/limits/report`
     LimitsReport,
+    /// `/api/v1/limits/{limit}/keys/{part}`, with as many parts as the limit's key has
+    LimitKey {
+        /// The limit.
+        limit: String,
+        /// What identifies the client.
+        parts: Vec<String>,
+    },
     /// `/api/v1/bans`
     Bans,
     /// `/api/v1/bans/{client}`
@@ -52,6 +59,7 @@ pub(super) enum Page {
 const READ: &str = "GET, HEAD";
 const ORDER: &str = "POST";
 const REMOVE: &str = "DELETE";
+const READ_OR_REMOVE: &str = "GET, HEAD, DELETE";
 
 impl Page {
     /// The page of a path. Names in it are percent-encoded: a server may have a `/` in its name.
@@ -87,6 +95,10 @@ impl Page {
                 out: order == "drain",
             },
             ["api", "v1", "limits", "report"] => Self::LimitsReport,
+            ["api", "v1", "limits", limit, "keys", ref parts @ ..] if !parts.is_empty() => Self::LimitKey {
+                limit: limit.to_owned(),
+                parts: parts.iter().map(|part| (*part).to_owned()).collect(),
+            },
             ["api", "v1", "bans"] => Self::Bans,
             ["api", "v1", "bans", client] => Self::Ban {
                 client: client.to_owned(),
@@ -112,6 +124,7 @@ impl Page {
             | Self::Order(Order::History) => READ,
             Self::Drain { .. } | Self::Purge | Self::ExplainCache | Self::Order(_) => ORDER,
             Self::Ban { .. } => REMOVE,
+            Self::LimitKey { .. } => READ_OR_REMOVE,
         }
     }
 
@@ -194,6 +207,15 @@ mod tests {
                     client: "2001:db8::/64".to_owned(),
                 }),
             ),
+            (
+                "/api/v1/limits/api/keys/192.0.2.1/a%2Fb",
+                Some(Page::LimitKey {
+                    limit: "api".to_owned(),
+                    parts: vec!["192.0.2.1".to_owned(), "a/b".to_owned()],
+                }),
+            ),
+            ("/api/v1/limits/api/keys", None),
+            ("/api/v1/limits/api/keys//b", None),
             ("/api/v1/upstreams/api/servers//drain", None),
             ("/api/v1/upstreams/api/servers/a%2/drain", None),
             ("/api/v1/upstreams/api/servers/a%zz/drain", None),

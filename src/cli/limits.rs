@@ -1,4 +1,5 @@
-//! `gateway limits`: what came of the rate limits of a gateway that runs, who is banned, and an end to it.
+//! `gateway limits`: what came of the rate limits of a gateway that runs, where a client stands, who is banned, and an end
+//! to either.
 
 use std::path::Path;
 
@@ -27,6 +28,29 @@ enum What {
         /// For people or for programs
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
+    },
+    /// Where one client stands with a limit
+    #[command(after_help = "Examples:\n  gateway limits show api 192.0.2.1\n  \
+        gateway limits show partners 192.0.2.1 k-1234    a key of client-ip and header:X-Key")]
+    Show {
+        /// The limit
+        limit: String,
+        /// What identifies the client: a value for each part of the limit's `key`, in the file's order. Of `jwt:CLAIM` it is
+        /// `WAY:VALUE`, with the name of the way of `auth`; `client-ip=ADDRESS` means requests that lack the part
+        #[arg(required = true)]
+        key: Vec<String>,
+        /// For people or for programs
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Let one client begin anew with a limit, at every gateway
+    #[command(after_help = "Example:\n  gateway limits reset login 192.0.2.1")]
+    Reset {
+        /// The limit
+        limit: String,
+        /// What identifies the client, as for `show`
+        #[arg(required = true)]
+        key: Vec<String>,
     },
     /// Who is turned away because limits refused it again and again
     #[command(after_help = "Example:\n  gateway limits bans")]
@@ -67,6 +91,16 @@ pub(super) fn execute(file: &Path, options: &Options) -> u8 {
         What::Report { format } => ask(Method::GET, "/api/v1/limits/report", format.accept(), &|reply| {
             print(&reply.text());
         }),
+        What::Show { limit, key, format } => {
+            let good = |reply: &Reply| match format {
+                Format::Json => print(&reply.text()),
+                Format::Text => print(&state(&reply.json())),
+            };
+            ask(Method::GET, &path_of(limit, key), "application/json", &good)
+        }
+        What::Reset { limit, key } => ask(Method::DELETE, &path_of(limit, key), "application/json", &|_| {
+            print(&format!("{} begins anew with {limit}\n", key.join(" ")));
+        }),
         What::Bans { format } => ask(Method::GET, "/api/v1/bans", "application/json", &|reply| match format {
             Format::Json => print(&reply.text()),
             Format::Text => print(&bans(&reply.json())),
@@ -80,6 +114,42 @@ pub(super) fn execute(file: &Path, options: &Options) -> u8 {
             })
         }
     }
+}
+
+fn path_of(limit: &str, key: &[String]) -> String {
+    let key: Vec<String> = key.iter().map(|part| segment(part)).collect();
+    format!("/api/v1/limits/{}/keys/{}", segment(limit), key.join("/"))
+}
+
+fn state(reply: &Value) -> String {
+    let number = |name: &str| reply[name].as_f64().unwrap_or_default();
+    let (left, capacity, full) = (number("left"), number("capacity"), number("full_in_seconds"));
+    let mut out = format!("{left} of {capacity} left");
+    if full > 0.0 {
+        out.push_str(&format!(
+            ", one more in {:.1} s, all in {full:.1} s",
+            number("next_in_seconds")
+        ));
+    }
+    out.push('\n');
+    if let Some(why) = reply["redis_error"].as_str() {
+        out.push_str(&format!(
+            "This is what this gateway counts by itself, for Redis cannot be asked: {why}\n"
+        ));
+    }
+    if number("leased_here") > 0.0 {
+        out.push_str(&format!(
+            "This gateway has {} of those that are taken on lease.\n",
+            number("leased_here")
+        ));
+    }
+    if number("refused_here_for_seconds") > 0.0 {
+        let seconds = number("refused_here_for_seconds");
+        out.push_str(&format!(
+            "This gateway refuses it for {seconds:.1} s more without asking Redis.\n"
+        ));
+    }
+    out
 }
 
 fn bans(reply: &Value) -> String {

@@ -200,7 +200,7 @@ fn refused(reply: &Reply) -> u8 {
     let problem = reply.json();
     let detail = problem["detail"].as_str().unwrap_or("the gateway refused");
     say(&format!("error: {detail}"));
-    for known in ["upstreams", "servers", "caches"] {
+    for known in ["upstreams", "servers", "caches", "limits"] {
         let names: Vec<&str> = problem[known]
             .as_array()
             .into_iter()

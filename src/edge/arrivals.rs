@@ -8,18 +8,21 @@ use http::{HeaderMap, Method};
 use parking_lot::Mutex;
 
 use crate::config::units::Rate;
-use crate::limit::{Asker, Bucket, Charge, Charges, KeyHasher, Keyed, Local, Policy, Verdict};
+use crate::limit::{Asker, Bucket, Charge, Charges, KeyHasher, Keyed, Local, Policy, PolicyHasher, Verdict};
 
 /// Most clients that are counted at a time; beyond it those are forgotten that connected least, and in a flood networks
 /// are counted.
 const CLIENTS: usize = 1 << 17;
+
+/// What the limit is called; nobody is told.
+const NAME: &str = "connections";
 
 /// Counts the connections of each client (IPv6: of a /64).
 #[derive(Debug)]
 pub(super) struct Arrivals {
     started: Instant,
     store: Arc<Local>,
-    hasher: KeyHasher,
+    hasher: PolicyHasher,
     /// Made anew when the file says another rate.
     policy: Mutex<Option<(Rate, Arc<Policy>)>>,
 }
@@ -29,7 +32,7 @@ impl Default for Arrivals {
         Self {
             started: Instant::now(),
             store: Arc::new(Local::new(CLIENTS)),
-            hasher: KeyHasher::random(),
+            hasher: KeyHasher::random().of(NAME),
             policy: Mutex::default(),
         }
     }
@@ -48,7 +51,7 @@ impl Arrivals {
             route: "",
             host: "",
         };
-        let Keyed::Counted(key) = policy.key.key(&self.hasher, &policy.name, &asker) else {
+        let Keyed::Counted(key) = policy.key.key(&self.hasher, &asker) else {
             return true; // everybody has an address
         };
         let charge = Charge {
@@ -68,7 +71,7 @@ impl Arrivals {
             Some((same, policy)) if *same == rate => Arc::clone(policy),
             _ => {
                 let capacity = u32::try_from(rate.count).unwrap_or(u32::MAX);
-                let new = Policy::new("connections", Bucket::new(rate.count, rate.per, capacity));
+                let new = Policy::new(NAME, Bucket::new(rate.count, rate.per, capacity));
                 Arc::clone(&policy.insert((rate, Arc::new(new))).1)
             }
         }

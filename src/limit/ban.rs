@@ -64,7 +64,14 @@ pub enum Change {
     /// A client was banned.
     Banned(Ban),
     /// A ban was lifted before its end.
-    Lifted(IpNet),
+    Lifted {
+        /// Whose.
+        client: IpNet,
+        /// When, nanoseconds of the clock of bans.
+        at: u64,
+        /// When it would have ended.
+        until: u64,
+    },
 }
 
 /// The bans in force.
@@ -135,20 +142,28 @@ impl Bans {
 
     /// Lifts the ban of a client; `false`: there was none.
     pub fn lift(&self, client: IpNet, now: u64) -> bool {
-        let lifted = self.forget(client, now);
-        if lifted {
-            self.changed(Change::Lifted(client));
-        }
-        lifted
+        let client = client.trunc();
+        let Some(ban) = self.remove(client, now, now) else {
+            return false;
+        };
+        let (at, until) = (now, ban.until);
+        self.changed(Change::Lifted { client, at, until });
+        true
     }
 
-    /// Forgets the ban of a client that was lifted elsewhere; `false`: there was none.
-    pub fn forget(&self, client: IpNet, now: u64) -> bool {
+    /// Forgets the ban of a client that was lifted elsewhere at the moment `at`; what began later stays. `false`: there was
+    /// none.
+    pub fn forget(&self, client: IpNet, at: u64, now: u64) -> bool {
+        self.remove(client.trunc(), at, now).is_some()
+    }
+
+    fn remove(&self, client: IpNet, at: u64, now: u64) -> Option<Ban> {
         let mut list = self.list.write();
         list.expire(now);
-        let found = list.remove(&client.trunc());
+        let known = list.bans.get(&client).filter(|ban| ban.since <= at);
+        let ban = known.is_some().then(|| list.remove(&client)).flatten();
         self.count.store(list.bans.len(), Relaxed);
-        found
+        ban
     }
 
     /// Forgets what is over: so that looking costs nothing again.
@@ -247,10 +262,8 @@ impl List {
         self.bans.insert(ban.client, ban);
     }
 
-    fn remove(&mut self, client: &IpNet) -> bool {
-        let Some(ban) = self.bans.remove(client) else {
-            return false;
-        };
+    fn remove(&mut self, client: &IpNet) -> Option<Ban> {
+        let ban = self.bans.remove(client)?;
         self.order.remove(&(ban.until, *client));
         if let Some(at) = (self.prefixes.iter()).position(|(bits, _)| *bits == client.prefix_len()) {
             self.prefixes[at].1 -= 1;
@@ -258,7 +271,7 @@ impl List {
                 self.prefixes.swap_remove(at);
             }
         }
-        true
+        Some(ban)
     }
 
     fn expire(&mut self, now: u64) {

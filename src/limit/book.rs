@@ -162,6 +162,21 @@ impl<W> Book<W> {
         held.map_or(0, |held| held.lease.tat())
     }
 
+    /// Units in hand of a key, and for how long it is refused here, nanoseconds.
+    pub fn holding(&self, id: u128, now: u64) -> (u32, u64) {
+        let shard = self.shard(id).lock();
+        let held = shard.young.get(&id).or_else(|| shard.old.get(&id));
+        held.map_or((0, 0), |held| (held.lease.units(now), held.lease.refused_for(now)))
+    }
+
+    /// Forgets what is held of a key: the store has begun it anew. Units in hand count as spent.
+    pub fn forget(&self, id: u128) {
+        let mut shard = self.shard(id).lock();
+        let held = (shard.young.remove(&id), shard.old.remove(&id));
+        drop(shard);
+        drop(held); // wakes who waits, outside the lock
+    }
+
     /// The store has answered; `sent`: when it was asked; `spent` units of the grant are spent already.
     pub fn answered(&self, ask: &Ask, reply: &Reply, spent: u32, sent: u64, now: u64) {
         let mut shard = self.shard(ask.id).lock();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::gcra::Level;
-use super::key::{Asker, Key, KeyHasher, Keyed};
+use super::key::{Asker, Key, KeyHasher, Keyed, PolicyHasher};
 use super::policy::{Mode, Policy};
 
 /// Most limits that one request can meet.
@@ -28,20 +28,23 @@ pub struct Limits {
     policies: Box<[Arc<Policy>]>,
     /// What a request of the route costs, where the route says so; in the order of the policies.
     costs: Box<[Option<u32>]>,
+    /// In the order of the policies.
+    hashers: Box<[PolicyHasher]>,
 }
 
 impl Limits {
     /// These limits, at what they say themselves; `None` if they are more than [`MAX_LIMITS`].
     #[must_use]
-    pub fn new(policies: Vec<Arc<Policy>>) -> Option<Self> {
-        Self::costing(policies.into_iter().map(|policy| (policy, None)).collect())
+    pub fn new(policies: Vec<Arc<Policy>>, hasher: &KeyHasher) -> Option<Self> {
+        Self::costing(policies.into_iter().map(|policy| (policy, None)).collect(), hasher)
     }
 
     /// These limits, each with the units that a request costs here; `None` if they are more than [`MAX_LIMITS`].
     #[must_use]
-    pub fn costing(limits: Vec<(Arc<Policy>, Option<u32>)>) -> Option<Self> {
+    pub fn costing(limits: Vec<(Arc<Policy>, Option<u32>)>, hasher: &KeyHasher) -> Option<Self> {
         let (policies, costs): (Vec<_>, Vec<_>) = limits.into_iter().unzip();
         (policies.len() <= MAX_LIMITS).then(|| Self {
+            hashers: policies.iter().map(|policy| hasher.of(&policy.name)).collect(),
             policies: policies.into(),
             costs: costs.into(),
         })
@@ -52,14 +55,14 @@ impl Limits {
     ///
     /// # Errors
     /// The limit that does not admit a request without what identifies it.
-    pub fn charges<'a>(&'a self, hasher: &KeyHasher, asker: &Asker<'_>) -> Result<Charges<'a>, &'a Policy> {
+    pub fn charges<'a>(&'a self, asker: &Asker<'_>) -> Result<Charges<'a>, &'a Policy> {
         let mut charges = Charges::default();
-        for (policy, cost) in self.policies.iter().zip(&self.costs) {
+        for ((policy, cost), hasher) in self.policies.iter().zip(&self.costs).zip(&self.hashers) {
             let cost = cost.unwrap_or_else(|| policy.cost_of(asker.method));
             if cost == 0 || policy.exempts(asker.client) {
                 continue;
             }
-            match policy.key.key(hasher, &policy.name, asker) {
+            match policy.key.key(hasher, asker) {
                 Keyed::Counted(key) => {
                     charges.push(Charge { policy, key, cost });
                 }
@@ -112,7 +115,7 @@ impl<'a> Charges<'a> {
     }
 
     /// The charges in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Charge<'a>> {
+    pub fn iter(&self) -> impl Iterator<Item = &Charge<'a>> + Clone {
         self.list.iter().flatten()
     }
 }
@@ -141,13 +144,6 @@ impl Levels {
         if let Some(slot) = self.list.get_mut(self.len) {
             *slot = level;
             self.len += 1;
-        }
-    }
-
-    /// The level of the charge at this place has changed.
-    pub fn replace(&mut self, place: usize, level: Level) {
-        if let Some(known) = self.list[..self.len].get_mut(place) {
-            *known = level;
         }
     }
 }

@@ -10,17 +10,21 @@
 //! Fields that are lists are appended to what the application sends; of the others ours are left out where the
 //! application sends one of the family, for half of one and half of another would be nobody's limit. A limit that only
 //! reports is not announced.
+//!
+//! What does not change from answer to answer is made once ([`Told`]); the rest is digits, written into a buffer of the
+//! right size.
 
 use std::cmp::Reverse;
-use std::fmt::Write as _;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
-use super::charge::{Charge, Charges, Levels};
-use super::gcra::{Bucket, Level};
-use super::policy::{Announce, Mode};
+use super::charge::{Charges, Levels};
+use super::gcra::Level;
+use super::policy::{Announce, Mode, Policy};
 use crate::answer::{Answer, Reason};
 
 const SECOND: u64 = 1_000_000_000;
@@ -44,12 +48,45 @@ static STANDARD: [HeaderName; 5] = [
 ];
 static LEGACY: [HeaderName; 3] = [X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET];
 
-/// Adds the fields of all limits to an answer that passes. `now`: the time of day.
-pub fn announce(charges: &Charges<'_>, levels: &Levels, now: SystemTime, fields: &mut HeaderMap) {
-    // What the application sent, before anything is added.
+/// Where a client stands with one limit.
+#[derive(Debug, Clone, Copy)]
+pub struct Stand<'a> {
+    /// The limit.
+    pub policy: &'a Policy,
+    /// Who is counted, see [`Key::id`](super::Key::id).
+    pub id: u128,
+    /// What is left.
+    pub level: &'a Level,
+}
+
+/// Where a client stands with all that it was charged by.
+pub fn stands<'a>(charges: &'a Charges<'a>, levels: &'a Levels) -> impl Iterator<Item = Stand<'a>> + Clone {
+    charges.iter().zip(levels.iter()).map(|(charge, level)| Stand {
+        policy: charge.policy,
+        id: charge.key.id,
+        level,
+    })
+}
+
+/// Adds the fields of all limits to an answer that passes. `clock`: the time of day, asked only where a style tells it.
+pub fn announce<'a>(
+    stands: impl Iterator<Item = Stand<'a>> + Clone,
+    clock: impl Fn() -> SystemTime,
+    fields: &mut HeaderMap,
+) {
+    let windows = |stand: Stand<'_>| {
+        !matches!(
+            stand.policy.announce,
+            Announce::Draft10 | Announce::Draft8 | Announce::Off
+        )
+    };
+    // What the application sent, before anything is added; of no interest where everything is appended.
     let sent = |family: &[HeaderName]| family.iter().any(|name| fields.contains_key(name));
-    let (standard, legacy) = (sent(&STANDARD), sent(&LEGACY));
-    write(charges, levels, now, |style, name, value| {
+    let (standard, legacy) = match stands.clone().any(windows) {
+        true => (sent(&STANDARD), sent(&LEGACY)),
+        false => (false, false),
+    };
+    write(stands, clock, |style, name, value| {
         let left_out = match style {
             Announce::Legacy => legacy,
             Announce::Draft6 | Announce::Draft7 => standard,
@@ -62,17 +99,20 @@ pub fn announce(charges: &Charges<'_>, levels: &Levels, now: SystemTime, fields:
 }
 
 /// The answer to a request that was denied: 429 with `Retry-After`, the fields, and a problem that names the limits.
+/// `clock`: as for [`announce`].
 #[must_use]
-pub fn refuse(charges: &Charges<'_>, levels: &Levels, now: SystemTime) -> Answer {
+pub fn refuse(charges: &Charges<'_>, levels: &Levels, clock: impl Fn() -> SystemTime) -> Answer {
     let mut fields = Vec::new();
-    write(charges, levels, now, |_, name, value| fields.push((name, value)));
-    let violated = || enforced(charges, levels).filter(|(_, level)| level.retry_in > 0);
-    let retry_after = violated().map(|(charge, level)| match charge.policy.announce {
+    write(stands(charges, levels), clock, |_, name, value| {
+        fields.push((name, value))
+    });
+    let violated = || enforced(stands(charges, levels)).filter(|stand| stand.level.retry_in > 0);
+    let retry_after = violated().map(|Stand { policy, level, .. }| match policy.announce {
         Announce::Draft10 | Announce::Off => level.retry_in,
         Announce::Draft8 | Announce::Draft7 | Announce::Draft6 | Announce::Legacy => level.full_in,
     });
-    let named = violated().filter(|(charge, _)| charge.policy.announce != Announce::Off);
-    let names: Vec<Value> = named.map(|(charge, _)| Value::from(&*charge.policy.name)).collect();
+    let named = violated().filter(|stand| stand.policy.announce != Announce::Off);
+    let names: Vec<Value> = named.map(|stand| Value::from(&*stand.policy.name)).collect();
     Answer::Refusal {
         reason: Reason::RateLimited,
         retry_after: retry_after.max().map(Duration::from_nanos),
@@ -85,135 +125,157 @@ pub fn refuse(charges: &Charges<'_>, levels: &Levels, now: SystemTime) -> Answer
     }
 }
 
-type Limit<'a> = (&'a Charge<'a>, &'a Level);
-
-fn enforced<'a>(charges: &'a Charges<'a>, levels: &'a Levels) -> impl Iterator<Item = Limit<'a>> {
-    charges
-        .iter()
-        .zip(levels.iter())
-        .filter(|(charge, _)| charge.policy.mode == Mode::Enforce)
+fn enforced<'a>(stands: impl Iterator<Item = Stand<'a>> + Clone) -> impl Iterator<Item = Stand<'a>> + Clone {
+    stands.filter(|stand| stand.policy.mode == Mode::Enforce)
 }
 
-fn write(
-    charges: &Charges<'_>,
-    levels: &Levels,
-    now: SystemTime,
+fn write<'a>(
+    stands: impl Iterator<Item = Stand<'a>> + Clone,
+    clock: impl Fn() -> SystemTime,
     mut field: impl FnMut(Announce, HeaderName, HeaderValue),
 ) {
-    let of = |style: Announce| enforced(charges, levels).filter(move |(charge, _)| charge.policy.announce == style);
+    let stands = enforced(stands);
+    let of = |style: Announce| stands.clone().filter(move |stand| stand.policy.announce == style);
     // Of the styles that have room for one limit: the one that is reached, or nearest to it.
-    let tightest = |style| of(style).min_by_key(|(_, level)| (Reverse(level.retry_in), level.room));
+    let tightest = |style| of(style).min_by_key(|stand| (Reverse(stand.level.retry_in), stand.level.room));
 
-    draft10(of(Announce::Draft10), |name, value| {
-        field(Announce::Draft10, name, value)
-    });
-    for (charge, level) in of(Announce::Draft8) {
-        draft8(charge, level, |name, value| field(Announce::Draft8, name, value));
+    if let Some((policies, state)) = draft10(of(Announce::Draft10)) {
+        field(Announce::Draft10, RATELIMIT_POLICY, policies);
+        field(Announce::Draft10, RATELIMIT, state);
     }
-    if let Some((charge, level)) = tightest(Announce::Draft7) {
-        let Shown { limit, left, reset } = Shown::of(charge, level);
-        field(Announce::Draft7, RATELIMIT_POLICY, window(charge.policy.bucket));
-        let value = format!("limit={limit}, remaining={left}, reset={reset}");
-        field(Announce::Draft7, RATELIMIT, text(&value));
+    for Stand { policy, id, level } in of(Announce::Draft8) {
+        let told = policy.told.of(policy);
+        field(Announce::Draft8, RATELIMIT, told.window(b"; t=", level));
+        let mut policies = Vec::with_capacity(told.policy.len() + 17);
+        policies.extend_from_slice(told.policy.as_bytes());
+        partition(id, &mut policies);
+        policies.push(b':');
+        field(Announce::Draft8, RATELIMIT_POLICY, text(policies));
     }
-    if let Some((charge, level)) = tightest(Announce::Draft6) {
-        let Shown { limit, left, reset } = Shown::of(charge, level);
-        field(Announce::Draft6, RATELIMIT_POLICY, window(charge.policy.bucket));
-        field(Announce::Draft6, RATELIMIT_LIMIT, limit.into());
-        field(Announce::Draft6, RATELIMIT_REMAINING, left.into());
-        field(Announce::Draft6, RATELIMIT_RESET, reset.into());
+    if let Some(Stand { policy, level, .. }) = tightest(Announce::Draft7) {
+        let told = policy.told.of(policy);
+        field(Announce::Draft7, RATELIMIT_POLICY, told.policy.clone());
+        field(Announce::Draft7, RATELIMIT, told.window(b", reset=", level));
     }
-    if let Some((charge, level)) = tightest(Announce::Legacy) {
-        let Shown { limit, left, .. } = Shown::of(charge, level);
+    if let Some(Stand { policy, level, .. }) = tightest(Announce::Draft6) {
+        field(
+            Announce::Draft6,
+            RATELIMIT_POLICY,
+            policy.told.of(policy).policy.clone(),
+        );
+        field(Announce::Draft6, RATELIMIT_LIMIT, policy.bucket.capacity().into());
+        field(Announce::Draft6, RATELIMIT_REMAINING, level.room.into());
+        field(Announce::Draft6, RATELIMIT_RESET, level.full_in.div_ceil(SECOND).into());
+    }
+    if let Some(Stand { policy, level, .. }) = tightest(Announce::Legacy) {
         // A moment, not a delay.
-        let reset = now.duration_since(UNIX_EPOCH).unwrap_or_default() + Duration::from_nanos(level.full_in);
+        let reset = clock().duration_since(UNIX_EPOCH).unwrap_or_default() + Duration::from_nanos(level.full_in);
         let reset = reset.as_secs() + u64::from(reset.subsec_nanos() > 0);
-        field(Announce::Legacy, X_RATELIMIT_LIMIT, limit.into());
-        field(Announce::Legacy, X_RATELIMIT_REMAINING, left.into());
+        field(Announce::Legacy, X_RATELIMIT_LIMIT, policy.bucket.capacity().into());
+        field(Announce::Legacy, X_RATELIMIT_REMAINING, level.room.into());
         field(Announce::Legacy, X_RATELIMIT_RESET, reset.into());
     }
 }
 
-/// The numbers that the styles of express-rate-limit share.
-struct Shown {
-    limit: u32,
-    left: u32,
-    reset: u64,
+/// What a limit tells that never changes; made when it is told first.
+#[derive(Debug, Clone, Default)]
+pub struct Told(OnceLock<Words>);
+
+#[derive(Debug, Clone)]
+struct Words {
+    /// `RateLimit-Policy`; for draft 8 what stands before the partition key.
+    policy: HeaderValue,
+    /// What stands before the numbers in `RateLimit`.
+    state: Box<[u8]>,
 }
 
-impl Shown {
-    fn of(charge: &Charge<'_>, level: &Level) -> Self {
-        Self {
-            limit: charge.policy.bucket.capacity(),
-            left: level.room,
-            reset: level.full_in.div_ceil(SECOND),
-        }
+impl Told {
+    fn of(&self, policy: &Policy) -> &Words {
+        self.0.get_or_init(|| Words::new(policy))
     }
 }
 
-/// The policy of drafts 6 and 7.
-fn window(bucket: Bucket) -> HeaderValue {
-    text(&format!(
-        "{};w={}",
-        bucket.capacity(),
-        bucket.fill_time().div_ceil(SECOND)
-    ))
-}
-
-fn draft10<'a>(limits: impl Iterator<Item = Limit<'a>>, mut field: impl FnMut(HeaderName, HeaderValue)) {
-    let (mut policies, mut state) = (String::new(), String::new());
-    for (charge, level) in limits {
-        let bucket = charge.policy.bucket;
-        for list in [&mut policies, &mut state] {
-            if !list.is_empty() {
-                list.push_str(", ");
+impl Words {
+    fn new(policy: &Policy) -> Self {
+        let (bucket, name) = (policy.bucket, quoted(&policy.name));
+        let (most, fill) = (bucket.capacity(), bucket.fill_time());
+        let window = fill.div_ceil(SECOND);
+        let (policy, state) = match policy.announce {
+            Announce::Draft10 | Announce::Off => {
+                // To the nearest second, at least one: 41 at 10/s are 41 in 4 s.
+                let window = (fill.saturating_add(SECOND / 2) / SECOND).max(1);
+                (format!("{name};q={most};w={window}"), format!("{name};r="))
             }
-            quote(&charge.policy.name, list);
-        }
-        // To the nearest second, at least one: 41 at 10/s are 41 in 4 s.
-        let window = (bucket.fill_time().saturating_add(SECOND / 2) / SECOND).max(1);
-        append(&mut policies, format_args!(";q={};w={window}", bucket.capacity()));
-        append(&mut state, format_args!(";r={}", level.room));
-        if level.next_in > 0 {
-            append(&mut state, format_args!(";t={}", level.next_in.div_ceil(SECOND)));
+            Announce::Draft8 => (format!("{name}; q={most}; w={window}; pk=:"), format!("{name}; r=")),
+            Announce::Draft7 => (format!("{most};w={window}"), format!("limit={most}, remaining=")),
+            Announce::Draft6 | Announce::Legacy => (format!("{most};w={window}"), String::new()),
+        };
+        Self {
+            policy: text(policy.into_bytes()),
+            state: state.into_bytes().into(),
         }
     }
-    if !policies.is_empty() {
-        field(RATELIMIT_POLICY, text(&policies));
-        field(RATELIMIT, text(&state));
+
+    /// `RateLimit` of the styles that tell when the window ends, which stands behind `reset`.
+    fn window(&self, reset: &[u8], level: &Level) -> HeaderValue {
+        let (left, end) = (level.room.into(), level.full_in.div_ceil(SECOND));
+        let mut out = Vec::with_capacity(self.state.len() + digits(left) + reset.len() + digits(end));
+        out.extend_from_slice(&self.state);
+        number(&mut out, left);
+        out.extend_from_slice(reset);
+        number(&mut out, end);
+        text(out)
     }
 }
 
-fn draft8(charge: &Charge<'_>, level: &Level, mut field: impl FnMut(HeaderName, HeaderValue)) {
-    let Shown { limit, left, reset } = Shown::of(charge, level);
-    let window = charge.policy.bucket.fill_time().div_ceil(SECOND);
-    let mut state = String::new();
-    quote(&charge.policy.name, &mut state);
-    let mut policy = state.clone();
-    append(&mut state, format_args!("; r={left}; t={reset}"));
-    append(&mut policy, format_args!("; q={limit}; w={window}; pk=:"));
-    partition(charge.key.id, &mut policy);
-    policy.push(':');
-    field(RATELIMIT, text(&state));
-    field(RATELIMIT_POLICY, text(&policy));
+/// The policies and the states, one list each; `None`: there is nothing to tell.
+fn draft10<'a>(limits: impl Iterator<Item = Stand<'a>> + Clone) -> Option<(HeaderValue, HeaderValue)> {
+    let told = |stand: &Stand<'a>| stand.policy.told.of(stand.policy);
+    let seconds = |level: &Level| level.next_in.div_ceil(SECOND);
+    let only = limits.clone().next()?;
+    let (mut count, mut length) = (0, 0);
+    for stand in limits.clone() {
+        count += 1;
+        length += b", ".len() + told(&stand).state.len() + digits(stand.level.room.into());
+        if stand.level.next_in > 0 {
+            length += b";t=".len() + digits(seconds(stand.level));
+        }
+    }
+    let mut state = Vec::with_capacity(length - b", ".len());
+    for stand in limits.clone() {
+        if !state.is_empty() {
+            state.extend_from_slice(b", ");
+        }
+        state.extend_from_slice(&told(&stand).state);
+        number(&mut state, stand.level.room.into());
+        if stand.level.next_in > 0 {
+            state.extend_from_slice(b";t=");
+            number(&mut state, seconds(stand.level));
+        }
+    }
+    if count == 1 {
+        return Some((told(&only).policy.clone(), text(state)));
+    }
+    let policies: Vec<&[u8]> = limits.map(|stand| told(&stand).policy.as_bytes()).collect();
+    Some((text(policies.join(&b", "[..])), text(state)))
 }
 
 /// A partition key: the first twelve hexadecimal digits of the client's hash, in base64.
-fn partition(id: u128, out: &mut String) {
+fn partition(id: u128, out: &mut Vec<u8>) {
     const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let digit = |place: u32| u32::from(HEX[(id >> (124 - 4 * place)) as usize & 15]);
     for place in [0, 3, 6, 9] {
         let three = digit(place) << 16 | digit(place + 1) << 8 | digit(place + 2);
         for shift in [18, 12, 6, 0] {
-            out.push(char::from(BASE64[(three >> shift) as usize & 63]));
+            out.push(BASE64[(three >> shift) as usize & 63]);
         }
     }
 }
 
 /// A String of RFC 9651 §3.3.3; what it cannot hold becomes `?`.
-fn quote(name: &str, out: &mut String) {
-    out.push('"');
+fn quoted(name: &str) -> String {
+    let mut out = String::from("\"");
     for character in name.chars() {
         match character {
             '"' | '\\' => out.extend(['\\', character]),
@@ -222,14 +284,25 @@ fn quote(name: &str, out: &mut String) {
         }
     }
     out.push('"');
+    out
 }
 
-fn append(out: &mut String, parts: std::fmt::Arguments<'_>) {
-    out.write_fmt(parts).expect("a String takes everything");
+fn digits(number: u64) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize + 1
 }
 
-fn text(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).expect("made of visible ASCII")
+/// Appends a number, in place.
+fn number(out: &mut Vec<u8>, mut number: u64) {
+    let begin = out.len();
+    out.resize(begin + digits(number), b'0');
+    for place in out[begin..].iter_mut().rev() {
+        *place += (number % 10) as u8;
+        number /= 10;
+    }
+}
+
+fn text(text: Vec<u8>) -> HeaderValue {
+    HeaderValue::from_maybe_shared(Bytes::from(text)).expect("made of visible ASCII")
 }
 
 #[cfg(test)]

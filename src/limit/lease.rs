@@ -201,6 +201,12 @@ impl Lease {
         self.tat
     }
 
+    /// Units in hand that are still worth something.
+    pub(super) fn units(&self, now: u64) -> u32 {
+        let lots = self.lots.iter().filter(|lot| lot.until > now);
+        lots.fold(0, |units, lot| units.saturating_add(lot.left))
+    }
+
     /// Whether units are in hand that are still worth something.
     pub(super) fn is_held(&self, now: u64) -> bool {
         self.lots.iter().any(|lot| lot.left > 0 && lot.until > now)

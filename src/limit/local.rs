@@ -90,13 +90,35 @@ impl Local {
         Self {
             shards: std::array::from_fn(|_| {
                 Mutex::new(Shard {
-                    table: Table::new(capacity.min(1 << 32).div_ceil(SHARDS)),
+                    table: Table::new(part(capacity)),
                     open: HashMap::new(),
                 })
             }),
             secret: (a, b),
             networks: KeyHasher::random(),
         }
+    }
+
+    /// From now on at most about `capacity` keys; what is counted stays counted, as far as there is room.
+    pub fn resize(&self, capacity: usize) {
+        for shard in &self.shards {
+            shard.lock().table.resize(part(capacity), |id| self.mix(id));
+        }
+    }
+
+    /// The state of a key's own bucket, and units of it that are held; 0: as if it had never been seen.
+    #[must_use]
+    pub fn look(&self, key: u128) -> (u64, u32) {
+        let place = self.place(key);
+        let shard = self.shards[place.shard].lock();
+        let open = shard.open.get(&place.slot.id()).copied().unwrap_or(0);
+        (shard.table.find(place.slot), open)
+    }
+
+    /// The key begins anew. Whether it was known.
+    pub fn forget(&self, key: u128) -> bool {
+        let place = self.place(key);
+        self.shards[place.shard].lock().table.forget(place.slot)
     }
 
     /// Decides about a request: it is charged to all its limits, or to none. `now`: nanoseconds of a monotonic clock.
@@ -202,6 +224,11 @@ impl Local {
         let product = u128::from(low) * u128::from(high);
         product as u64 ^ (product >> 64) as u64
     }
+}
+
+/// How many of so many keys a shard has room for.
+fn part(capacity: usize) -> usize {
+    capacity.min(1 << 32).div_ceil(SHARDS)
 }
 
 impl Reservation {

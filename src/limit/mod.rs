@@ -26,7 +26,7 @@ pub use breaker::Breaker;
 pub use charge::{Charge, Charges, Levels, Limits, MAX_LIMITS, Verdict};
 pub use flow::Flow;
 pub use gcra::{Bucket, Level};
-pub use key::{Asker, Key, KeyHasher, KeySpec, Keyed, Missing, Source};
+pub use key::{Asker, Key, KeyHasher, KeySpec, Keyed, Missing, PolicyHasher, Source, Unnamed};
 pub use local::{Checked, Local, Reservation};
 pub use policy::{Announce, Count, Mode, OnStoreError, Policy};
 pub use report::{Report, Summary};

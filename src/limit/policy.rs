@@ -6,10 +6,12 @@ use http::{HeaderName, Method, StatusCode};
 use ipnet::IpNet;
 
 use super::ban::BanRule;
+use super::fields::Told;
 use super::gcra::Bucket;
 use super::key::KeySpec;
+use super::shared::AllTerms;
 
-/// `[rate_limit.NAME]`, compiled.
+/// `[rate_limit.NAME]`, compiled. Not changed once it is in use.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// Its name in the file: part of every key, of the fields that clients see, of metrics and the log.
@@ -40,6 +42,10 @@ pub struct Policy {
     pub announce: Announce,
     /// When a client that it refuses is turned away from everything.
     pub ban: Option<BanRule>,
+    /// What clients are told of it again and again.
+    pub told: Told,
+    /// How it is counted in a store that gateways share.
+    pub terms: AllTerms,
 }
 
 impl Policy {
@@ -61,6 +67,8 @@ impl Policy {
             on_store_error: OnStoreError::Local,
             announce: Announce::Draft10,
             ban: None,
+            told: Told::default(),
+            terms: AllTerms::default(),
         }
     }
 
@@ -69,6 +77,12 @@ impl Policy {
     pub fn cost_of(&self, method: &Method) -> u32 {
         let own = self.method_costs.iter().find(|(known, _)| known == method);
         own.map_or(self.cost, |(_, cost)| *cost)
+    }
+
+    /// Whether fields of an answer that passes tell about it.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        self.mode == Mode::Enforce && self.announce != Announce::Off
     }
 
     /// Whether this client is never counted.

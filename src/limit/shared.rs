@@ -21,6 +21,8 @@
 //! time. So a refund never makes the bucket more generous than that. Crashed leases leave `O` too large: `V` runs more than
 //! it need, refunds are smaller, the bound stands.
 
+use std::sync::OnceLock;
+
 use super::gcra::{Bucket, Level};
 use super::policy::{Count, Policy};
 
@@ -42,46 +44,24 @@ pub struct Terms {
     pub denial: u64,
 }
 
+/// The terms of a limit for any number of gateways; worked out when they are needed first.
+#[derive(Debug, Clone, Default)]
+pub struct AllTerms(OnceLock<Among>);
+
+#[derive(Debug, Clone, Copy)]
+struct Among {
+    /// Among more gateways than this every decision is made in the store.
+    most: u32,
+    few: Terms,
+    many: Terms,
+}
+
 impl Terms {
     /// The terms of a limit among so many gateways.
-    ///
-    /// A lease lasts as long as a tenth of the bucket takes to fill, within 20 ms and 2 s. Nothing is leased where every
-    /// gateway could hold hardly more than one unit, where less than one comes back during a lease, or where the exact
-    /// backlog matters: to give back what a success had reserved, or to say how long a request waits.
     #[must_use]
     pub fn of(policy: &Policy, gateways: u32) -> Self {
-        let bucket = policy.bucket.in_microseconds();
-        let cost = u64::from(policy.cost.min(bucket.capacity()).max(1));
-        let lease = (bucket.fill_time() / 10).clamp(SHORTEST, LONGEST);
-        let ahead = lease / bucket.period();
-        let failures = policy.count == Count::Failures;
-        let waits = bucket.prompt() < bucket.capacity();
-        let few = u64::from(bucket.capacity()) / cost <= 2 * u64::from(gateways.max(1));
-        let exact = Self {
-            bucket,
-            lease: 0,
-            denial: if failures { FORGIVING } else { u64::MAX },
-        };
-        if policy.exact || failures || waits || few || ahead < cost {
-            return exact;
-        }
-        let leased = Self {
-            lease,
-            denial: u64::MAX,
-            ..exact
-        };
-        if !policy.strict {
-            return leased;
-        }
-        // A tenth of the bucket; more where leases could not be shorter.
-        let reserve = u32::try_from(lease.div_ceil(bucket.period())).unwrap_or(u32::MAX);
-        if reserve > bucket.capacity() / 4 {
-            return exact;
-        }
-        Self {
-            bucket: bucket.less(reserve),
-            ..leased
-        }
+        let Among { most, few, many } = policy.terms.0.get_or_init(|| Among::of(policy));
+        if gateways.max(1) > *most { *many } else { *few }
     }
 
     /// Whether every decision is made in the store.
@@ -94,6 +74,57 @@ impl Terms {
     #[must_use]
     pub fn ahead(&self) -> u64 {
         self.lease.div_ceil(self.bucket.period())
+    }
+}
+
+impl Among {
+    /// A lease lasts as long as a tenth of the bucket takes to fill, within 20 ms and 2 s. Nothing is leased where every
+    /// gateway could hold hardly more than one unit, where less than one comes back during a lease, or where the exact
+    /// backlog matters: to give back what a success had reserved, or to say how long a request waits.
+    fn of(policy: &Policy) -> Self {
+        let bucket = policy.bucket.in_microseconds();
+        let cost = u64::from(policy.cost.min(bucket.capacity()).max(1));
+        let lease = (bucket.fill_time() / 10).clamp(SHORTEST, LONGEST);
+        let ahead = lease / bucket.period();
+        let failures = policy.count == Count::Failures;
+        let waits = bucket.prompt() < bucket.capacity();
+        let exact = Terms {
+            bucket,
+            lease: 0,
+            denial: if failures { FORGIVING } else { u64::MAX },
+        };
+        let always_exact = Self {
+            most: 0,
+            few: exact,
+            many: exact,
+        };
+        if policy.exact || failures || waits || ahead < cost {
+            return always_exact;
+        }
+        // More than two units for each.
+        let most = (u64::from(bucket.capacity()) / cost).saturating_sub(1) / 2;
+        let among = |few| Self {
+            most: u32::try_from(most).unwrap_or(u32::MAX),
+            few,
+            many: exact,
+        };
+        let leased = Terms {
+            lease,
+            denial: u64::MAX,
+            ..exact
+        };
+        if !policy.strict {
+            return among(leased);
+        }
+        // A tenth of the bucket; more where leases could not be shorter.
+        let reserve = u32::try_from(lease.div_ceil(bucket.period())).unwrap_or(u32::MAX);
+        if reserve > bucket.capacity() / 4 {
+            return always_exact;
+        }
+        among(Terms {
+            bucket: bucket.less(reserve),
+            ..leased
+        })
     }
 }
 
@@ -223,15 +254,14 @@ mod tests {
 
     #[test]
     fn what_needs_the_exact_backlog_is_exact() {
-        let leased = policy(1000, 1, 1000);
-        assert!(!Terms::of(&leased, 4).is_exact());
+        assert!(!Terms::of(&policy(1000, 1, 1000), 4).is_exact());
         for change in [
             |policy: &mut Policy| policy.exact = true,
             |policy: &mut Policy| policy.count = Count::Failures,
             |policy: &mut Policy| policy.bucket = policy.bucket.delaying_beyond(10),
             |policy: &mut Policy| policy.cost = 200,
         ] {
-            let mut policy = leased.clone();
+            let mut policy = policy(1000, 1, 1000);
             change(&mut policy);
             assert!(Terms::of(&policy, 4).is_exact(), "{policy:?}");
         }
@@ -239,13 +269,14 @@ mod tests {
 
     #[test]
     fn strict_limits_keep_a_reserve() {
-        let mut policy = policy(1000, 1, 1000);
-        policy.strict = true;
-        let terms = Terms::of(&policy, 4);
+        let strict = |capacity| Policy {
+            strict: true,
+            ..policy(1000, 1, capacity)
+        };
+        let terms = Terms::of(&strict(1000), 4);
         assert_eq!((terms.bucket.capacity(), terms.ahead()), (900, 100));
         // A reserve of half the bucket would be worse than a round trip.
-        policy.bucket = Bucket::new(1000, Duration::from_secs(1), 40);
-        assert!(Terms::of(&policy, 4).is_exact());
+        assert!(Terms::of(&strict(40), 4).is_exact());
     }
 
     #[test]

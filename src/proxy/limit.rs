@@ -15,7 +15,7 @@ use crate::runtime::{Outcome, Ruling, Standing};
 #[derive(Default)]
 pub(super) struct Limited {
     /// Where the client stands, if it passed and its limits are known.
-    standing: Option<Box<Standing>>,
+    standing: Option<Standing>,
     /// What the access log says.
     word: Option<Arc<str>>,
 }
@@ -84,7 +84,7 @@ impl Exchange {
         self.limited.word = word;
         match outcome {
             Outcome::Passes(wait, standing) => {
-                self.limited.standing = Some(standing);
+                self.limited.standing = standing;
                 (decision, wait)
             }
             Outcome::Refused(answer) => (Decision::Settled(answer), Duration::ZERO),

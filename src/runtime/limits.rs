@@ -5,112 +5,36 @@
 
 mod bandwidth;
 mod facts;
+mod inspect;
 mod policy;
 mod reporter;
 mod shared;
 mod standing;
+mod state;
 mod store;
 
 pub use bandwidth::{Flows, RouteBandwidth};
 pub use facts::LimitFacts;
+pub use inspect::{KeyFault, KeyState, LimitKey, SharedState};
 pub use shared::StoreView;
 pub use standing::Standing;
+pub(super) use state::LimitState;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderName;
-use parking_lot::Mutex;
 
 use super::ClientTls;
 use crate::config::model;
 use crate::config::units::Rate;
-use crate::limit::{Asker, Bans, Charges, KeyHasher, Level, Levels, Limits, Local, Mode, Policy, Verdict, fields};
+use crate::limit::{Asker, Bans, Charges, KeyHasher, Level, Levels, Limits, Mode, Policy, Verdict, fields};
 use crate::observe::Throttle;
 use crate::observe::metrics::{LimitMetrics, LimitVerdict, Metrics, SourceMetrics};
 use reporter::Reporter;
-use shared::Shared;
 use store::{Decided, Store};
-
-/// How often the log tells that clients are banned.
-const TELL_BAN: Duration = Duration::from_secs(10);
-
-/// What outlives a snapshot: the buckets, the key of their hashes, the connections to a shared store, who is banned, and
-/// what was seen by limits that only report.
-pub(super) struct LimitState {
-    pub(super) bans: Arc<Bans>,
-    telling_bans: Arc<Throttle>,
-    flows: Arc<Local>,
-    hasher: KeyHasher,
-    local: Mutex<Option<(usize, Arc<Local>)>>,
-    shared: Mutex<Option<(model::Redis, Arc<Shared>)>>,
-    reports: Mutex<HashMap<Arc<str>, Arc<Reporter>>>,
-}
-
-impl LimitState {
-    pub(super) fn new() -> Self {
-        Self {
-            bans: Arc::default(),
-            telling_bans: Arc::new(Throttle::new(TELL_BAN)),
-            flows: Arc::new(Local::new(bandwidth::FLOWS)),
-            hasher: KeyHasher::random(),
-            local: Mutex::default(),
-            shared: Mutex::default(),
-            reports: Mutex::default(),
-        }
-    }
-
-    /// The store for so many keys: the one that exists, or a new one, which forgets what was counted.
-    fn local(&self, capacity: usize) -> Arc<Local> {
-        // What the tables round to anyway: one limit more in the file seldom makes a new store.
-        let capacity = capacity.checked_next_power_of_two().unwrap_or(usize::MAX);
-        let mut local = self.local.lock();
-        match &*local {
-            Some((existing, store)) if *existing == capacity => Arc::clone(store),
-            _ => Arc::clone(&local.insert((capacity, Arc::new(Local::new(capacity)))).1),
-        }
-    }
-
-    /// Lets go of what limits have seen that are no longer there.
-    pub(super) fn release(&self, is_there: impl Fn(&str) -> bool) {
-        self.reports.lock().retain(|name, _| is_there(name));
-    }
-
-    /// The shared store: the one that is connected, if the file still says the same.
-    fn shared(
-        &self,
-        redis: &model::Redis,
-        tls: Option<&Arc<ClientTls>>,
-        metrics: &Metrics,
-        started: Instant,
-    ) -> Arc<Shared> {
-        let mut shared = self.shared.lock();
-        match &*shared {
-            Some((same, store)) if same == redis => Arc::clone(store),
-            _ => {
-                let store = Shared::start(redis, tls, metrics.store(), started);
-                Arc::clone(&shared.insert((redis.clone(), store)).1)
-            }
-        }
-    }
-
-    /// The shared store that is in use.
-    pub(super) fn store(&self) -> Option<Arc<Shared>> {
-        self.shared.lock().as_ref().map(|(_, store)| Arc::clone(store))
-    }
-
-    fn reporter(&self, name: &Arc<str>) -> Arc<Reporter> {
-        let mut reports = self.reports.lock();
-        Arc::clone(
-            reports
-                .entry(Arc::clone(name))
-                .or_insert_with(|| Arc::new(Reporter::new())),
-        )
-    }
-}
 
 /// The limits of the file.
 pub(super) struct CompiledLimits {
@@ -118,6 +42,10 @@ pub(super) struct CompiledLimits {
     hasher: KeyHasher,
     /// `None`: there is nothing to count.
     store: Option<Store>,
+    /// Keys that may be kept in this process.
+    capacity: usize,
+    /// What the file says of the store that gateways share, where it is used.
+    redis: Option<model::Redis>,
     bans: Arc<Bans>,
     telling_bans: Arc<Throttle>,
 }
@@ -131,12 +59,8 @@ impl CompiledLimits {
         metrics: &Metrics,
         started: Instant,
     ) -> Self {
-        let shared = redis
-            .filter(|_| !limits.is_empty())
-            .map(|(redis, tls)| state.shared(redis, tls, metrics, started));
-        if shared.is_none() {
-            *state.shared.lock() = None;
-        }
+        let redis = redis.filter(|_| !limits.is_empty());
+        let shared = redis.map(|(redis, tls)| state.shared(redis, tls, metrics, started));
         let capacity = limits
             .iter()
             .fold(0_usize, |sum, limit| sum.saturating_add(limit.capacity));
@@ -147,9 +71,11 @@ impl CompiledLimits {
                 .collect(),
             hasher: shared.as_ref().map_or(&state.hasher, |shared| shared.hasher()).clone(),
             store: (!limits.is_empty()).then(|| match shared {
-                Some(shared) => Store::Shared(shared, state.local(capacity)),
-                None => Store::Local(state.local(capacity)),
+                Some(shared) => Store::Shared(shared, Arc::clone(&state.local)),
+                None => Store::Local(Arc::clone(&state.local)),
             }),
+            capacity,
+            redis: redis.map(|(redis, _)| redis.clone()),
             bans: Arc::clone(&state.bans),
             telling_bans: Arc::clone(&state.telling_bans),
         }
@@ -170,14 +96,15 @@ impl CompiledLimits {
             }
         }
         Some(Arc::new(RouteLimits {
-            limits: Limits::costing(costing.collect()).expect("the file admits no more than MAX_LIMITS on a route"),
+            limits: Limits::costing(costing.collect(), &self.hasher)
+                .expect("the file admits no more than MAX_LIMITS on a route"),
+            tells_nothing: cost_headers.is_empty() && !each.iter().any(|limit| limit.policy.is_announced()),
             cost_headers: cost_headers.into(),
             bans: Arc::clone(&self.bans),
             telling_bans: Arc::clone(&self.telling_bans),
             longest_wait: each.iter().map(|limit| limit.max_delay).max().unwrap_or_default(),
             delayed: "delayed".into(),
             each,
-            hasher: self.hasher.clone(),
             store,
         }))
     }
@@ -239,11 +166,12 @@ pub struct RouteLimits {
     each: Box<[Arc<Limit>]>,
     /// Fields of the application's answer that are for us alone.
     cost_headers: Box<[HeaderName]>,
+    /// No field announces any of them, nor is any charged by what the application says.
+    tells_nothing: bool,
     bans: Arc<Bans>,
     telling_bans: Arc<Throttle>,
     longest_wait: Duration,
     delayed: Arc<str>,
-    hasher: KeyHasher,
     store: Store,
 }
 
@@ -257,8 +185,8 @@ pub struct Ruling {
 
 /// Whether a request passes.
 pub enum Outcome {
-    /// After a wait, which is zero mostly.
-    Passes(Duration, Box<Standing>),
+    /// After a wait, which is zero mostly. `None`: nothing remains to be told or settled.
+    Passes(Duration, Option<Standing>),
     /// With this answer it does not.
     Refused(crate::answer::Answer),
 }
@@ -269,12 +197,12 @@ impl RouteLimits {
     /// # Errors
     /// It lacks what identifies it, and a limit refuses that.
     pub fn plan(&self, asker: &Asker<'_>, started: Instant) -> Result<Charges<'_>, Ruling> {
-        self.limits.charges(&self.hasher, asker).map_err(|policy| {
+        self.limits.charges(asker).map_err(|policy| {
             let limit = &self.each[self.place(policy)];
             limit.metrics.decided(LimitVerdict::Denied);
             self.count_refusal(limit, asker.client, Instant::now(), started);
             // No Retry-After: no wait would help.
-            let answer = fields::refuse(&Charges::default(), &Levels::default(), SystemTime::UNIX_EPOCH);
+            let answer = fields::refuse(&Charges::default(), &Levels::default(), SystemTime::now);
             Ruling {
                 outcome: Outcome::Refused(answer),
                 word: Some(Arc::clone(&limit.denied)),
@@ -306,7 +234,7 @@ impl RouteLimits {
                     }
                 }
                 Ruling {
-                    outcome: Outcome::Refused(fields::refuse(charges, &levels, SystemTime::now())),
+                    outcome: Outcome::Refused(fields::refuse(charges, &levels, SystemTime::now)),
                     word: charges
                         .iter()
                         .nth(by)
@@ -317,12 +245,12 @@ impl RouteLimits {
                 // A single request may cost more than what can pass in the longest wait.
                 outcome: Outcome::Passes(
                     wait.min(self.longest_wait),
-                    Box::new(Standing::new(self, charges, levels, reserved)),
+                    Standing::new(self, charges, &levels, reserved),
                 ),
                 word: Some(Arc::clone(&self.delayed)),
             },
             Verdict::Allowed { levels } => Ruling {
-                outcome: Outcome::Passes(Duration::ZERO, Box::new(Standing::new(self, charges, levels, reserved))),
+                outcome: Outcome::Passes(Duration::ZERO, Standing::new(self, charges, &levels, reserved)),
                 word: reported,
             },
         }
@@ -383,17 +311,4 @@ fn units(count: u64) -> u32 {
 
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reload_keeps_the_buckets() {
-        let state = LimitState::new();
-        let store = state.local(1_000_000);
-        assert!(Arc::ptr_eq(&store, &state.local(1_000_000)));
-        assert!(!Arc::ptr_eq(&store, &state.local(3_000_000)));
-    }
 }

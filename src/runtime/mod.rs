@@ -24,7 +24,10 @@ pub use caches::{Landed, RouteCache, RunningCache};
 pub use certificates::{ServerTls, ServerTlsFault, watch as watch_certificates};
 pub use concurrency::{Concurrency, Full, Place};
 pub(crate) use discovery::Stamp;
-pub use limits::{Flows, LimitFacts, Outcome, RouteBandwidth, RouteLimits, Ruling, Standing, StoreView};
+pub use limits::{
+    Flows, KeyFault, KeyState, LimitFacts, LimitKey, Outcome, RouteBandwidth, RouteLimits, Ruling, SharedState,
+    Standing, StoreView,
+};
 pub use load_error::LoadError;
 pub use log_sink::LogSink;
 pub use queue::{Queue, Waiting};
@@ -175,12 +178,12 @@ impl Registry {
         upstream
     }
 
-    /// Lets go of what this snapshot, which is in force now, does not name. What requests still use lives as long as they
-    /// do.
+    /// This snapshot is in force now: lets go of what it does not name. What requests still use lives as long as they do.
     fn release(&self, snapshot: &Snapshot) {
         let is_upstream = |name: &str| snapshot.upstreams.iter().any(|upstream| &*upstream.name == name);
         let is_route = |name: &str| snapshot.routes().any(|route| &*route.name == name);
         let is_limit = |name: &str| snapshot.rate_limits.iter().any(|limit| &**limit == name);
+        self.limits.put_in_force(&snapshot.limits);
         self.upstreams.lock().retain(|name, _| {
             let named = is_upstream(name);
             if !named {
@@ -189,7 +192,6 @@ impl Registry {
             named
         });
         self.concurrency.lock().retain(|route, _| is_route(route));
-        self.limits.release(is_limit);
         let is_cache = |name: &str| snapshot.caches.iter().any(|cache| &*cache.policy.name == name);
         self.caches.release(is_cache, &self.metrics);
         self.metrics.retain(is_route, is_upstream, is_limit);
@@ -313,6 +315,7 @@ impl Live {
     pub fn new(config: Config, registry: Arc<Registry>) -> Result<Arc<Self>, LoadError> {
         let snapshot = Snapshot::compile(config, 1, &registry)?;
         registry.metrics.config_loaded(1, SystemTime::now());
+        registry.release(&snapshot);
         Ok(Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             registry,

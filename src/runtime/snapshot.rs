@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::auth::{self, RouteAuth, Way};
-use super::limits::{CompiledLimits, LimitFacts, RouteBandwidth, RouteLimits};
+use super::limits::{CompiledLimits, RouteBandwidth, RouteLimits};
 use super::{ClientTls, Concurrency, LoadError, LogSink, Queue, Registry, RouteCache, ServerTls, Stamp};
 use crate::answer::Answer;
 use crate::auth::ClaimedFields;
@@ -52,7 +52,7 @@ pub struct Snapshot {
     pub no_route: RouteMetrics,
     router: Router,
     routes: Vec<Arc<Route>>,
-    limits: CompiledLimits,
+    pub(super) limits: CompiledLimits,
 }
 
 /// A route, compiled.
@@ -289,12 +289,6 @@ impl Snapshot {
     /// Every route, in file order.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.routes.iter()
-    }
-
-    /// What there is to say about each rate limit. `now`: nanoseconds since the process began.
-    #[must_use]
-    pub fn limit_facts(&self, now: u64) -> Vec<LimitFacts> {
-        self.limits.facts(now)
     }
 
     /// The route that takes a request.

@@ -3,13 +3,13 @@
 use ipnet::IpNet;
 
 use crate::config::list::{List, OneOrMore};
-use crate::config::model::LimitKey;
 use crate::config::shape::Kind;
 use crate::config::suggest::clip;
 use crate::config::table::table;
 use crate::config::text::{Fault, FromText, Written};
 use crate::config::units::Size;
 use crate::config::value::Integer;
+use crate::limit::Source;
 
 table! {
     /// How fast bodies may flow, counted together for whoever `key` says: nobody is refused, what is too fast waits. One of
@@ -22,7 +22,7 @@ table! {
         /// How many bytes may flow before anything waits, in each direction.
         optional burst: Written<Size> => "what flows in a second",
         /// Who is counted together, as for a rate limit; where a part is missing, the client's address stands in.
-        default key: OneOrMore<Written<LimitKey>> = "\"client-ip\"",
+        default key: OneOrMore<Written<Source>> = "\"client-ip\"",
         /// IPv6 clients of one network are one client: its prefix length.
         default ipv6_prefix: Integer<32, 128> = "64",
         /// Networks or addresses that never wait.

@@ -6,7 +6,6 @@ use ipnet::IpNet;
 use super::http::FieldName;
 use super::matching::{CookieName, ParameterName};
 use crate::config::list::{List, OneOrMore};
-use crate::config::model::{self, LimitKey};
 use crate::config::named::Pairs;
 use crate::config::shape::Kind;
 use crate::config::suggest::{clip, did_you_mean};
@@ -15,6 +14,7 @@ use crate::config::text::{Fault, FromText, Written};
 use crate::config::units::{Rate, Timeout};
 use crate::config::value::Integer;
 use crate::config::words::words;
+use crate::limit::{self, Announce, Count, Missing, Mode, Source};
 
 table! {
     /// How often somebody may ask. Beyond it the answer is 429 with `Retry-After`.
@@ -43,7 +43,7 @@ table! {
         default count: Counted = "\"requests\"",
         /// Who is counted: `client-ip`, `route`, `host`, `header:NAME`, `cookie:NAME`, `query:NAME`,
         /// `jwt:CLAIM` (of whoever `auth` knows, by whatever way), or a list of these, which are counted by together.
-        default key: OneOrMore<Written<LimitKey>> = "\"client-ip\"",
+        default key: OneOrMore<Written<Source>> = "\"client-ip\"",
         /// What is done with a request that has no such header field, cookie, parameter or claim.
         default missing: MissingKey = "\"client-ip\"",
         /// IPv6 clients of one network are one client: its prefix length.
@@ -94,10 +94,10 @@ words! {
     }
 }
 
-impl From<Counted> for model::Counted {
+impl From<Counted> for Count {
     fn from(counted: Counted) -> Self {
         match counted {
-            Counted::Requests => Self::Requests,
+            Counted::Requests => Self::All,
             Counted::Failures => Self::Failures,
         }
     }
@@ -115,7 +115,7 @@ words! {
     }
 }
 
-impl From<MissingKey> for model::MissingKey {
+impl From<MissingKey> for Missing {
     fn from(missing: MissingKey) -> Self {
         match missing {
             MissingKey::ClientIp => Self::ClientIp,
@@ -143,15 +143,15 @@ words! {
     }
 }
 
-impl From<LimitHeaders> for model::LimitHeaders {
+impl From<LimitHeaders> for Announce {
     fn from(headers: LimitHeaders) -> Self {
         match headers {
-            LimitHeaders::Ietf => Self::Ietf,
-            LimitHeaders::ExpressLegacy => Self::ExpressLegacy,
+            LimitHeaders::Ietf => Self::Draft10,
+            LimitHeaders::ExpressLegacy => Self::Legacy,
             LimitHeaders::Draft6 => Self::Draft6,
             LimitHeaders::Draft7 => Self::Draft7,
             LimitHeaders::Draft8 => Self::Draft8,
-            LimitHeaders::None => Self::None,
+            LimitHeaders::None => Self::Off,
         }
     }
 }
@@ -168,7 +168,7 @@ words! {
     }
 }
 
-impl From<OnStoreError> for model::OnStoreError {
+impl From<OnStoreError> for limit::OnStoreError {
     fn from(decision: OnStoreError) -> Self {
         match decision {
             OnStoreError::Local => Self::Local,
@@ -188,7 +188,7 @@ words! {
     }
 }
 
-impl From<LimitMode> for model::LimitMode {
+impl From<LimitMode> for Mode {
     fn from(mode: LimitMode) -> Self {
         match mode {
             LimitMode::Enforce => Self::Enforce,
@@ -197,7 +197,7 @@ impl From<LimitMode> for model::LimitMode {
     }
 }
 
-impl FromText for LimitKey {
+impl FromText for Source {
     const KIND: Kind = Kind {
         what: "who is counted",
         pattern: Some("^(client-ip|route|host|(header|cookie|query|jwt):.+)$"),
@@ -223,7 +223,7 @@ impl FromText for LimitKey {
             "header" => HeaderName::from_text(name).map(Self::Header),
             "cookie" => CookieName::from_text(name).map(|_| Self::Cookie(name.into())),
             "query" => ParameterName::from_text(name).map(|_| Self::Query(name.into())),
-            "jwt" if !name.is_empty() => Ok(Self::Jwt(name.into())),
+            "jwt" if !name.is_empty() => Ok(Self::Claim(name.into())),
             "jwt" => Err(Fault::new("`jwt:` names no claim").help("write for example `\"jwt:sub\"`")),
             _ => Err(Fault {
                 message: format!("`{}` cannot be counted by", clip(text)),
@@ -248,7 +248,7 @@ mod tests {
             "cookie:session",
             "query:a:b",
         ] {
-            assert!(LimitKey::from_text(text).is_ok(), "{text}");
+            assert!(Source::from_text(text).is_ok(), "{text}");
         }
         for text in [
             "",
@@ -261,7 +261,7 @@ mod tests {
             "cookie:a=b",
             "query:",
         ] {
-            assert!(LimitKey::from_text(text).is_err(), "{text}");
+            assert!(Source::from_text(text).is_err(), "{text}");
         }
     }
 }

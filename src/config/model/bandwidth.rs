@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::LimitKey;
+use crate::limit::Source;
 use crate::policy::AllowList;
 
 /// `[bandwidth.NAME]`: how fast bodies may flow; at least one of the directions is bounded.
@@ -17,7 +17,7 @@ pub struct Bandwidth {
     /// Bytes that flow before anything waits; `None`: those of a second.
     pub burst: Option<u64>,
     /// Who is counted together: at least one, none of them twice.
-    pub key: Vec<LimitKey>,
+    pub key: Vec<Source>,
     /// IPv6 clients of one network of this prefix length are one client; 32 to 128.
     pub ipv6_prefix: u8,
     /// Who never waits.

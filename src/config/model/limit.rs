@@ -7,6 +7,7 @@ use http::{HeaderName, Method};
 
 use super::{Secret, UpstreamTls};
 use crate::config::units::Rate;
+use crate::limit::{Announce, Count, Missing, Mode, OnStoreError, Source};
 use crate::policy::AllowList;
 
 /// `[rate_limit.NAME]`: a bucket for each key. It holds `capacity_units`, is full at first, and gets one unit back every
@@ -34,17 +35,17 @@ pub struct RateLimit {
     /// The field of the application's answer that says what the request took after all.
     pub cost_header: Option<HeaderName>,
     /// What takes units.
-    pub count: Counted,
+    pub count: Count,
     /// Who is counted: the parts of the key, at least one, none of them twice.
-    pub key: Vec<LimitKey>,
+    pub key: Vec<Source>,
     /// What is done with a request without a part of the key.
-    pub missing: MissingKey,
+    pub missing: Missing,
     /// IPv6 clients of one network of this prefix length are one client; 32 to 128.
     pub ipv6_prefix: u8,
     /// Who is never charged.
     pub exempt: Option<AllowList>,
     /// Which fields tell the client where it stands.
-    pub headers: LimitHeaders,
+    pub headers: Announce,
     /// Most keys in the process at a time.
     pub capacity: usize,
     /// What is decided while the shared store cannot be asked.
@@ -54,7 +55,7 @@ pub struct RateLimit {
     /// Units taken ahead from the shared store lower the capacity, so that all gateways together never admit too many.
     pub strict: bool,
     /// Whether it refuses.
-    pub mode: LimitMode,
+    pub mode: Mode,
     /// When a client that it refuses is turned away from everything.
     pub ban: Option<Ban>,
 }
@@ -77,83 +78,6 @@ pub struct LimitUse {
     pub limit: usize,
     /// Units that a request of this route takes, whatever its method; `None`: what the limit says. At least 1.
     pub cost: Option<u64>,
-}
-
-/// What takes units from a bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Counted {
-    /// Every request.
-    Requests,
-    /// Every request whose answer is a 4xx or 5xx: taken when the answer is known. A request is refused while the bucket is
-    /// empty.
-    Failures,
-}
-
-/// A part of the key of a bucket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LimitKey {
-    /// The client's address; IPv6 by [`RateLimit::ipv6_prefix`].
-    ClientIp,
-    /// The route's name.
-    Route,
-    /// The host that was asked for.
-    Host,
-    /// The value of a header field.
-    Header(HeaderName),
-    /// The value of a cookie.
-    Cookie(Box<str>),
-    /// The value of a query parameter.
-    Query(Box<str>),
-    /// A claim of a verified token. Tokens are not verified yet: it is always missing.
-    Jwt(Box<str>),
-}
-
-/// What is done with a request without a part of the key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MissingKey {
-    /// The client's address stands in for the part.
-    ClientIp,
-    /// It is not counted.
-    Skip,
-    /// It is refused.
-    Deny,
-}
-
-/// Which fields tell the client where it stands. `Retry-After` is on every refusal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LimitHeaders {
-    /// `RateLimit` and `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers-10.
-    Ietf,
-    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset` of express-rate-limit.
-    ExpressLegacy,
-    /// `RateLimit-Limit`, `-Remaining`, `-Reset` and `-Policy` of draft 6.
-    Draft6,
-    /// One `RateLimit` field of draft 7.
-    Draft7,
-    /// `RateLimit` and `RateLimit-Policy` of draft 8.
-    Draft8,
-    /// None of them.
-    None,
-}
-
-/// What is decided while the shared store cannot be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnStoreError {
-    /// This process counts by itself.
-    Local,
-    /// Everything is admitted.
-    Allow,
-    /// Everything is refused.
-    Deny,
-}
-
-/// Whether a limit refuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LimitMode {
-    /// It refuses.
-    Enforce,
-    /// It counts and tells what it would refuse.
-    Report,
 }
 
 /// `[redis]`

@@ -12,9 +12,7 @@ mod upstream;
 
 pub use self::auth::{Auth, AuthMethod, Jwks, Jwt, JwtKeys, RouteAuth};
 pub use self::bandwidth::Bandwidth;
-pub use self::limit::{
-    Ban, Counted, LimitHeaders, LimitKey, LimitMode, LimitUse, MissingKey, OnStoreError, RateLimit, Redis, RedisServers,
-};
+pub use self::limit::{Ban, LimitUse, RateLimit, Redis, RedisServers};
 pub use self::resilience::{Breaker, Hedge, HedgeAfter, Outlier, Queue, Retry, RetryOn};
 pub use self::route::{Action, Concurrency, Files, Priority, Respond, Route};
 pub use self::secret::Secret;

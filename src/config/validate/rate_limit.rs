@@ -6,11 +6,12 @@ use super::{Checker, count, small};
 use crate::config::diagnostic::{Diagnostic, Span};
 use crate::config::file;
 use crate::config::file::rate_limit::{Counted, LimitMode};
-use crate::config::model::{Ban, LimitKey, RateLimit};
+use crate::config::model::{Ban, RateLimit};
 use crate::config::suggest::clip;
 use crate::config::text::Written;
 use crate::config::units::Rate;
 use crate::config::value::Spanned;
+use crate::limit::Source;
 use crate::policy::AllowList;
 
 /// Makes the limit; `None`: something of it is wrong and has been reported.
@@ -203,8 +204,8 @@ fn delay(limit: &file::rate_limit::RateLimit, checker: &mut Checker<'_>) {
 }
 
 /// Who is counted.
-pub(super) fn parts(key: &[Spanned<Written<LimitKey>>], checker: &mut Checker<'_>) -> Vec<LimitKey> {
-    let mut parts: Vec<LimitKey> = Vec::new();
+pub(super) fn parts(key: &[Spanned<Written<Source>>], checker: &mut Checker<'_>) -> Vec<Source> {
+    let mut parts: Vec<Source> = Vec::new();
     for part in key {
         if parts.contains(&part.value.value) {
             checker.error(

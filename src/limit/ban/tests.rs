@@ -81,10 +81,13 @@ fn networks_of_ipv6_are_banned_whole() {
     assert!(bans.lift("2001:db8::7/64".parse().expect("a network"), 1));
     assert!(!bans.lift("2001:db8::/64".parse().expect("a network"), 1));
     assert_eq!(bans.banned(ip("2001:db8::ffff:1"), 1), None);
-    assert!(bans.forget("2001:db9::/48".parse().expect("a network"), 1));
+    assert!(bans.forget("2001:db9::/48".parse().expect("a network"), 1, 1));
     let changes = bans.changes();
     assert!(
-        matches!(changes[..], [Change::Banned(_), Change::Banned(_), Change::Lifted(_)]),
+        matches!(
+            changes[..],
+            [Change::Banned(_), Change::Banned(_), Change::Lifted { .. }]
+        ),
         "{changes:?}"
     );
     assert!(bans.list.read().prefixes.is_empty());
@@ -122,4 +125,22 @@ fn everything_is_bounded() {
         bans.refused(client(number), &policy, &rule(2), 150_000);
     }
     assert_eq!(bans.refusals.lock().sets.len(), SETS);
+}
+
+#[test]
+fn a_ban_that_began_after_another_was_lifted_stays() {
+    let bans = Bans::default();
+    let client = "192.0.2.1/32".parse().expect("an address");
+    let ban = Ban {
+        client,
+        policy: "api".into(),
+        since: 20,
+        until: 90,
+    };
+    bans.add(ban, 20);
+    assert!(!bans.forget(client, 19, 30), "that was another one");
+    assert!(bans.banned(ip("192.0.2.1"), 30).is_some());
+    assert!(bans.lift(client, 40));
+    let (at, until) = (40, 90);
+    assert_eq!(bans.changes(), [Change::Lifted { client, at, until }]);
 }

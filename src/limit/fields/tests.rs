@@ -1,7 +1,8 @@
 //! The fields as they go onto the wire. What express-rate-limit sends is compared in `tests/it/limits`.
 
 use super::*;
-use crate::limit::charge::Verdict;
+use crate::limit::charge::{Charge, Verdict};
+use crate::limit::gcra::Bucket;
 use crate::limit::key::Key;
 use crate::limit::policy::Policy;
 
@@ -34,7 +35,7 @@ impl Case {
 
     fn announced(&self, mut fields: HeaderMap) -> Vec<String> {
         let now = UNIX_EPOCH + Duration::from_millis(1_700_000_000_250);
-        self.tell(|charges, levels| announce(charges, levels, now, &mut fields));
+        self.tell(|charges, levels| announce(stands(charges, levels), || now, &mut fields));
         let mut lines: Vec<String> = (fields.iter())
             .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
             .collect();
@@ -193,7 +194,7 @@ fn a_refusal_says_when_to_come_back_and_why() {
                 Verdict::of(charges, *levels, 0),
                 Verdict::Denied { by: 0, .. }
             ));
-            let rendered = refuse(charges, levels, UNIX_EPOCH).render(None, "id");
+            let rendered = refuse(charges, levels, || UNIX_EPOCH).render(None, "id");
             assert_eq!(rendered.status, 429);
             assert_eq!(rendered.headers["retry-after"], retry_after, "{style:?}");
             assert_eq!(rendered.headers["cache-control"], "no-store");
@@ -204,5 +205,15 @@ fn a_refusal_says_when_to_come_back_and_why() {
                 assert_eq!(problem["violated-policies"], serde_json::json!(["auth"]));
             }
         });
+    }
+}
+
+#[test]
+fn numbers_are_written_whole() {
+    for value in [0, 1, 9, 10, 99, 100, 4_294_967_295, u64::MAX] {
+        let mut out = b"r=".to_vec();
+        number(&mut out, value);
+        assert_eq!(out, format!("r={value}").into_bytes());
+        assert_eq!(digits(value), value.to_string().len());
     }
 }

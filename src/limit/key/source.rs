@@ -1,5 +1,7 @@
 //! Where the parts of a key come from.
 
+use std::fmt;
+
 use http::HeaderName;
 use http::header::COOKIE;
 
@@ -42,6 +44,21 @@ pub(super) enum Value<'a> {
     Escaped(&'a str),
     /// Nothing, or more than one.
     Missing,
+}
+
+impl fmt::Display for Source {
+    /// As the file has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientIp => f.write_str("client-ip"),
+            Self::Route => f.write_str("route"),
+            Self::Host => f.write_str("host"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+            Self::Claim(name) => write!(f, "jwt:{name}"),
+        }
+    }
 }
 
 impl Source {

@@ -42,7 +42,7 @@ impl Request {
             route: "api",
             host: "deals247.online",
         };
-        spec.key(&KeyHasher::shared(b""), "limit", &asker)
+        spec.key(&KeyHasher::shared(b"").of("limit"), &asker)
     }
 }
 
@@ -188,7 +188,7 @@ fn hashes_depend_on_the_limit_and_the_secret_and_on_nothing_else() {
         route: "api",
         host: "",
     };
-    let key = |hasher: &KeyHasher, policy: &str| KeySpec::default().key(hasher, policy, &asker);
+    let key = |hasher: &KeyHasher, policy: &str| KeySpec::default().key(&hasher.of(policy), &asker);
     let shared = KeyHasher::shared(b"");
     assert_eq!(key(&shared, "api"), key(&KeyHasher::shared(b""), "api"));
     assert_ne!(key(&shared, "api"), key(&shared, "auth"));
@@ -203,6 +203,50 @@ fn hashes_depend_on_the_limit_and_the_secret_and_on_nothing_else() {
         panic!("not counted");
     };
     assert_eq!(format!("{:032x}", known.id), "a5069032efe0e861decd5bc2f07e2586");
+}
+
+#[test]
+fn who_is_named_is_who_asks() {
+    let sources = |list: &[Source]| by(list, Missing::ClientIp);
+    let cookie = Source::Cookie("sid".into());
+    let asks = from("2001:db8:0:1::7")
+        .with("x-api-key", "k 1")
+        .with("cookie", "a=b; sid=s")
+        .asking("q=a%20b");
+    for (spec, parts) in [
+        (sources(&[Source::ClientIp]), &["2001:db8:0:1::9"][..]),
+        (sources(&[Source::Header(HEADER), cookie]), &["k 1", "s"]),
+        (sources(&[Source::Query("q".into()), Source::Route]), &["a b", "api"]),
+        (
+            sources(&[Source::Host, Source::ClientIp]),
+            &["deals247.online", "client-ip=2001:db8:0:1::1"],
+        ),
+        (sources(&[Source::Cookie("none".into())]), &["client-ip=2001:db8:0:1::"]),
+    ] {
+        let parts: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
+        let named = spec.named(&KeyHasher::shared(b"").of("limit"), &parts).expect("a key");
+        let Keyed::Counted(asked) = asks.keyed(&spec) else {
+            panic!("not counted");
+        };
+        assert_eq!(named.id, asked.id, "{parts:?}");
+        if spec.sources.contains(&Source::ClientIp) {
+            assert_eq!(named.aggregate, asked.aggregate, "{parts:?}");
+        }
+    }
+}
+
+#[test]
+fn nobody_is_named_by_too_little_or_by_no_address() {
+    let named = |spec: &KeySpec, parts: &[&str]| {
+        let parts: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
+        spec.named(&KeyHasher::shared(b"").of("limit"), &parts).map(|_| ())
+    };
+    let both = by(&[Source::Route, Source::ClientIp], Missing::Deny);
+    assert_eq!(named(&both, &["api"]), Err(Unnamed::Parts));
+    assert_eq!(named(&both, &["api", "192.0.2.1", "x"]), Err(Unnamed::Parts));
+    assert_eq!(named(&both, &["api", "somebody"]), Err(Unnamed::Address(1)));
+    // Nothing stands in there: it is a name like any other.
+    assert_eq!(named(&both, &["client-ip=nobody", "192.0.2.1"]), Ok(()));
 }
 
 proptest! {

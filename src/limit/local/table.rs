@@ -43,6 +43,10 @@ impl Entry {
         self.tat != 0 && (self.low, self.high) == halves(id)
     }
 
+    fn id(&self) -> u128 {
+        u128::from(self.high) << 64 | u128::from(self.low)
+    }
+
     fn is_network(&self) -> bool {
         self.low & 1 == 1
     }
@@ -94,9 +98,27 @@ impl Table {
     pub(super) fn new(places: usize) -> Self {
         Self {
             sets: vec![[EMPTY; WAYS]; 1],
-            most: places.div_ceil(WAYS).next_power_of_two(),
+            most: sets_for(places),
             used: 0,
             flood: Flood::default(),
+        }
+    }
+
+    /// From now on at most so many places. Where there are more, the states whose loss matters least are forgotten.
+    pub(super) fn resize(&mut self, places: usize, mix: impl Fn(u128) -> u64) {
+        self.most = sets_for(places);
+        if self.sets.len() <= self.most {
+            return;
+        }
+        let old = std::mem::replace(&mut self.sets, vec![[EMPTY; WAYS]; self.most]);
+        self.used = 0;
+        for entry in old.iter().flatten().filter(|entry| entry.tat != 0) {
+            let at = self.set(mix(entry.id()));
+            let least = least(&mut self.sets[at], false);
+            if least.tat < entry.tat {
+                self.used += usize::from(least.tat == 0);
+                *least = *entry;
+            }
         }
     }
 
@@ -104,6 +126,18 @@ impl Table {
     pub(super) fn find(&self, slot: Slot) -> u64 {
         let set = &self.sets[self.set(slot.mix)];
         set.iter().find(|entry| entry.is(slot.id)).map_or(0, |entry| entry.tat)
+    }
+
+    /// Forgets a key: it is full of quota again. Whether it was known.
+    pub(super) fn forget(&mut self, slot: Slot) -> bool {
+        let at = self.set(slot.mix);
+        let found = self.sets[at].iter_mut().find(|entry| entry.is(slot.id));
+        let is_known = found.is_some();
+        if let Some(entry) = found {
+            *entry = EMPTY;
+            self.used -= 1;
+        }
+        is_known
     }
 
     /// Keeps the state of a key. `mix`: how any key in the table is mixed.
@@ -157,13 +191,18 @@ impl Table {
             // A set becomes two, so each has room for all that goes there.
             let mut filled = [0; 2];
             for entry in set.iter().filter(|entry| entry.tat != 0) {
-                let to = self.set(mix(u128::from(entry.high) << 64 | u128::from(entry.low)));
+                let to = self.set(mix(entry.id()));
                 let place = &mut filled[usize::from(to != at)];
                 self.sets[to][*place] = *entry;
                 *place += 1;
             }
         }
     }
+}
+
+/// A power of two of sets, with at least so many places.
+fn sets_for(places: usize) -> usize {
+    places.div_ceil(WAYS).next_power_of_two()
 }
 
 /// What matters least in a set, to a network or to a client.

@@ -4,10 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::policy::source;
 use super::{LimitState, nanoseconds};
 use crate::config::model;
-use crate::limit::{Asker, Flow, Key, KeyHasher, KeySpec, Keyed, Local, Missing};
+use crate::limit::{Asker, Flow, Key, KeySpec, Keyed, Local, Missing, PolicyHasher};
 use crate::policy::AllowList;
 
 /// Most flows that are remembered at a time, each direction for itself; beyond it those are forgotten that owe least.
@@ -16,8 +15,8 @@ pub(super) const FLOWS: usize = 1 << 17;
 /// What bodies are slowed down by, in one direction.
 #[derive(Debug)]
 struct Slowing {
-    /// Name and direction: no two count together.
-    name: Box<str>,
+    /// Of name and direction: no two count together.
+    hasher: PolicyHasher,
     flow: Flow,
     key: KeySpec,
     exempt: Option<AllowList>,
@@ -28,7 +27,6 @@ struct Slowing {
 pub struct RouteBandwidth {
     download: Vec<Arc<Slowing>>,
     upload: Vec<Arc<Slowing>>,
-    hasher: KeyHasher,
     store: Arc<Local>,
 }
 
@@ -41,10 +39,10 @@ impl RouteBandwidth {
         let slow = |limit: &model::Bandwidth, direction: &str, rate: Option<u64>| {
             let rate = rate?;
             Some(Arc::new(Slowing {
-                name: format!("{direction} {}", limit.name).into(),
+                hasher: state.hasher.of(&format!("{direction} {}", limit.name)),
                 flow: Flow::new(rate, limit.burst.unwrap_or(rate)),
                 key: KeySpec {
-                    sources: limit.key.iter().map(source).collect(),
+                    sources: limit.key.clone(),
                     ipv6_prefix: limit.ipv6_prefix,
                     missing: Missing::ClientIp,
                 },
@@ -58,7 +56,6 @@ impl RouteBandwidth {
         Some(Arc::new(Self {
             download: download.collect(),
             upload: upload.collect(),
-            hasher: state.hasher.clone(),
             store: Arc::clone(&state.flows),
         }))
     }
@@ -68,7 +65,7 @@ impl RouteBandwidth {
     pub fn flows(self: &Arc<Self>, asker: &Asker<'_>) -> Option<Box<Flows>> {
         let flows = |slowing: &[Arc<Slowing>]| -> Vec<(Key, Flow)> {
             let counted = slowing.iter().filter(|slowing| !slowing.exempts(asker.client));
-            let keyed = counted.filter_map(|slowing| match slowing.key.key(&self.hasher, &slowing.name, asker) {
+            let keyed = counted.filter_map(|slowing| match slowing.key.key(&slowing.hasher, asker) {
                 Keyed::Counted(key) => Some((key, slowing.flow)),
                 Keyed::Skipped | Keyed::Refused => None,
             });

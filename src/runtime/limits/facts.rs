@@ -6,6 +6,7 @@ use super::CompiledLimits;
 use crate::config::units::Rate;
 use crate::limit::{Mode, Summary};
 use crate::observe::metrics::LimitVerdict;
+use crate::runtime::Snapshot;
 
 /// One limit: what the file says, and what came of it since the process began.
 #[derive(Debug, Clone)]
@@ -32,9 +33,17 @@ pub struct LimitFacts {
     pub seen: Option<Summary>,
 }
 
+impl Snapshot {
+    /// What there is to say about each rate limit. `now`: nanoseconds since the process began.
+    #[must_use]
+    pub fn limit_facts(&self, now: u64) -> Vec<LimitFacts> {
+        self.limits.facts(now)
+    }
+}
+
 impl CompiledLimits {
-    /// What there is to say about each limit, in the order of the file. `now`: nanoseconds since the process began.
-    pub(in crate::runtime) fn facts(&self, now: u64) -> Vec<LimitFacts> {
+    /// In the order of the file.
+    fn facts(&self, now: u64) -> Vec<LimitFacts> {
         let facts = |limit: &Arc<super::Limit>| LimitFacts {
             name: Arc::clone(&limit.name),
             mode: limit.policy.mode,

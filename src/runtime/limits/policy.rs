@@ -1,7 +1,9 @@
 //! The keys of `[rate_limit.NAME]`, as the domain has them.
 
-use crate::config::model::{self, Counted, LimitHeaders, LimitKey, LimitMode, MissingKey};
-use crate::limit::{Announce, BanRule, Bucket, Count, KeySpec, Missing, Mode, OnStoreError, Policy, Source};
+use crate::config::model;
+use crate::limit::fields::Told;
+use crate::limit::shared::AllTerms;
+use crate::limit::{BanRule, Bucket, KeySpec, Policy};
 
 use super::{nanoseconds, units};
 
@@ -39,56 +41,25 @@ pub(super) fn policy(limit: &model::RateLimit) -> Policy {
             .collect(),
         cost_header: cost_header.clone(),
         key: KeySpec {
-            sources: key.iter().map(source).collect(),
+            sources: key.clone(),
             ipv6_prefix: *ipv6_prefix,
-            missing: match missing {
-                MissingKey::ClientIp => Missing::ClientIp,
-                MissingKey::Skip => Missing::Skip,
-                MissingKey::Deny => Missing::Deny,
-            },
+            missing: *missing,
         },
         allow: exempt.as_ref().map_or_else(Vec::new, |list| list.networks().to_vec()),
-        count: match count {
-            Counted::Requests => Count::All,
-            Counted::Failures => Count::Failures,
-        },
-        mode: match mode {
-            LimitMode::Enforce => Mode::Enforce,
-            LimitMode::Report => Mode::Report,
-        },
+        count: *count,
+        mode: *mode,
         exact: *exact,
         strict: *strict,
-        on_store_error: match on_store_error {
-            model::OnStoreError::Local => OnStoreError::Local,
-            model::OnStoreError::Allow => OnStoreError::Allow,
-            model::OnStoreError::Deny => OnStoreError::Deny,
-        },
-        announce: match headers {
-            LimitHeaders::Ietf => Announce::Draft10,
-            LimitHeaders::ExpressLegacy => Announce::Legacy,
-            LimitHeaders::Draft6 => Announce::Draft6,
-            LimitHeaders::Draft7 => Announce::Draft7,
-            LimitHeaders::Draft8 => Announce::Draft8,
-            LimitHeaders::None => Announce::Off,
-        },
+        on_store_error: *on_store_error,
+        announce: *headers,
         ban: ban.map(|ban| BanRule {
             after: ban.after,
             within: nanoseconds(ban.within),
             duration: nanoseconds(ban.duration),
             ipv6_prefix: *ipv6_prefix,
         }),
-    }
-}
-
-pub(super) fn source(key: &LimitKey) -> Source {
-    match key {
-        LimitKey::ClientIp => Source::ClientIp,
-        LimitKey::Route => Source::Route,
-        LimitKey::Host => Source::Host,
-        LimitKey::Header(name) => Source::Header(name.clone()),
-        LimitKey::Cookie(name) => Source::Cookie(name.clone()),
-        LimitKey::Query(name) => Source::Query(name.clone()),
-        LimitKey::Jwt(claim) => Source::Claim(claim.clone()),
+        told: Told::default(),
+        terms: AllTerms::default(),
     }
 }
 
@@ -115,6 +86,7 @@ fn bucket(limit: &model::RateLimit) -> Bucket {
 mod tests {
     use super::*;
     use crate::config;
+    use crate::limit::{Announce, Count, Missing, Mode, OnStoreError, Source};
 
     /// The first limit of a file with these keys.
     fn limit(keys: &str) -> model::RateLimit {

@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::store::Reserved;
 use super::{RouteLimits, nanoseconds};
-use crate::limit::{Charge, Charges, Count, Key, Levels, MAX_LIMITS, fields};
+use crate::limit::fields::{self, Stand};
+use crate::limit::{Charge, Charges, Count, Key, Level, Levels};
 
 /// The most that an application can say a request has cost.
 const MAX_COST: u32 = 1_000_000;
@@ -15,75 +16,72 @@ const MAX_COST: u32 = 1_000_000;
 /// Where a client stands after a request that passed: what it is told, and what is held until the answer is known.
 pub struct Standing {
     limits: Arc<RouteLimits>,
-    /// The charges; owned, for they outlive the plan.
-    charged: [Option<Charged>; MAX_LIMITS],
-    levels: Levels,
+    /// Owned, for they outlive the plan; and no more room than there are of them.
+    charged: Box<[Charged]>,
     reserved: Option<Reserved>,
 }
 
-/// A charge whose limit is known by its place.
-#[derive(Clone, Copy)]
+/// A charge whose limit is known by its place, and what is left of it.
 struct Charged {
     place: usize,
     key: Key,
     cost: u32,
+    level: Level,
 }
 
 impl Standing {
+    /// `None`: there is nothing to tell and nothing to settle.
     pub(super) fn new(
         limits: &Arc<RouteLimits>,
         charges: &Charges<'_>,
-        levels: Levels,
+        levels: &Levels,
         reserved: Option<Reserved>,
-    ) -> Self {
-        let mut charged = [None; MAX_LIMITS];
-        for (charged, charge) in charged.iter_mut().zip(charges.iter()) {
-            *charged = Some(Charged {
-                place: limits.place(charge.policy),
-                key: charge.key,
-                cost: charge.cost,
-            });
+    ) -> Option<Self> {
+        if limits.tells_nothing && reserved.is_none() {
+            return None;
         }
-        Self {
+        let charged = |(charge, level): (&Charge<'_>, &Level)| Charged {
+            place: limits.place(charge.policy),
+            key: charge.key,
+            cost: charge.cost,
+            level: *level,
+        };
+        Some(Self {
             limits: Arc::clone(limits),
-            charged,
-            levels,
+            charged: charges.iter().zip(levels.iter()).map(charged).collect(),
             reserved,
-        }
+        })
     }
 
     /// Adds the fields of the limits to the final answer.
     pub fn announce(&self, fields: &mut HeaderMap) {
-        let charge = |Charged { place, key, cost }| Charge {
-            policy: &self.limits.limits[place],
-            key,
-            cost,
-        };
-        let charges: Charges<'_> = self.charged.into_iter().flatten().map(charge).collect();
-        fields::announce(&charges, &self.levels, SystemTime::now(), fields);
+        let stands = self.charged.iter().map(|charged| Stand {
+            policy: &self.limits.limits[charged.place],
+            id: charged.key.id,
+            level: &charged.level,
+        });
+        fields::announce(stands, SystemTime::now, fields);
     }
 
     /// The application has answered: what it says that the request has cost, and has not been charged, is charged now.
     /// `started`: when the process began.
     pub fn surcharge(&mut self, fields: &HeaderMap, started: Instant) {
-        for (at, charged) in self.charged.iter_mut().enumerate() {
-            let Some(Charged { place, key, cost }) = charged else {
-                break;
-            };
-            let policy = &*self.limits.limits[*place];
+        for charged in &mut self.charged {
+            let policy = &*self.limits.limits[charged.place];
             let told = policy.cost_header.as_ref().and_then(|name| told(fields, name));
-            let Some(more) = told.map(|told| told.saturating_sub(*cost)).filter(|more| *more > 0) else {
+            let more = told.map(|told| told.saturating_sub(charged.cost));
+            let Some(more) = more.filter(|more| *more > 0) else {
                 continue;
             };
             let charge = Charge {
                 policy,
-                key: *key,
+                key: charged.key,
                 cost: more,
             };
             let now = nanoseconds(started.elapsed());
-            self.levels.replace(at, self.limits.store.surcharge(&charge, now));
+            charged.level = self.limits.store.surcharge(&charge, now);
             // An answer that is asked for twice is charged once.
-            *cost += more;
+            charged.cost += more;
         }
     }
 

@@ -59,7 +59,7 @@ impl Store {
                     sources: None,
                 }
             }
-            Self::Shared(shared, local) => match shared.check(charges).await {
+            Self::Shared(shared, local) => match shared.check(charges, now).await {
                 Some(Settled {
                     verdict,
                     outstanding,

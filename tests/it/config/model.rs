@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use deals247_gateway::config;
 use deals247_gateway::config::model::{
-    Balance, Config, Counted, HashKey, LimitHeaders, LimitKey, LimitMode, MissingKey, OnStoreError, Priority, Probing,
-    Protocol, RedisServers, SameSite, Target,
+    Balance, Config, HashKey, Priority, Probing, Protocol, RedisServers, SameSite, Target,
 };
+use deals247_gateway::limit::{Announce, Count, Missing, Mode, OnStoreError, Source};
 
 use super::{env, parse, root};
 
@@ -240,10 +240,10 @@ fn buckets_hold_what_may_come_at_once() {
         assert_eq!((limit.capacity_units, limit.period), (units, period), "{keys}");
     }
     let plain = limit("rate = \"10/s\"");
-    assert_eq!(plain.key, [LimitKey::ClientIp]);
+    assert_eq!(plain.key, [Source::ClientIp]);
     assert_eq!((plain.cost, plain.delay_after, plain.max_delay), (1, None, ms(5000)));
-    assert_eq!((plain.count, plain.missing), (Counted::Requests, MissingKey::ClientIp));
-    assert_eq!((plain.headers, plain.mode), (LimitHeaders::Ietf, LimitMode::Enforce));
+    assert_eq!((plain.count, plain.missing), (Count::All, Missing::ClientIp));
+    assert_eq!((plain.headers, plain.mode), (Announce::Draft10, Mode::Enforce));
     assert_eq!(
         (plain.on_store_error, plain.exact, plain.strict),
         (OnStoreError::Local, false, false)
@@ -269,12 +269,12 @@ fn buckets_hold_what_may_come_at_once() {
     assert_eq!(
         limit.key,
         [
-            LimitKey::Route,
-            LimitKey::Host,
-            LimitKey::Header("x-a".parse().expect("name")),
-            LimitKey::Cookie("c".into()),
-            LimitKey::Query("q".into()),
-            LimitKey::Jwt("sub".into()),
+            Source::Route,
+            Source::Host,
+            Source::Header("x-a".parse().expect("name")),
+            Source::Cookie("c".into()),
+            Source::Query("q".into()),
+            Source::Claim("sub".into()),
         ]
     );
     let exempt = limit.exempt.expect("networks");

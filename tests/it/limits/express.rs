@@ -104,7 +104,7 @@ fn fields_are_those_of_express_rate_limit() {
             retry_in: u64::from(refused),
         });
         let (status, sent) = if refused {
-            let answer = fields::refuse(&charges, &levels, now);
+            let answer = fields::refuse(&charges, &levels, || now);
             assert!(matches!(answer, Answer::Refusal { .. }));
             let rendered = answer.render(None, "");
             let limits = |name: &str| name.contains("ratelimit") || name == "retry-after";
@@ -112,7 +112,7 @@ fn fields_are_those_of_express_rate_limit() {
             (rendered.status.as_u16(), sent)
         } else {
             let mut fields = HeaderMap::new();
-            fields::announce(&charges, &levels, now, &mut fields);
+            fields::announce(fields::stands(&charges, &levels), || now, &mut fields);
             (200, sorted(text(&fields)))
         };
         let expected = sorted(recorded.fields.iter().cloned());

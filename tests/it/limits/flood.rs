@@ -76,8 +76,8 @@ impl Flood {
     pub(crate) fn run(&self) -> Outcome {
         let (count, seconds, capacity) = self.limit;
         let policy = Policy::new("api", Bucket::new(count, Duration::from_secs(seconds), capacity));
-        let limits = Limits::new(vec![Arc::new(policy)]).expect("one limit");
-        let (store, hasher) = (Arc::new(Local::new(self.capacity)), KeyHasher::random());
+        let limits = Limits::new(vec![Arc::new(policy)], &KeyHasher::random()).expect("one limit");
+        let store = Arc::new(Local::new(self.capacity));
         let headers = HeaderMap::new();
         let refused = |client: IpAddr, now: u64| {
             let asker = Asker {
@@ -89,7 +89,7 @@ impl Flood {
                 route: "api",
                 host: "",
             };
-            let charges = limits.charges(&hasher, &asker).expect("nothing is missing");
+            let charges = limits.charges(&asker).expect("nothing is missing");
             matches!(store.check(&charges, now).verdict, Verdict::Denied { .. })
         };
 

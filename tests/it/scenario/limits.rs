@@ -294,3 +294,26 @@ async fn who_waits_for_its_turn_may_leave() {
     let line = lines.iter().find(|line| line["limit"] == "delayed").expect("a line");
     assert_eq!(line["status"], 499);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_that_makes_room_for_more_or_fewer_clients_keeps_what_was_counted() {
+    let text = |more: &str| {
+        format!(
+            "[rate_limit.api]\nrate = \"3/d\"\n{more}\n[[route]]\nname = \"all\"\npath = \"/*\"\n\
+             rate_limit = [\"api\"]\nrespond = {}\n",
+            "{}"
+        )
+    };
+    let gateway = gateway::start(&text("")).await;
+    for (left, more) in [
+        (2, "capacity = 10_000_000"),
+        (1, "capacity = 1000"),
+        (0, "[rate_limit.another]\nrate = \"1/s\"\ncapacity = 2_000_000"),
+    ] {
+        let told = get(&gateway, "").await;
+        let stand = told.header("ratelimit").expect("ratelimit").to_owned();
+        assert!(stand.starts_with(&format!("\"api\";r={left};")), "{stand}");
+        gateway.reload(&text(more)).await.expect("a good file");
+    }
+    assert_eq!(get(&gateway, "").await.status, 429);
+}

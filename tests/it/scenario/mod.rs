@@ -31,6 +31,7 @@ mod proxying;
 mod reload;
 mod resilience;
 mod routing;
+mod shared_bans;
 mod shared_limits;
 mod store_faults;
 mod store_kinds;

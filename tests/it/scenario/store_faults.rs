@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use deals247_gateway::limit::BanRule;
+
 use crate::support::eventually;
 use crate::support::gateway::{self, Running};
 use crate::support::port;
@@ -191,6 +193,21 @@ async fn a_user_with_no_more_rights_than_documented() {
     redis.ask::<()>(&words).await;
     let gateway = start(&redis.url(), "username = \"gateway\"\npassword = \"secret\"").await;
     works(&gateway).await;
+    // And for what gateways tell each other.
+    let client = "192.0.2.1".parse().expect("an address");
+    let rule = BanRule {
+        after: 1,
+        within: 1,
+        duration: 600_000_000_000,
+        ipv6_prefix: 64,
+    };
+    let registry = &gateway.gateway.live.registry;
+    let ban = registry.bans().refused(client, &"a".into(), &rule, registry.clock());
+    assert!(ban.is_some());
+    eventually("the ban is told", async || {
+        redis.ask::<usize>(&["ZCARD", "gw:{notices}said"]).await == 1
+    })
+    .await;
     // Without the right to write, it is told what is missing.
     redis.ask::<()>(&["ACL", "SETUSER", "gateway", "-hset"]).await;
     degrades(&gateway).await;

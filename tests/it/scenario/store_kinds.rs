@@ -132,7 +132,7 @@ async fn a_sentinel_says_where_the_master_is() {
 }
 
 /// Three masters, each with a third of the slots.
-async fn cluster() -> Vec<Redis> {
+pub(super) async fn cluster() -> Vec<Redis> {
     let mut nodes = Vec::new();
     for _ in 0..3 {
         let bus = port::free().port().to_string();
@@ -162,7 +162,7 @@ async fn cluster() -> Vec<Redis> {
     nodes.into_iter().map(|(node, _)| node).collect()
 }
 
-fn urls(nodes: &[Redis]) -> String {
+pub(super) fn urls(nodes: &[Redis]) -> String {
     let urls: Vec<String> = nodes[..2].iter().map(|node| format!("{:?}", node.url())).collect();
     format!("url = [{}]", urls.join(", "))
 }

@@ -140,7 +140,9 @@ impl Drop for Redis {
 
 /// As a sentinel if the first option is `--sentinel`; the others are lines of its file then.
 fn spawn(port: u16, directory: &TempDir, options: &[String]) -> Child {
-    let mut command = Command::new("redis-server");
+    // Another server that speaks the same: `make test-valkey`.
+    let program = std::env::var_os("GATEWAY_TEST_REDIS").unwrap_or_else(|| "redis-server".into());
+    let mut command = Command::new(program);
     if let Some((_, lines)) = options.split_first().filter(|(first, _)| *first == "--sentinel") {
         let file = directory.path().join("sentinel.conf");
         let text = format!(

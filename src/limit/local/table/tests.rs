@@ -115,3 +115,34 @@ fn a_flood_begins_when_the_table_fills_quickly_and_lasts_while_many_come() {
     assert!((0..=PLACES / FLOOD).any(|_| come(&mut table, 203 * SECOND)));
     assert!(!come(&mut table, 500 * SECOND));
 }
+
+#[test]
+fn another_size_keeps_what_matters_most() {
+    let mut table = Table::new(4096);
+    for id in 1..=1500 {
+        put(&mut table, id, 1_000 + id, 0);
+    }
+    table.resize(8192, mix);
+    assert!(
+        (1..=1500).all(|id| table.find(slot(id)) == 1_000 + id),
+        "larger: nothing is lost"
+    );
+    table.resize(1024, mix);
+    let (keys, places, _) = table.occupancy(0);
+    assert_eq!(places, 1024);
+    let known = |ids: std::ops::RangeInclusive<u64>| ids.filter(|&id| table.find(slot(id)) != 0).count();
+    assert_eq!(keys, known(1..=1500));
+    assert!((900..=1024).contains(&keys), "{keys}");
+    assert!(
+        known(1..=300) < 150 && known(1201..=1500) > 290,
+        "the largest states are kept"
+    );
+}
+
+#[test]
+fn a_key_that_is_forgotten_leaves_its_place() {
+    let mut table = Table::new(256);
+    put(&mut table, 1, 10, 0);
+    assert!(table.forget(slot(1)) && !table.forget(slot(1)));
+    assert_eq!((table.find(slot(1)), table.occupancy(0).0), (0, 0));
+}

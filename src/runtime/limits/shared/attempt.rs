@@ -114,14 +114,13 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Pays what can be paid with what is in hand, and asks about the rest.
-    pub(super) fn begin(&mut self) -> Step {
+    /// Pays what can be paid with what is in hand, and asks about the rest. `now`: by the clock of the core.
+    pub(super) fn begin(&mut self, now: u64) -> Step {
         let Core { book, .. } = &*self.shared.core;
-        let now = self.shared.core.now();
         let mut asks = Vec::new(); // no allocation before the first
         let (mut refused, mut wait) = (false, None);
-        let claims = self.claims;
-        for (place, claim) in claims.iter().flatten().enumerate() {
+        for place in 0..self.charges.len() {
+            let Some(claim) = &self.claims[place] else { break };
             if refused {
                 self.levels[place] = book.level(claim, now);
                 continue;
@@ -157,7 +156,8 @@ impl<'a> Attempt<'a> {
             self.put_back(now);
             for (place, ask) in &asks {
                 book.unanswered(ask, false);
-                self.levels[*place] = claims[*place].map_or_else(Level::default, |claim| book.level(&claim, now));
+                let claim = self.claims[*place].as_ref();
+                self.levels[*place] = claim.map_or_else(Level::default, |claim| book.level(claim, now));
             }
         }
         match wait {
@@ -215,7 +215,7 @@ impl<'a> Attempt<'a> {
             match wait {
                 Wait::Other(woken) => {
                     let _ = woken.await; // it is woken by being dropped
-                    wait = match self.begin() {
+                    wait = match self.begin(self.shared.core.now()) {
                         Step::Decided(settled) => return Ok(settled),
                         Step::Next(wait) => wait,
                         Step::Failed => return Err(Failure::Full),

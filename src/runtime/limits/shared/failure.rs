@@ -74,6 +74,11 @@ impl Failure {
         }
     }
 
+    /// Whether the server has forgotten the scripts, which is nobody's fault.
+    pub(super) fn is_forgotten(&self) -> bool {
+        matches!(self, Self::Refused(_, why) if why.starts_with("NOSCRIPT"))
+    }
+
     /// Whether somebody must change something, or it will never end.
     pub(super) fn needs_people(&self) -> bool {
         matches!(self, Self::Refused(Refusal::Credentials, _))

@@ -1,7 +1,7 @@
 //! Whether the store can be asked, for people: one line when it no longer can, one when it can again.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -14,6 +14,8 @@ pub(super) struct Health {
     pub(super) metrics: StoreMetrics,
     state: Mutex<State>,
     gateways: AtomicU32,
+    /// The store is in force: its state is the one that the metrics show.
+    in_force: AtomicBool,
 }
 
 #[derive(Default)]
@@ -47,7 +49,6 @@ pub struct StoreView {
 impl Health {
     /// Of so many connections, none of which is there yet.
     pub(super) fn new(connections: usize, metrics: StoreMetrics) -> Self {
-        metrics.degraded(true);
         Self {
             metrics,
             state: Mutex::new(State {
@@ -57,6 +58,20 @@ impl Health {
                 ..State::default()
             }),
             gateways: AtomicU32::new(1),
+            in_force: AtomicBool::new(false),
+        }
+    }
+
+    /// The store is in force from now on, or no longer.
+    pub(super) fn put_in_force(&self, in_force: bool) {
+        let state = self.state.lock();
+        self.in_force.store(in_force, Relaxed);
+        self.metrics.degraded(in_force && !state.down.is_empty());
+    }
+
+    fn show(&self, degraded: bool) {
+        if self.in_force.load(Relaxed) {
+            self.metrics.degraded(degraded);
         }
     }
 
@@ -80,7 +95,7 @@ impl Health {
         *reason = why.to_string();
         if tell {
             *told = due;
-            self.metrics.degraded(true);
+            self.show(true);
             tracing::error!(
                 reason = %why,
                 "Redis cannot be asked about rate limits: each limit does what its on_store_error says"
@@ -94,7 +109,7 @@ impl Health {
         if !state.down.remove(&place) || !state.down.is_empty() {
             return;
         }
-        self.metrics.degraded(false);
+        self.show(false);
         let since = state.since.take();
         if std::mem::take(&mut state.told) != Told::Nothing {
             let seconds = since.map_or(0.0, |since| since.elapsed().as_secs_f64());

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use redis::Pipeline;
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, Pipeline, Value};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Core;
@@ -23,7 +24,7 @@ const QUEUE: usize = 8192;
 const PIPELINE: usize = 512;
 
 /// A connection on which nothing comes back for so long is given up.
-const PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How often a gateway says that it lives.
 const BEAT: Duration = Duration::from_secs(1);
@@ -53,6 +54,8 @@ pub(super) struct Line {
     up: AtomicBool,
     breaker: Mutex<Breaker>,
     tripped: Notify,
+    /// The connection, for what is asked seldom and by nobody who waits in a request.
+    handle: Mutex<Option<MultiplexedConnection>>,
 }
 
 impl Line {
@@ -66,6 +69,7 @@ impl Line {
             up: AtomicBool::new(false),
             breaker: Mutex::default(),
             tripped: Notify::new(),
+            handle: Mutex::default(),
         };
         (Arc::new(line), receiver)
     }
@@ -73,6 +77,18 @@ impl Line {
     /// Whether it can be asked.
     pub(super) fn is_up(&self) -> bool {
         self.up.load(Relaxed)
+    }
+
+    /// Asks something that is no decision; it waits behind nothing, and not long.
+    pub(super) async fn call(&self, call: &Cmd) -> Result<Value, Failure> {
+        let handle = self.handle.lock().clone();
+        let (true, Some(mut handle)) = (self.is_up(), handle) else {
+            return Err(Failure::Unreachable("it is not connected".to_owned()));
+        };
+        let answer = tokio::time::timeout(PATIENCE, call.query_async(&mut handle)).await;
+        answer
+            .unwrap_or_else(|_| Err(slow()))
+            .map_err(|error| Failure::of(&error))
     }
 
     /// Puts a question in line.
@@ -115,6 +131,7 @@ pub(super) async fn run(line: Arc<Line>, mut jobs: mpsc::Receiver<Job>, target: 
         core.health.metrics.connecting();
         let lost = match target.connect().await {
             Ok(connection) => {
+                *line.handle.lock() = Some(connection.handle.clone());
                 let mut service = Service {
                     line: &line,
                     core: &core,
@@ -130,6 +147,7 @@ pub(super) async fn run(line: Arc<Line>, mut jobs: mpsc::Receiver<Job>, target: 
             }
             Err(failure) => failure,
         };
+        *line.handle.lock() = None;
         core.health.metrics.failed(lost.word());
         core.moved.notify_one();
         line.close(&lost, &core);

@@ -8,7 +8,9 @@ mod attempt;
 mod cluster;
 mod failure;
 mod health;
+mod inspect;
 mod line;
+mod notices;
 mod routes;
 mod script;
 mod target;
@@ -17,18 +19,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::config::model;
 use crate::limit::book::settlement;
-use crate::limit::{Ask, Book, Charge, Charges, KeyHasher, Level, MAX_LIMITS, Reply, Verdict};
+use crate::limit::{Ask, Bans, Book, Charge, Charges, KeyHasher, Level, Local, MAX_LIMITS, Reply, Verdict};
 use crate::observe::metrics::{DecisionSource, StoreMetrics};
 use crate::runtime::ClientTls;
 use attempt::{Attempt, Step, claimed};
 use failure::Failure;
 use health::Health;
 pub use health::StoreView;
+pub(super) use inspect::SharedKey;
 use routes::Routes;
 use script::Keys;
 
@@ -48,6 +52,8 @@ const SWEPT: usize = 256;
 pub(in crate::runtime) struct Shared {
     core: Arc<Core>,
     tasks: Vec<AbortHandle>,
+    /// The task that hears what the others say, while the store is in force.
+    following: Mutex<Option<AbortHandle>>,
 }
 
 /// What requests and tasks share.
@@ -58,6 +64,8 @@ struct Core {
     moved: Notify,
     health: Health,
     keys: Keys,
+    /// The digest of the script of notices, as the server told it.
+    notices: Mutex<Option<String>>,
     /// What this gateway is called among the others.
     name: String,
     budget: Duration,
@@ -110,6 +118,7 @@ impl Drop for Shared {
         for task in &self.tasks {
             task.abort();
         }
+        self.unfollow();
         self.core.routes.store(Arc::default()); // the lines end with their routes
     }
 }
@@ -132,6 +141,7 @@ impl Shared {
             moved: Notify::new(),
             health: Health::new(connections, metrics),
             keys: Keys::new(&redis.prefix),
+            notices: Mutex::default(),
             name: format!("{:016x}", fastrand::u64(..)),
             budget: redis.timeout,
             started,
@@ -146,7 +156,29 @@ impl Shared {
             }
             tasks.push(runtime.spawn(sweep(Arc::clone(&core))).abort_handle());
         }
-        Arc::new(Self { core, tasks })
+        Arc::new(Self {
+            core,
+            tasks,
+            following: Mutex::default(),
+        })
+    }
+
+    /// The store is in force: shares these bans from now on.
+    pub(super) fn follow(&self, bans: &Arc<Bans>, local: &Arc<Local>) {
+        self.core.health.put_in_force(true);
+        let mut following = self.following.lock();
+        if let (None, Ok(runtime)) = (&*following, tokio::runtime::Handle::try_current()) {
+            let follow = notices::follow(Arc::clone(&self.core), Arc::clone(bans), Arc::clone(local));
+            *following = Some(runtime.spawn(follow).abort_handle());
+        }
+    }
+
+    /// The store is no longer in force.
+    pub(super) fn unfollow(&self) {
+        if let Some(task) = self.following.lock().take() {
+            task.abort();
+            self.core.health.put_in_force(false);
+        }
     }
 
     /// The hasher whose keys every gateway makes alike.
@@ -176,12 +208,13 @@ impl Shared {
         self.core.book.tat(charge.key.id)
     }
 
-    /// Decides about a request; `None`: the store cannot be asked, or does not answer in time.
-    pub(super) async fn check(&self, charges: &Charges<'_>) -> Option<Settled> {
+    /// Decides about a request; `None`: the store cannot be asked, or does not answer in time. `now`: nanoseconds since the
+    /// start of the process.
+    pub(super) async fn check(&self, charges: &Charges<'_>, now: u64) -> Option<Settled> {
         let routes = self.core.routes.load_full();
         let mut attempt = Attempt::new(self, &routes, charges)?;
         // Mostly there is nothing to wait for, and then no timer is made.
-        match attempt.begin() {
+        match attempt.begin(now) {
             Step::Decided(settled) => Some(settled),
             Step::Failed => None,
             Step::Next(wait) => {

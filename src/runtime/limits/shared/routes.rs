@@ -65,6 +65,16 @@ impl Routes {
         self.lines.get(place).map(|running| &running.line)
     }
 
+    /// The line of a key that is no bucket, by what stands in its braces.
+    pub(super) fn line_of(&self, tag: &str) -> Option<&Arc<Line>> {
+        let place = self.slots.get(usize::from(cluster::slot(tag.as_bytes())));
+        let lines = match place {
+            Some(place) => self.lines.get(usize::from(*place)..)?.get(..1)?,
+            None => &self.lines[..],
+        };
+        lines.iter().map(|running| &running.line).find(|line| line.is_up())
+    }
+
     /// Whether keys with different tags must be asked about one by one.
     pub(super) fn is_split(&self) -> bool {
         !self.slots.is_empty()

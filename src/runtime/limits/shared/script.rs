@@ -1,4 +1,4 @@
-//! The two scripts, and how they are called.
+//! The scripts, and how those are called that requests and lines need.
 
 use std::fmt::Write as _;
 
@@ -12,6 +12,9 @@ pub(super) const DECIDE: Script = Script(include_str!("decide.lua"));
 
 /// Counts the gateways; see the file.
 pub(super) const BEAT: Script = Script(include_str!("beat.lua"));
+
+/// Tells and hears what gateways tell each other; see the file.
+pub(super) const NOTICES: Script = Script(include_str!("notices.lua"));
 
 /// How long a gateway that is not heard of counts as alive, milliseconds.
 const LIFE: u32 = 5_000;
@@ -52,6 +55,11 @@ impl Keys {
         }
     }
 
+    /// What every key begins with.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// What identifies clients is hashed alike on every gateway, in every release.
     pub(super) fn hasher(&self) -> &KeyHasher {
         &self.hasher
@@ -71,7 +79,7 @@ impl Keys {
         cluster::slot(format!("{:08x}", self.tag(tag)).as_bytes())
     }
 
-    fn bucket(&self, ask: &Ask) -> String {
+    pub(super) fn bucket(&self, ask: &Ask) -> String {
         let mut key = String::with_capacity(self.prefix.len() + 43);
         // Writing to a string cannot fail.
         let _ = write!(key, "{}{{{:08x}}}{:032x}", self.prefix, self.tag(ask.tag), ask.id);

@@ -127,6 +127,50 @@ async fn operators_see_bans_and_lift_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_see_where_one_client_stands_and_let_it_begin_anew() {
+    let limits = "[rate_limit.api]\nrate = \"4/d\"\n\
+                  [rate_limit.partner]\nrate = \"9/d\"\nkey = [\"client-ip\", \"header:X-Key\"]";
+    let gateway = limited(limits, "\"api\", \"partner\"").await;
+    let fields = "X-Forwarded-For: 192.0.2.1\r\nX-Key: s3/cret\r\n";
+    assert_eq!(passing(&gateway, fields, 6).await, 4);
+    let seen = client::admin(gateway.admin, "/api/v1/limits/api/keys/192.0.2.1").await;
+    assert_eq!(seen.header("cache-control"), Some("no-store"));
+    let seen = seen.json();
+    assert_eq!(
+        (&seen["left"], &seen["capacity"], &seen["counted_in"]),
+        (&json!(0), &json!(4), &json!("process"))
+    );
+    let full = seen["full_in_seconds"].as_f64().expect("seconds");
+    assert!((86_000.0..=86_400.0).contains(&full), "{full}");
+    let told = ask(&gateway, &["show", "partner", "192.0.2.1", "s3/cret"]).await;
+    assert!(
+        text(&told.stdout).starts_with("5 of 9 left, one more in "),
+        "{}",
+        text(&told.stdout)
+    );
+    let told = ask(&gateway, &["show", "api", "192.0.2.2"]).await;
+    assert_eq!(text(&told.stdout), "4 of 4 left\n", "who was never seen has everything");
+
+    let told = ask(&gateway, &["reset", "api", "192.0.2.1"]).await;
+    assert_eq!(text(&told.stdout), "192.0.2.1 begins anew with api\n");
+    assert_eq!(passing(&gateway, fields, 6).await, 4);
+
+    for (arguments, code, said) in [
+        (&["show", "apis", "192.0.2.1"][..], 2, "help: limits are api, partner"),
+        (
+            &["show", "partner", "192.0.2.1"],
+            3,
+            "counted by client-ip, header:x-key",
+        ),
+        (&["reset", "api", "somebody"], 3, "`client-ip` is no address"),
+    ] {
+        let told = ask(&gateway, arguments).await;
+        assert_eq!(told.status.code(), Some(code), "{arguments:?}");
+        assert!(text(&told.stderr).contains(said), "{}", text(&told.stderr));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_gateway_the_command_says_so() {
     let mut command = command();
     command.args(["limits", "report", "--admin", "127.0.0.1:1"]);
