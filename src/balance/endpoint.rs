@@ -42,6 +42,8 @@ pub struct Endpoint {
     picks: AtomicU64,
     failures: AtomicU64,
     connect_failures: AtomicU64,
+    /// The share of the last attempts that failed, in parts of [`ALL_FAILED`].
+    failing: AtomicU32,
     /// Whether requests counted against the server, so that a good connection takes the lock only after a bad one.
     suspect: AtomicBool,
     /// Whether the probes say that it is out: the state of `health`, for those who pick.
@@ -80,6 +82,7 @@ impl Endpoint {
             picks: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             connect_failures: AtomicU64::new(0),
+            failing: AtomicU32::new(0),
             suspect: AtomicBool::new(false),
             down: AtomicBool::new(false),
             health: Mutex::default(),
@@ -228,8 +231,24 @@ impl Endpoint {
         self.connect_failures.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn count_failure(&self) {
+    /// An attempt failed.
+    pub(super) fn failed(&self) {
         self.failures.fetch_add(1, Relaxed);
+        let share = self.failing.load(Relaxed);
+        self.failing.store(share + (ALL_FAILED - share) / REMEMBERED, Relaxed);
+    }
+
+    /// An attempt succeeded.
+    pub(super) fn succeeded(&self) {
+        let share = self.failing.load(Relaxed);
+        if share > 0 {
+            self.failing.store(share - share.div_ceil(REMEMBERED), Relaxed);
+        }
+    }
+
+    /// Whether most of the last attempts failed.
+    pub(super) fn mostly_fails(&self) -> bool {
+        self.failing.load(Relaxed) > ALL_FAILED / 2
     }
 
     pub(super) fn suspect(&self, expendable: bool, thresholds: Thresholds, now: Instant) -> Option<Transition> {
@@ -308,6 +327,10 @@ impl Endpoint {
         self.in_flight.fetch_sub(1, Relaxed);
     }
 }
+
+/// All attempts failed; and over about how many of them the share is taken: six in a row are more than half.
+const ALL_FAILED: u32 = 1 << 16;
+const REMEMBERED: u32 = 8;
 
 /// A server that never answered is given this time, in seconds, before its silence counts.
 const FIRST_SILENCE: f64 = 0.02;

@@ -42,6 +42,13 @@ impl Estimate {
         self.record(penalty.as_secs_f64(), now);
     }
 
+    /// Takes in that an answer has not come in this time, and will not be waited for.
+    pub(super) fn outlasted(&self, waited: Duration, now: Tick) {
+        if self.seconds(now).is_none_or(|known| known < waited.as_secs_f64()) {
+            self.answered(waited, now);
+        }
+    }
+
     fn record(&self, sample: f64, now: Tick) {
         let now = millis(now);
         let sample = sample.clamp(SHORTEST, LONGEST);
@@ -121,6 +128,18 @@ mod tests {
         // Nobody asks it: it fades, so that it is tried again.
         close(&after(&[(SECOND, 500)]), 31 * SECOND, 0.5 * (-3.0f64).exp());
         close(&after(&[(SECOND, 500)]), 10_000 * SECOND, SHORTEST);
+    }
+
+    #[test]
+    fn who_is_not_waited_for_is_at_least_so_slow() {
+        let estimate = after(&[(SECOND, 20)]);
+        estimate.outlasted(Duration::from_millis(5), SECOND);
+        close(&estimate, SECOND, 0.020);
+        estimate.outlasted(Duration::from_millis(50), SECOND);
+        close(&estimate, SECOND, 0.050);
+        let unknown = Estimate::default();
+        unknown.outlasted(Duration::from_millis(50), SECOND);
+        close(&unknown, SECOND, 0.050);
     }
 
     #[test]

@@ -39,7 +39,11 @@ pub struct Finish {
 pub enum AttemptOutcome {
     /// It answered, and not with 5xx.
     Success,
-    /// It answered with 5xx, could not be connected to, broke the connection or took too long.
+    /// It failed with this request: 500. That may be the request's fault as well as the server's, so its latency counts as
+    /// a failure's only where most attempts fail: who knows a request that breaks the application must not be able to push
+    /// everybody off a server with it.
+    Error,
+    /// It answered with another 5xx, could not be connected to, broke the connection or took too long.
     Failure {
         /// How long it asks to be left alone.
         retry_after: Option<Duration>,
@@ -72,6 +76,14 @@ impl Lease {
     pub fn uploads(&mut self) {
         if std::mem::take(&mut self.awaited) {
             self.endpoint.abandoned();
+        }
+    }
+
+    /// Takes in that another server has answered the same request, which waited here for so long: this one is not waited for
+    /// any more. Nothing else is concluded, but without this a server that froze would look as fast as before.
+    pub fn outrun(&self, waited: Duration, now: Instant) {
+        if self.awaited && !self.finished {
+            self.endpoint.latency.outlasted(waited, tick(now));
         }
     }
 

@@ -31,6 +31,7 @@ mod line;
 mod member;
 mod outlier;
 mod pool;
+mod price;
 mod quantile;
 mod ramp;
 mod roster;

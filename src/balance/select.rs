@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::clock::Tick;
 use super::dice::Dice;
+use super::price::{COMPARED, Expected, Nothing, Price, cheapest_of};
 use super::roster::{Seat, Tier, is_down};
 use super::{Endpoint, Settings, Strategy};
 
-/// Up to so many servers all are compared; beyond, two random ones, so that a pick does not grow with the pool.
-const COMPARED: usize = 16;
 /// How often two random servers are drawn that both turn out to be no choice, before all are looked at.
 const DRAWS: usize = 3;
 /// So few requests in flight are over nobody's share: a key stays with its server while there is little to do.
@@ -63,8 +62,8 @@ impl Tier {
     /// The choice of the pool's strategy. `None`: no door is open.
     pub(super) fn choose(&self, query: &Query<'_>) -> Option<&Arc<Endpoint>> {
         let seat = match query.settings.strategy {
-            Strategy::PeakEwma => self.cheapest(query, |seat| seat.endpoint.expected(query.now)),
-            Strategy::LeastRequests => self.cheapest(query, |_| Some(1.0)),
+            Strategy::PeakEwma => self.cheapest(query, &Expected(query.now)),
+            Strategy::LeastRequests => self.cheapest(query, &Nothing),
             Strategy::RoundRobin => self.next(query),
             Strategy::Random => self.random(query),
             Strategy::ConsistentHash { load_factor } => self.owner(query, load_factor),
@@ -72,19 +71,19 @@ impl Tier {
         seat.map(|seat| &seat.endpoint)
     }
 
-    /// The least of expected seconds × (requests in flight + 1) ÷ weight. A server of which nothing is known counts as the
-    /// best that is known: it gets requests, but not all at once, since those in flight count.
-    fn cheapest(&self, query: &Query<'_>, seconds: impl Fn(&Seat) -> Option<f64>) -> Option<&Seat> {
+    /// Of the servers that are about as cheap as the cheapest one, that with the fewest requests in flight for its weight.
+    fn cheapest(&self, query: &Query<'_>, price: &impl Price) -> Option<&Seat> {
         if self.seats.len() > COMPARED {
             for _ in 0..DRAWS {
                 let pair = [self.draw(query.dice)?, self.draw(query.dice)?];
-                if let Some(seat) = cheapest_of(pair.into_iter().filter(|seat| query.is_open(seat)), &seconds) {
+                let open = pair.into_iter().filter(|seat| query.is_open(seat));
+                if let Some(seat) = cheapest_of(open, price, query.dice) {
                     return Some(seat);
                 }
             }
         }
-        let (before, after) = self.seats.split_at(query.dice.below(self.seats.len()));
-        cheapest_of(after.iter().chain(before).filter(|seat| query.is_open(seat)), &seconds)
+        let open = self.seats.iter().filter(|seat| query.is_open(seat));
+        cheapest_of(open, price, query.dice)
     }
 
     /// The server of this turn, or the first one after it whose door is open.
@@ -148,30 +147,5 @@ impl Tier {
         walk()
             .find(|seat| query.is_open(seat) && has_room(seat))
             .or_else(|| walk().find(|seat| query.is_open(seat)))
-    }
-}
-
-fn cheapest_of<'a>(seats: impl Iterator<Item = &'a Seat>, seconds: impl Fn(&Seat) -> Option<f64>) -> Option<&'a Seat> {
-    let mut least_seconds = f64::INFINITY;
-    let mut known: Option<(f64, &Seat)> = None;
-    let mut unknown: Option<(f64, &Seat)> = None;
-    for seat in seats {
-        let load = (seat.endpoint.in_flight() as f64 + 1.0) / seat.weight;
-        let (best, cost) = match seconds(seat) {
-            Some(seconds) => {
-                least_seconds = least_seconds.min(seconds);
-                (&mut known, seconds * load)
-            }
-            None => (&mut unknown, load),
-        };
-        if best.is_none_or(|(least, _)| cost < least) {
-            *best = Some((cost, seat));
-        }
-    }
-    match (known, unknown) {
-        (Some((cost, known)), Some((load, unknown))) => {
-            Some(if load * least_seconds <= cost { unknown } else { known })
-        }
-        (known, unknown) => known.or(unknown).map(|(_, seat)| seat),
     }
 }

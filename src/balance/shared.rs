@@ -207,6 +207,7 @@ impl Shared {
         let mut ejected = Vec::new();
         match finish.outcome {
             AttemptOutcome::Success => {
+                endpoint.succeeded();
                 if let Some(latency) = finish.latency {
                     endpoint.latency.answered(latency, now);
                     if self.settings.adaptive.is_some() {
@@ -217,9 +218,13 @@ impl Shared {
                     endpoint.passive.succeeded();
                 }
             }
-            AttemptOutcome::Failure { retry_after } => {
-                endpoint.count_failure();
-                endpoint.latency.failed(retry_after, now);
+            AttemptOutcome::Error | AttemptOutcome::Failure { .. } => {
+                endpoint.failed();
+                match finish.outcome {
+                    AttemptOutcome::Failure { retry_after } => endpoint.latency.failed(retry_after, now),
+                    _ if endpoint.mostly_fails() => endpoint.latency.failed(None, now),
+                    _ => {}
+                }
                 if let Some(settings) = &self.settings.outlier
                     && endpoint.passive.failed(settings, now)
                 {

@@ -15,7 +15,7 @@ mod upstream;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use prometheus::{Encoder, IntCounter, IntGauge, Registry, TEXT_FORMAT, TextEncoder};
@@ -31,7 +31,7 @@ pub use tls::{CertificateMetrics, Handshake, TlsMetrics};
 pub use upstream::{FailureKind, ServerMetrics, UpstreamMetrics};
 
 use refusal::Refusals;
-use upstream::STATES;
+use upstream::{STATES, ServerNow};
 
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = TEXT_FORMAT;
@@ -163,19 +163,24 @@ impl Metrics {
         });
     }
 
-    /// Shows in which state the addresses of an upstream's servers are.
-    pub fn show_servers<'a>(&self, upstream: &str, states: impl Iterator<Item = (&'a str, &'static str)>) {
+    /// Shows of each address of an upstream's servers in which state it is, and how long its next answer is expected to take.
+    pub fn show_servers<'a>(
+        &self,
+        upstream: &str,
+        addresses: impl Iterator<Item = (&'a str, &'static str, Option<Duration>)>,
+    ) {
         let servers = self.servers.lock();
-        let mut counts: HashMap<&str, [i64; STATES.len()]> = HashMap::new();
-        for (server, state) in states {
+        let mut all: HashMap<&str, ServerNow> = HashMap::new();
+        for (server, state, latency) in addresses {
             let shown = servers.contains_key(&(Box::from(upstream), Box::from(server)));
-            let counts = counts.entry(if shown { server } else { OTHERS }).or_default();
+            let now = all.entry(if shown { server } else { OTHERS }).or_default();
             if let Some(index) = STATES.iter().position(|known| *known == state) {
-                counts[index] += 1;
+                now.states[index] += 1;
             }
+            now.latency = now.latency.max(latency.unwrap_or_default());
         }
         for ((_, server), metrics) in servers.iter().filter(|((of, _), _)| **of == *upstream) {
-            metrics.set_states(counts.get(&**server).copied().unwrap_or_default());
+            metrics.show(&all.remove(&**server).unwrap_or_default());
         }
     }
 

@@ -21,6 +21,15 @@ struct Hold {
     started: Option<Instant>,
 }
 
+impl Hold {
+    /// The other one has answered.
+    fn outrun(&self, now: Instant) {
+        if let (Some(lease), Some(started)) = (&self.lease, self.started) {
+            lease.outrun(now.saturating_duration_since(started), now);
+        }
+    }
+}
+
 impl Exchange {
     /// Whether a second server may be asked for this request: the upstream's file says so, and asking twice does no harm.
     pub(super) fn may_be_hedged(&self, request: &request::Parts) -> bool {
@@ -42,7 +51,7 @@ impl Exchange {
     }
 
     /// Carries out the attempt at the chosen server, after a while another one beside it. The exchange then holds the
-    /// server whose answer it is; of the other, nothing is concluded.
+    /// server whose answer it is; of the other it is only concluded that it takes at least so long.
     pub(super) async fn race(&mut self, wire: &Wire<'_>, after: Duration) -> Carried {
         let deadline = self.time_left();
         let racing = self.race_on(wire, after);
@@ -94,6 +103,7 @@ impl Exchange {
         if won {
             self.swap(&mut other);
         }
+        other.outrun(Instant::now());
         if let Some(upstream) = self.upstream() {
             upstream.metrics.hedged(won);
         }

@@ -249,7 +249,7 @@ impl Exchange {
                     latencies.record(first_byte, now);
                 }
             }
-            self.finish_attempt(outcome(status, fields), Some(first_byte), now);
+            self.finish_attempt(outcome(status, fields), latency(status, first_byte), now);
         }
         match () {
             () if tunnel && self.arrival.as_ref().is_some_and(|arrival| arrival.upgrade) => Verdict::Tunnel,
@@ -332,17 +332,24 @@ pub(super) fn connected(upstream: &Upstream, endpoint: &Endpoint, reused: bool) 
     }
 }
 
-/// What the head of an answer says about the server. 501 and 505 say more about the request.
+/// What the head of an answer says about the server. 501 and 505 say more about the request, and 500 may.
 fn outcome(status: StatusCode, fields: &HeaderMap) -> AttemptOutcome {
+    let retry_after = || {
+        let seconds = fields.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+        Some(Duration::from_secs(seconds))
+    };
     match status {
         StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => AttemptOutcome::Success,
-        status if status.is_server_error() => {
-            let seconds = fields.get(header::RETRY_AFTER);
-            let seconds = seconds.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-            AttemptOutcome::Failure {
-                retry_after: seconds.map(Duration::from_secs),
-            }
-        }
+        StatusCode::INTERNAL_SERVER_ERROR if retry_after().is_none() => AttemptOutcome::Error,
+        status if status.is_server_error() => AttemptOutcome::Failure {
+            retry_after: retry_after(),
+        },
         _ => AttemptOutcome::Success,
     }
+}
+
+/// The latency that the balancer learns. An application that turns a client away (429) does that faster than it works: by
+/// that it would attract the others.
+fn latency(status: StatusCode, first_byte: Duration) -> Option<Duration> {
+    (status != StatusCode::TOO_MANY_REQUESTS).then_some(first_byte)
 }

@@ -1,5 +1,6 @@
 //! Routes that can never be reached. Only what is certain is claimed.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
 use super::pattern::PathKey;
@@ -47,11 +48,14 @@ pub fn conflicts(matchers: &[Matcher]) -> Vec<Conflict> {
         }
         asked.add(&entry);
     }
+    // Of routes that say the same in other words the one with more conditions is asked first, then the one that comes first.
+    let rank = |route: usize| (Reverse(matchers[route].conditions.count()), route);
     let unreachable = (0..matchers.len()).filter(|&route| !reachable[route]);
     unreachable
         .filter_map(|route| {
             let by = taken_by[route]?;
-            let mut twins = [by].into_iter().chain(0..route);
+            let before = (0..matchers.len()).filter(|&other| rank(other) < rank(route));
+            let mut twins = [by].into_iter().chain(before);
             let twin = twins.find(|&other| same(&matchers[route], &matchers[other]));
             Some(Conflict {
                 kind: twin.map_or(ConflictKind::Shadowed, |_| ConflictKind::Duplicate),
@@ -256,6 +260,15 @@ mod tests {
         assert_eq!(found(&routes), [(2, 0, false)]);
         let routes = ["/a", "/a", "/a"].map(matcher);
         assert_eq!(found(&routes), [(1, 0, true), (2, 0, true)]);
+    }
+
+    /// The second one is asked first, for its two conditions: what the first one takes is not taken from it.
+    #[test]
+    fn the_same_in_more_words() {
+        let routes = ["~b x=1", "~b x=1 x=*", "/*"].map(matcher);
+        assert_eq!(found(&routes), [(0, 1, true), (1, 2, false)]);
+        let routes = ["/b x=1", "/b x=1 x=*"].map(matcher);
+        assert_eq!(found(&routes), [(0, 1, true)]);
     }
 
     #[test]

@@ -46,8 +46,8 @@ impl Upstream {
             &self.name,
             views
                 .iter()
-                .map(|view: &EndpointView| (&*view.server, view.state.metric()))
-                .chain(unresolved.map(|name| (name, "unresolved"))),
+                .map(|view: &EndpointView| (&*view.server, view.state.metric(), view.latency_estimate))
+                .chain(unresolved.map(|name| (name, "unresolved", None))),
         );
         self.metrics.show(
             self.pool.budget().left(now),

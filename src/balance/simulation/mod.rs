@@ -1,7 +1,8 @@
 //! Simulations under virtual time: requests at random moments, servers that work one after the other, a pool between
 //! them. Everything follows from the seed.
 
-mod tests;
+mod faults;
+mod spread;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -9,7 +10,15 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::dice::Dice;
-use super::{Ask, AttemptOutcome, Finish, Lease, Member, PickError, Pool, Settings};
+use super::{Ask, AttemptOutcome, Finish, Lease, Member, PickError, Pool, Settings, Strategy};
+
+const STRATEGIES: [Strategy; 5] = [
+    Strategy::PeakEwma,
+    Strategy::LeastRequests,
+    Strategy::RoundRobin,
+    Strategy::Random,
+    Strategy::CONSISTENT_HASH,
+];
 
 /// How a server behaves at some moment.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +27,8 @@ enum Work {
     Serve(f64),
     /// Answers 503 after so many milliseconds, however many come.
     Fail(f64),
+    /// Answers 500 after so many milliseconds, however many come.
+    Err(f64),
 }
 
 /// What came of it.
@@ -72,7 +83,7 @@ struct Attempt {
     lease: Lease,
     number: usize,
     began: f64,
-    success: bool,
+    outcome: AttemptOutcome,
 }
 
 enum Event {
@@ -126,19 +137,14 @@ impl System<'_> {
                     let mut attempt = attempts[index].take().expect("an attempt ends once");
                     let latency = seconds - attempt.began;
                     report.latencies.push(latency);
-                    let outcome = if attempt.success {
-                        AttemptOutcome::Success
-                    } else {
-                        AttemptOutcome::FAILURE
-                    };
                     let ejected = attempt.lease.finish(Finish {
-                        outcome,
+                        outcome: attempt.outcome,
                         latency: Some(Duration::from_secs_f64(latency)),
                         now,
                     });
                     report.ejections += ejected.len();
                     number = attempt.number + 1;
-                    if attempt.success {
+                    if attempt.outcome == AttemptOutcome::Success {
                         continue;
                     }
                     if number > self.retries || !pool.budget().withdraw(now) {
@@ -153,12 +159,13 @@ impl System<'_> {
                     let server = usize::from(lease.endpoint().address().port()) - 1;
                     report.attempts += 1;
                     report.picks[server] += 1;
-                    let (end, success) = match (self.work)(server, seconds) {
+                    let (end, outcome) = match (self.work)(server, seconds) {
                         Work::Serve(millis) => {
                             free_at[server] = free_at[server].max(seconds) + exponential(millis / 1000.0);
-                            (free_at[server], true)
+                            (free_at[server], AttemptOutcome::Success)
                         }
-                        Work::Fail(millis) => (seconds + millis / 1000.0, false),
+                        Work::Fail(millis) => (seconds + millis / 1000.0, AttemptOutcome::FAILURE),
+                        Work::Err(millis) => (seconds + millis / 1000.0, AttemptOutcome::Error),
                     };
                     events.push((Reverse((end * 1e9) as u64), Reverse(kinds.len())));
                     kinds.push(Event::Done(attempts.len()));
@@ -166,7 +173,7 @@ impl System<'_> {
                         lease,
                         number,
                         began: seconds,
-                        success,
+                        outcome,
                     }));
                 }
                 Err(error) => *report.refused.entry(reason(error)).or_default() += 1,
@@ -178,4 +185,17 @@ impl System<'_> {
 
 fn reason(error: PickError) -> String {
     error.to_string()
+}
+
+fn plain(strategy: Strategy) -> Settings {
+    Settings {
+        strategy,
+        outlier: None,
+        slow_start: Duration::ZERO,
+        ..Settings::default()
+    }
+}
+
+fn run(system: &System<'_>, settings: Settings, weights: &[u32]) -> Report {
+    system.run(&pool(settings, weights), Instant::now(), |_, _| ())
 }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use prometheus::core::Collector;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
 
 /// Seconds, from what a cache hit takes to what a long poll takes.
 const BUCKETS: [f64; 15] = [
@@ -105,6 +105,11 @@ pub(super) const SERVER_STATE: Family = family(
     "gateway_upstream_server_state",
     &["upstream", "server", "state"],
     "Addresses of a server in each state.",
+);
+pub(super) const SERVER_LATENCY: Family = family(
+    "gateway_upstream_server_latency_seconds",
+    &["upstream", "server"],
+    "How long the next answer of a server is expected to take.",
 );
 pub(super) const SERVER_EJECTIONS: Family = family(
     "gateway_upstream_ejections_total",
@@ -292,6 +297,13 @@ impl Family {
     /// A gauge of this family, registered.
     pub(super) fn gauge(&self, registry: &Registry, values: &[&str]) -> IntGauge {
         let gauge = IntGauge::with_opts(self.opts(values)).expect("names in the catalogue are valid");
+        register(registry, gauge.clone());
+        gauge
+    }
+
+    /// A gauge of this family whose values are no whole numbers, registered.
+    pub(super) fn measure(&self, registry: &Registry, values: &[&str]) -> Gauge {
+        let gauge = Gauge::with_opts(self.opts(values)).expect("names in the catalogue are valid");
         register(registry, gauge.clone());
         gauge
     }

@@ -166,7 +166,7 @@ fn a_file_of_servers_cannot_fill_the_page() {
         metrics.server("api", name).picked();
     }
     metrics.server("web", "one:80").picked();
-    metrics.show_servers("api", names.iter().map(|name| (name.as_str(), "healthy")));
+    metrics.show_servers("api", names.iter().map(|name| (name.as_str(), "healthy", None)));
     let page = metrics.render();
     let shown = page
         .lines()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::{Histogram, IntCounter, IntGauge, Registry};
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry};
 
 use super::{InFlight, catalogue};
 use crate::balance::{BreakerState, Priority};
@@ -108,6 +108,15 @@ pub(super) const STATES: [&str; 7] = [
     "unresolved",
 ];
 
+/// What is not counted of a server but is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ServerNow {
+    /// How many of its addresses are in each of the [`STATES`].
+    pub(super) states: [i64; STATES.len()],
+    /// How long the slowest of them is expected to take.
+    pub(super) latency: Duration,
+}
+
 /// Why an attempt failed; the closed list of the `kind` label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FailureKind {
@@ -142,6 +151,7 @@ pub struct ServerMetrics(Arc<Handles>);
 struct Handles {
     healthy: IntGauge,
     states: [IntGauge; STATES.len()],
+    latency: Gauge,
     ejections: IntCounter,
     picks: IntCounter,
     failures: [IntCounter; FailureKind::ALL.len()],
@@ -160,6 +170,7 @@ impl ServerMetrics {
         Self(Arc::new(Handles {
             healthy,
             states: STATES.map(|state| catalogue::SERVER_STATE.gauge(registry, &[upstream, server, state])),
+            latency: catalogue::SERVER_LATENCY.measure(registry, &labels),
             ejections: catalogue::SERVER_EJECTIONS.counter(registry, &labels),
             picks: catalogue::SERVER_PICKS.counter(registry, &labels),
             failures: FailureKind::ALL
@@ -180,11 +191,12 @@ impl ServerMetrics {
         self.0.ejections.inc();
     }
 
-    /// So many of its addresses are in each of the [`STATES`].
-    pub(super) fn set_states(&self, counts: [i64; STATES.len()]) {
-        for (gauge, count) in self.0.states.iter().zip(counts) {
+    /// What it is now.
+    pub(super) fn show(&self, now: &ServerNow) {
+        for (gauge, count) in self.0.states.iter().zip(now.states) {
             gauge.set(count);
         }
+        self.0.latency.set(now.latency.as_secs_f64());
     }
 
     /// The server was chosen for an attempt.
@@ -216,6 +228,7 @@ impl ServerMetrics {
         let Handles {
             healthy,
             states,
+            latency,
             ejections,
             picks,
             failures,
@@ -223,6 +236,7 @@ impl ServerMetrics {
             connections_new,
             connections_reused,
         } = &*self.0;
+        catalogue::unregister(registry, latency.clone());
         for gauge in [healthy, in_flight].into_iter().chain(states) {
             catalogue::unregister(registry, gauge.clone());
         }

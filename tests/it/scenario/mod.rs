@@ -12,6 +12,7 @@ mod discovery;
 mod faults;
 mod fetch;
 mod files;
+mod frozen;
 mod gate;
 mod grpc;
 mod health;

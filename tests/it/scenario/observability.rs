@@ -94,6 +94,10 @@ async fn metrics_count_and_prometheus_accepts_them() {
             .await,
         1.0
     );
+    let latency = gateway
+        .metric(&format!("gateway_upstream_server_latency_seconds{server}"))
+        .await;
+    assert!(latency > 0.0, "{latency}");
     assert_eq!(
         gateway.metric("gateway_refusals_total{reason=\"not_found\"}").await,
         1.0

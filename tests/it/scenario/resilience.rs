@@ -113,6 +113,34 @@ async fn a_fast_failing_server_attracts_next_to_nothing() {
     assert!(failing.received().len() < 15, "{} of 300", failing.received().len());
 }
 
+/// An error may be the request's fault: among good answers it says nothing about the server, in a row it does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_among_good_answers_is_not_held_against_the_server() {
+    let origin = Origin::start(|request| match request.line() {
+        line if line.contains("/bug") => reply(500, "", ""),
+        line if line.contains("/later") => reply(429, "Retry-After: 60\r\n", ""),
+        _ => reply(200, "", ""),
+    })
+    .await;
+    let gateway = before(&[&origin], "outlier = false", "").await;
+    let labels = format!("{{server=\"{}\",upstream=\"app\"}}", origin.address);
+    let latency = async || {
+        gateway
+            .metric(&format!("gateway_upstream_server_latency_seconds{labels}"))
+            .await
+    };
+    for _ in 0..10 {
+        for (path, status) in [("/", 200), ("/later", 429), ("/", 200), ("/bug", 500)] {
+            assert_eq!(gateway.get(path).await.status, status);
+        }
+    }
+    assert!(latency().await < 2.0, "{}", latency().await);
+    for _ in 0..10 {
+        assert_eq!(gateway.get("/bug").await.status, 500);
+    }
+    assert!(latency().await > 2.0, "{}", latency().await);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_with_the_cookie_stays_with_its_server() {
     let (one, two) = (Origin::fixed("one").await, Origin::fixed("two").await);
