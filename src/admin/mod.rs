@@ -26,6 +26,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::Map;
 
 use crate::answer::{Answer, Rendered};
+use crate::cache::Tier;
 use crate::edge::Ask;
 use crate::observe::identity::Identity;
 use crate::observe::metrics;
@@ -35,15 +36,24 @@ use guard::Refused;
 use orders::Order;
 use page::Page;
 
+/// What takes its time.
+enum Task {
+    Order(Order),
+    Purge,
+    ExplainCache,
+}
+
 /// Answers a request to the admin listener.
 pub async fn answer(live: Arc<Live>, ask: Ask) -> Rendered {
     let identity = Identity::new(&ask.headers, false);
     let answer = match judged(&live, &ask) {
         ControlFlow::Break(answer) => answer,
-        ControlFlow::Continue((order, body)) => {
+        ControlFlow::Continue((Task::Order(order), body)) => {
             let for_people = wire::wants_text(&ask.headers, true);
             orders::pass_on(&live, order, ask.peer, &body, for_people).await
         }
+        ControlFlow::Continue((Task::Purge, body)) => cache::purge(&live, &body).await,
+        ControlFlow::Continue((Task::ExplainCache, body)) => cache::explain(&live, &body).await,
     };
     let mut rendered = answer.render(accept(&ask), identity.request_id());
     identity.write_response(&mut rendered.headers);
@@ -66,7 +76,7 @@ fn accept(ask: &Ask) -> Option<&str> {
 }
 
 /// First who asks, so that strangers do not learn what there is; then what for. What takes its time goes on.
-fn judged(live: &Live, ask: &Ask) -> ControlFlow<Answer, (Order, Bytes)> {
+fn judged(live: &Live, ask: &Ask) -> ControlFlow<Answer, (Task, Bytes)> {
     let page = Page::find(ask.uri.path());
     let snapshot = live.peek();
     let token = snapshot.admin.token.as_ref().map(|token| token.expose());
@@ -90,9 +100,11 @@ fn judged(live: &Live, ask: &Ask) -> ControlFlow<Answer, (Order, Bytes)> {
 }
 
 /// `trusted`: who asks may see everything.
-fn page_of(live: &Live, ask: &Ask, page: Page, body: &Bytes, trusted: bool) -> ControlFlow<Answer, (Order, Bytes)> {
+fn page_of(live: &Live, ask: &Ask, page: Page, body: &Bytes, trusted: bool) -> ControlFlow<Answer, (Task, Bytes)> {
     ControlFlow::Break(match page {
-        Page::Order(order) => return ControlFlow::Continue((order, body.clone())),
+        Page::Order(order) => return ControlFlow::Continue((Task::Order(order), body.clone())),
+        Page::Purge => return ControlFlow::Continue((Task::Purge, body.clone())),
+        Page::ExplainCache => return ControlFlow::Continue((Task::ExplainCache, body.clone())),
         Page::Livez => json(health::livez()),
         Page::Readyz if trusted => with_facts(live, |facts| json(health::readyz(facts))),
         Page::Readyz => with_facts(live, |facts| json(health::ready(facts))),
@@ -102,8 +114,6 @@ fn page_of(live: &Live, ask: &Ask, page: Page, body: &Bytes, trusted: bool) -> C
         Page::Bans => bans::list(live),
         Page::Ban { client } => bans::lift(live, &client),
         Page::Caches => cache::list(live),
-        Page::Purge => cache::purge(live, body),
-        Page::ExplainCache => cache::explain(live, body),
         Page::Drain { upstream, server, out } => drain::order(live, &upstream, &server, out, body),
     })
 }
@@ -145,6 +155,10 @@ pub fn metrics(live: &Live) -> Answer {
     for cache in &snapshot.caches {
         cache.running.metrics.holds(&cache.running.store.holdings());
     }
+    metrics.show_tiers(snapshot.caches.iter().flat_map(|cache| {
+        let shown = |tier: &Arc<dyn Tier>| (&*cache.policy.name, tier.word(), tier.report());
+        cache.tiers.iter().map(shown).collect::<Vec<_>>()
+    }));
     let page = metrics.render();
     wire::content(StatusCode::OK, metrics::CONTENT_TYPE, page, Vec::new())
 }
