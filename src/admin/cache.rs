@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use super::wire;
 use crate::answer::Answer;
 use crate::cache::store::{Entry, Target};
-use crate::cache::{Asked, Moment, Reuse, Why, Wish, judge};
+use crate::cache::{Address, Asked, Lookup, Moment, Reuse, Why, Wish, judge};
 use crate::route::{self, Request};
-use crate::runtime::Live;
+use crate::runtime::{Live, Purged, RouteCache};
 
 /// Every cache, and what it holds.
 pub(super) fn list(live: &Live) -> Answer {
@@ -22,9 +22,21 @@ pub(super) fn list(live: &Live) -> Answer {
         .map(|cache| {
             let held = cache.running.store.holdings();
             let size = cache.policy.size;
+            let behind: Map<String, Value> = cache
+                .tiers
+                .iter()
+                .map(|tier| {
+                    let report = tier.report();
+                    let told = json!({
+                        "entries": report.entries, "bytes": report.bytes, "size": report.size,
+                        "evicted": report.evicted, "damaged": report.damaged, "failed": report.failures,
+                    });
+                    (tier.word().to_owned(), told)
+                })
+                .collect();
             let shown = json!({
                 "entries": held.entries, "bytes": held.bytes, "size": size, "evicted": held.evicted,
-                "fetching": cache.running.flights.count(),
+                "fetching": cache.running.flights.count(), "tiers": behind,
             });
             (cache.policy.name.to_string(), shown)
         })
@@ -34,7 +46,7 @@ pub(super) fn list(live: &Live) -> Answer {
 
 /// Takes out what the body names: `{"url": …}`, `{"prefix": …}`, `{"tag": …}` or `{"all": true}`; `"soft": true` makes it
 /// stale instead, `"cache": …` means only that one.
-pub(super) fn purge(live: &Live, body: &Bytes) -> Answer {
+pub(super) async fn purge(live: &Live, body: &Bytes) -> Answer {
     let wrong = |detail: &str| wire::problem(StatusCode::BAD_REQUEST, detail, Map::new());
     let Ok(Value::Object(order)) = serde_json::from_slice(body) else {
         return wrong("Send a JSON object: {\"url\": …}, {\"prefix\": …}, {\"tag\": …} or {\"all\": true}.");
@@ -64,21 +76,24 @@ pub(super) fn purge(live: &Live, body: &Bytes) -> Answer {
     if only.as_ref().is_some_and(|only| names().all(|name| name != only)) {
         return wire::unknown("There is no cache of this name.", "caches", names());
     }
-    let mut count = 0;
+    let mut purged = Purged::default();
     for cache in &snapshot.caches {
         if only.as_ref().is_some_and(|only| *cache.policy.name != **only) {
             continue;
         }
-        let purged = cache.running.store.purge(&target, soft.then(now));
-        cache.running.metrics.purged(purged);
-        count += purged;
+        purged = purged.and(cache.purge(&target, soft.then(now)));
     }
-    tracing::info!(?target, soft, count, "purged by the operator");
-    wire::json(StatusCode::OK, &json!({ "purged": count, "soft": soft }))
+    let count = purged.count;
+    let lasting = purged.settled().await;
+    tracing::info!(?target, soft, count, lasting, "purged by the operator");
+    wire::json(
+        StatusCode::OK,
+        &json!({ "purged": count, "soft": soft, "lasting": lasting }),
+    )
 }
 
 /// What a GET of `{"url": …, "headers": {…}}` would get.
-pub(super) fn explain(live: &Live, body: &Bytes) -> Answer {
+pub(super) async fn explain(live: &Live, body: &Bytes) -> Answer {
     let wrong = |detail: &str| wire::problem(StatusCode::BAD_REQUEST, detail, Map::new());
     let Ok(Value::Object(question)) = serde_json::from_slice(body) else {
         return wrong("Send a JSON object: {\"url\": \"https://…\", \"headers\": {…}}.");
@@ -147,47 +162,68 @@ pub(super) fn explain(live: &Live, body: &Bytes) -> Answer {
     let wish = Wish::of(policy, &fields);
     let entries = store.entries(key.url);
     let mine = |entry: &Entry| entry.extra == key.extra && entry.selector.selects(&fields);
+    let here = entries.iter().find(|entry| mine(entry));
+    let behind = match here {
+        None => behind(cache, policy.key.address(&asked.url(), &route.name, &fields), &fields).await,
+        Some(_) => None,
+    };
+    let judged = |entry: &Entry| match judge(policy, &entry.terms, &wish, at) {
+        Reuse::Fresh(left) => format!("hit: fresh for {} s yet", left.as_secs()),
+        Reuse::Stale(by) => format!("hit: {} s too old, and the request takes that", by.as_secs()),
+        Reuse::StaleWhileRevalidate(by) => format!("hit: {} s too old; a new one is fetched", by.as_secs()),
+        Reuse::NotForThis => {
+            "bypass: the request has credentials, and the answer does not say that it is for all".to_owned()
+        }
+        Reuse::Ask(Why::Stale) => "asked about: it is too old".to_owned(),
+        Reuse::Ask(Why::NoCache) => "asked about: the answer wants it each time".to_owned(),
+        Reuse::Ask(Why::Request) => "asked about: the request wants it".to_owned(),
+    };
     let verdict = match policy.bypassed(url.query(), &fields) {
         Some(part) => format!("bypass: the request has `{part}`"),
         None if path != url.path() => "bypass: the path is not in its normal spelling".to_owned(),
-        None => match entries.iter().find(|entry| mine(entry)) {
-            None if entries.is_empty() && store.passes(&key, at) => {
+        None => match (here, &behind) {
+            (Some(entry), _) => judged(entry),
+            (None, Some((tier, entry))) => format!("{}; from {tier}", judged(entry)),
+            (None, None) if entries.is_empty() && store.passes(&key, at) => {
                 "miss: an answer a moment ago was not to be kept".to_owned()
             }
-            None if entries.is_empty() => "miss: there is nothing of this URL".to_owned(),
-            None => "miss: there are answers, for other requests".to_owned(),
-            Some(entry) => match judge(policy, &entry.terms, &wish, at) {
-                Reuse::Fresh(left) => format!("hit: fresh for {} s yet", left.as_secs()),
-                Reuse::Stale(by) => format!("hit: {} s too old, and the request takes that", by.as_secs()),
-                Reuse::StaleWhileRevalidate(by) => format!("hit: {} s too old; a new one is fetched", by.as_secs()),
-                Reuse::NotForThis => {
-                    "bypass: the request has credentials, and the answer does not say that it is for all".to_owned()
-                }
-                Reuse::Ask(Why::Stale) => "asked about: it is too old".to_owned(),
-                Reuse::Ask(Why::NoCache) => "asked about: the answer wants it each time".to_owned(),
-                Reuse::Ask(Why::Request) => "asked about: the request wants it".to_owned(),
-            },
+            (None, None) if entries.is_empty() => "miss: there is nothing of this URL".to_owned(),
+            (None, None) => "miss: there are answers, for other requests".to_owned(),
         },
     };
-    let shown: Vec<Value> = entries.iter().map(|entry| show(entry, mine(entry), at)).collect();
+    let behind = behind.iter().map(|(tier, entry)| show(entry, tier, true, at));
+    let shown: Vec<Value> = (entries.iter().map(|entry| show(entry, "memory", mine(entry), at)))
+        .chain(behind)
+        .collect();
     wire::json(
         StatusCode::OK,
         &json!({ "route": &*route.name, "cache": &*policy.name, "key": asked.url(), "verdict": verdict, "answers": shown }),
     )
 }
 
-fn show(entry: &Entry, selected: bool, at: Moment) -> Value {
+/// What a tier behind memory has for a request, and which.
+async fn behind(cache: &RouteCache, address: Address, fields: &HeaderMap) -> Option<(&'static str, Box<Entry>)> {
+    for tier in cache.tiers.iter().filter(|tier| tier.may_have(&address)) {
+        if let Lookup::Entry(entry) = tier.lookup(address, fields).await {
+            return Some((tier.word(), entry));
+        }
+    }
+    None
+}
+
+fn show(entry: &Entry, tier: &str, selected: bool, at: Moment) -> Value {
     let (fresh, stale) = match entry.terms.fresh_for(at) {
         Ok(left) => (Some(left.as_secs()), None),
         Err(by) => (None, Some(by.as_secs())),
     };
     json!({
+        "tier": tier,
         "status": entry.status.as_u16(),
         "age": entry.terms.age(at).as_secs(),
         "fresh_for": fresh,
         "stale_by": stale,
         "lifetime_from": format!("{:?}", entry.terms.source).to_ascii_lowercase(),
-        "bytes": entry.weight(),
+        "bytes": entry.body.length().unwrap_or_default(),
         "tags": entry.tags.iter().map(|tag| &**tag).collect::<Vec<_>>(),
         "vary": entry.selector.names().map(HeaderName::as_str).collect::<Vec<_>>(),
         "for_this_request": selected,

@@ -27,6 +27,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Map;
 
 use crate::answer::{Answer, Rendered};
+use crate::cache::Tier;
 use crate::edge::Ask;
 use crate::observe::identity::Identity;
 use crate::observe::metrics;
@@ -45,6 +46,8 @@ pub async fn answer(live: Arc<Live>, ask: Ask) -> Rendered {
             let for_people = wire::wants_text(&ask.headers, true);
             orders::pass_on(&live, order, ask.peer, &body, for_people).await
         }
+        ControlFlow::Continue(Later::Purge(body)) => cache::purge(&live, &body).await,
+        ControlFlow::Continue(Later::ExplainCache(body)) => cache::explain(&live, &body).await,
         ControlFlow::Continue(Later::Key(limit, parts)) if ask.method == Method::DELETE => {
             limit_key::reset(&live, &limit, &parts).await
         }
@@ -69,6 +72,8 @@ pub async fn answer(live: Arc<Live>, ask: Ask) -> Rendered {
 /// What takes its time.
 enum Later {
     Order(Order, Bytes),
+    Purge(Bytes),
+    ExplainCache(Bytes),
     /// A key of this limit, by its parts.
     Key(String, Vec<String>),
 }
@@ -105,6 +110,8 @@ fn judged(live: &Live, ask: &Ask) -> ControlFlow<Answer, Later> {
 fn page_of(live: &Live, ask: &Ask, page: Page, body: &Bytes, trusted: bool) -> ControlFlow<Answer, Later> {
     ControlFlow::Break(match page {
         Page::Order(order) => return ControlFlow::Continue(Later::Order(order, body.clone())),
+        Page::Purge => return ControlFlow::Continue(Later::Purge(body.clone())),
+        Page::ExplainCache => return ControlFlow::Continue(Later::ExplainCache(body.clone())),
         Page::LimitKey { limit, parts } => return ControlFlow::Continue(Later::Key(limit, parts)),
         Page::Livez => json(health::livez()),
         Page::Readyz if trusted => with_facts(live, |facts| json(health::readyz(facts))),
@@ -115,8 +122,6 @@ fn page_of(live: &Live, ask: &Ask, page: Page, body: &Bytes, trusted: bool) -> C
         Page::Bans => bans::list(live),
         Page::Ban { client } => bans::lift(live, &client),
         Page::Caches => cache::list(live),
-        Page::Purge => cache::purge(live, body),
-        Page::ExplainCache => cache::explain(live, body),
         Page::Drain { upstream, server, out } => drain::order(live, &upstream, &server, out, body),
     })
 }
@@ -158,6 +163,10 @@ pub fn metrics(live: &Live) -> Answer {
     for cache in &snapshot.caches {
         cache.running.metrics.holds(&cache.running.store.holdings());
     }
+    metrics.show_tiers(snapshot.caches.iter().flat_map(|cache| {
+        let shown = |tier: &Arc<dyn Tier>| (&*cache.policy.name, tier.word(), tier.report());
+        cache.tiers.iter().map(shown).collect::<Vec<_>>()
+    }));
     let page = metrics.render();
     wire::content(StatusCode::OK, metrics::CONTENT_TYPE, page, Vec::new())
 }

@@ -2,9 +2,11 @@
 //!
 //! What decides is pure: it takes fields, a [`Policy`] and [`Moment`]s, and returns a value. [`storable()`] judges an
 //! answer, [`Terms`] say what it may be used for, [`judge`] whether a request may have it, [`Selector`] whether it is for
-//! that request at all. [`store`] keeps answers.
+//! that request at all. [`store`] keeps answers in memory, a [`Tier`] beside it; [`disk`] is one. [`record`] is how they write them.
 
+mod address;
 mod directives;
+pub mod disk;
 mod freshness;
 mod groups;
 mod invalidate;
@@ -12,13 +14,16 @@ mod key;
 mod list;
 mod moment;
 mod policy;
+pub mod record;
 mod reuse;
 mod status;
 mod storable;
 pub mod store;
+mod tier;
 mod validate;
 mod vary;
 
+pub use address::{Address, url_digest};
 pub use directives::{CDN_CACHE_CONTROL, MaxStale, RequestDirectives, ResponseDirectives, Scope};
 pub use freshness::{Exchanged, Source, Terms};
 pub use groups::{of_origin, tags};
@@ -29,5 +34,6 @@ pub use policy::{DISCONNECTED, Disk, Part, Policy, USUAL};
 pub use reuse::{Failure, Reuse, Why, Wish, judge, rescues};
 pub use status::{CACHE_STATUS, Forward, Status, Verdict};
 pub use storable::{For, Unstorable, clean, storable};
+pub use tier::{Lookup, Offer, Report, Settling, Tier};
 pub use validate::{HeadSays, conditional, confirms, head_says, merged, unconditional};
 pub use vary::{Selector, accept_encoding};

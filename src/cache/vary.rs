@@ -24,7 +24,7 @@ const MOST_FIELDS: usize = 24;
 const WORTH_ENCODING: u64 = 256;
 
 /// A field and its value; `None`: absent.
-type Compared = (HeaderName, Option<Box<[u8]>>);
+pub(super) type Compared = (HeaderName, Option<Box<[u8]>>);
 
 /// What a request must have for an answer to be for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -120,6 +120,32 @@ impl Selector {
             codings(request).hash(&mut hash);
         }
         hash.finish()
+    }
+
+    /// What it is made of: fields, coding, whether it must take none, language.
+    pub(super) fn parts(&self) -> (&[Compared], Option<&str>, bool, Option<&str>) {
+        let Self {
+            fields,
+            coding,
+            only_plain,
+            language,
+        } = self;
+        (fields, coding.as_deref(), *only_plain, language.as_deref())
+    }
+
+    /// The one that is made of these.
+    pub(super) fn from_parts(
+        fields: Box<[Compared]>,
+        coding: Option<Box<str>>,
+        only_plain: bool,
+        language: Option<Box<str>>,
+    ) -> Self {
+        Self {
+            fields,
+            coding,
+            only_plain,
+            language,
+        }
     }
 
     /// The memory it takes, bytes.

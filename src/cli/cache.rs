@@ -109,7 +109,11 @@ fn order(purge: &Purge) -> Value {
 }
 
 fn purged(reply: &Reply) {
-    print(&format!("{} purged\n", reply.json()["purged"]));
+    let told = reply.json();
+    print(&format!("{} purged\n", told["purged"]));
+    if told["lasting"] == false {
+        print("warning: the disk could not take it down: what is there may be back after a restart\n");
+    }
 }
 
 fn listed(reply: &Reply) {
@@ -118,6 +122,17 @@ fn listed(reply: &Reply) {
             "{name}: {} answers, {} of {} bytes, {} evicted, {} being fetched\n",
             held["entries"], held["bytes"], held["size"], held["evicted"], held["fetching"]
         ));
+        for (tier, behind) in held["tiers"].as_object().into_iter().flatten() {
+            print(&format!(
+                "  {tier}: {} answers, {} of {} bytes, {} evicted, {} damaged, {} failures\n",
+                behind["entries"],
+                behind["bytes"],
+                behind["size"],
+                behind["evicted"],
+                behind["damaged"],
+                behind["failed"]
+            ));
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod limit;
 mod refusal;
 mod route;
 mod store;
+mod tier;
 mod tls;
 mod upstream;
 
@@ -21,6 +22,7 @@ use parking_lot::Mutex;
 use prometheus::{Encoder, IntCounter, IntGauge, Registry, TEXT_FORMAT, TextEncoder};
 
 use crate::answer::Reason;
+use crate::cache::Report;
 
 pub use cache::CacheMetrics;
 pub use connection::{ConnectionLimit, ConnectionMetrics};
@@ -31,6 +33,7 @@ pub use tls::{CertificateMetrics, Handshake, TlsMetrics};
 pub use upstream::{FailureKind, ServerMetrics, UpstreamMetrics};
 
 use refusal::Refusals;
+use tier::TierMetrics;
 use upstream::{STATES, ServerNow};
 
 /// The media type of [`Metrics::render`].
@@ -56,6 +59,7 @@ pub struct Metrics {
     sources: Mutex<HashMap<Box<str>, SourceMetrics>>,
     store: OnceLock<StoreMetrics>,
     caches: Mutex<HashMap<Box<str>, CacheMetrics>>,
+    tiers: TierMetrics,
     connections: ConnectionMetrics,
     tls: TlsMetrics,
     refusals: Refusals,
@@ -97,6 +101,7 @@ impl Metrics {
             sources: Mutex::default(),
             store: OnceLock::new(),
             caches: Mutex::default(),
+            tiers: TierMetrics::default(),
             refusals: Refusals::new(&registry),
             registry,
         })
@@ -253,6 +258,11 @@ impl Metrics {
         let new = CacheMetrics::new(&self.registry, name);
         caches.insert(name.into(), new.clone());
         new
+    }
+
+    /// Shows the second tiers of caches: cache, tier, and what it tells; all that there are.
+    pub fn show_tiers<'a>(&self, tiers: impl Iterator<Item = (&'a str, &'static str, Report)>) {
+        self.tiers.show(&self.registry, tiers);
     }
 
     /// Takes the metrics of a cache out.

@@ -6,18 +6,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::cache::Change;
+use super::cache::{Change, HeadOf};
 use super::limit::Limited;
 use crate::answer::{Answer, Grpc, Reason};
 use crate::balance::{Lease, Priority};
-use crate::cache::store::Entry;
-use crate::cache::{Key, Status};
+use crate::cache::Status;
 use crate::client::{Client, Scheme};
 use crate::edge::{Arrival, Secured};
 use crate::observe::identity::Identity;
 use crate::observe::metrics::InFlight;
 use crate::policy::{Delivery, Encoder};
-use crate::runtime::{Flows, Full, Known, Live, Place, Route, RouteCache, Snapshot, Upstream};
+use crate::runtime::{Flows, Full, Known, Live, Place, Purged, Route, Snapshot, Upstream};
 
 /// The state of one exchange.
 pub struct Exchange {
@@ -56,7 +55,9 @@ pub struct Exchange {
     /// Where interim answers to a fetch go.
     pub(super) interim: Option<super::fetch::Interim>,
     /// A stored answer whose head is asked for.
-    pub(super) head_of: Option<(RouteCache, Key, Arc<Entry>)>,
+    pub(super) head_of: Option<Box<HeadOf>>,
+    /// What it made stale; to be waited for before the client is told.
+    pub(super) purged: Option<Box<Purged>>,
     /// What slows its bodies down.
     pub(super) flows: Option<Box<Flows>>,
     pub(super) attempt: Attempt,
@@ -132,6 +133,7 @@ impl Exchange {
             change: None,
             interim: None,
             head_of: None,
+            purged: None,
             flows: None,
             attempt: Attempt::default(),
             encoder: None,

@@ -179,7 +179,9 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        exchange.upstream_answered(session, response)
+        exchange.upstream_answered(session, response)?;
+        exchange.settled().await;
+        Ok(())
     }
 
     /// A part of the client's body, before it goes to the upstream: whoever waits for the answer waits from then on.

@@ -1,17 +1,24 @@
 //! Caches that outlive a reload, by the name of their policy.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::StatusCode;
 use parking_lot::Mutex;
 
+use super::LoadError;
 use crate::answer::Reason;
-use crate::cache::store::{Entry, Flights, Store};
-use crate::cache::{Key, Policy, Seed};
+use crate::cache::disk::Disk;
+use crate::cache::store::{Entry, Flights, Since, Store, Target};
+use crate::cache::{Address, Asked, Key, Moment, Offer, Policy, Seed, Settling, Tier};
 use crate::observe::metrics::{CacheMetrics, Metrics};
+
+/// How long who purges waits for the tiers.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// A cache that runs.
 pub struct RunningCache {
@@ -19,6 +26,8 @@ pub struct RunningCache {
     pub store: Store,
     /// What is being fetched: by key, and by what tells its requests apart.
     pub flights: Arc<Flights<(Key, u64), Landed>>,
+    /// What is being looked up in the tiers behind memory.
+    pub lookups: Arc<Flights<Address, Behind>>,
     /// Bytes that arrive to be kept.
     pub filling: AtomicU64,
     /// Its counters.
@@ -53,6 +62,17 @@ pub enum Landed {
     },
 }
 
+/// What the tiers behind memory have for a request.
+#[derive(Clone)]
+pub enum Behind {
+    /// An answer.
+    Entry(Arc<Entry>),
+    /// Answers for other requests.
+    Others,
+    /// Nothing for anybody.
+    Nothing,
+}
+
 /// What a route needs of its cache.
 #[derive(Clone)]
 pub struct RouteCache {
@@ -60,16 +80,130 @@ pub struct RouteCache {
     pub policy: Arc<Policy>,
     /// The cache.
     pub running: Arc<RunningCache>,
+    /// What there is behind memory, in the order in which it is asked.
+    pub tiers: Arc<[Arc<dyn Tier>]>,
+}
+
+/// What a purge came to.
+#[must_use]
+#[derive(Default)]
+pub struct Purged {
+    /// Answers in memory that were meant.
+    pub count: u64,
+    settling: Vec<Settling>,
+}
+
+impl RouteCache {
+    /// Purges what is meant, in memory and in every tier; counted. Soft (`Some(now)`): it is stale from now on.
+    pub fn purge(&self, target: &Target, soft: Option<Moment>) -> Purged {
+        let count = self.running.store.purge(target, soft);
+        self.running.metrics.purged(count);
+        Purged {
+            count,
+            settling: self.tiers.iter().filter_map(|tier| tier.purge(target, soft)).collect(),
+        }
+    }
+
+    /// Purges the answers of one URL: all of them, whatever tells their requests apart.
+    pub fn purge_url(&self, asked: &Asked<'_>, soft: Option<Moment>) -> Purged {
+        let store = &self.running.store;
+        let count = store.purge(&Target::Key(asked.url_key(store.seed())), soft);
+        self.running.metrics.purged(count);
+        Purged {
+            count,
+            settling: self.purge_tiers(|| asked.url(), soft),
+        }
+    }
+
+    /// Takes out one answer, which is none any more: from memory, and with its URL from every tier.
+    pub fn forget(&self, key: &Key, entry: &Arc<Entry>) -> Purged {
+        self.running.store.forget(key, entry);
+        Purged {
+            count: 1,
+            settling: self.purge_tiers(|| entry.url.to_string(), None),
+        }
+    }
+
+    fn purge_tiers(&self, url: impl FnOnce() -> String, soft: Option<Moment>) -> Vec<Settling> {
+        if self.tiers.is_empty() {
+            return Vec::new();
+        }
+        let target = Target::Url(url());
+        self.tiers.iter().filter_map(|tier| tier.purge(&target, soft)).collect()
+    }
+
+    /// To be taken before an answer is asked for.
+    #[must_use]
+    pub fn begin(&self) -> Begun {
+        Begun {
+            since: self.running.store.since(),
+            generations: self.tiers.iter().map(|tier| tier.generation()).collect(),
+        }
+    }
+
+    /// Offers an answer that memory keeps to the tiers.
+    pub fn offer(&self, key: &Key, address: Address, entry: &Arc<Entry>, asked: u8, begun: &Begun) {
+        for (tier, generation) in self.tiers.iter().zip(&begun.generations) {
+            tier.offer(Offer {
+                address,
+                entry: Arc::clone(entry),
+                asked,
+                generation: *generation,
+                key: key.url,
+                since: begun.since.clone(),
+            });
+        }
+    }
+}
+
+/// When an answer was asked for, in the sequence of purges.
+pub struct Begun {
+    /// As memory counts.
+    pub since: Since,
+    /// As each tier counts.
+    generations: Box<[u64]>,
+}
+
+impl Purged {
+    /// Two purges as one.
+    pub fn and(mut self, other: Self) -> Self {
+        self.count += other.count;
+        self.settling.extend(other.settling);
+        self
+    }
+
+    /// Whether there is anything to be waited for.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.settling.is_empty()
+    }
+
+    /// Waits until no restart can bring back what was purged, for [`SETTLING`] at most; `false`: one could.
+    pub async fn settled(self) -> bool {
+        if self.settling.is_empty() {
+            return true;
+        }
+        let all = tokio::time::timeout(SETTLING, join_all(self.settling)).await;
+        all.is_ok_and(|all| all.into_iter().all(|settled| settled.unwrap_or(false)))
+    }
 }
 
 /// All of them.
 #[derive(Default)]
-pub(crate) struct Caches(Mutex<HashMap<Arc<str>, Arc<RunningCache>>>);
+pub(crate) struct Caches {
+    running: Mutex<HashMap<Arc<str>, Arc<RunningCache>>>,
+    /// Directories in use: as long as a snapshot has a tier there.
+    disks: Mutex<HashMap<PathBuf, Weak<Disk>>>,
+}
+
+/// The disk tiers of a configuration, by the name of their policy.
+pub(super) type Disks = HashMap<Arc<str>, Arc<Disk>>;
 
 impl Caches {
     /// Lets go of caches that are no longer named, and of what they keep.
     pub(super) fn release(&self, is_named: impl Fn(&str) -> bool, metrics: &Metrics) {
-        self.0.lock().retain(|name, _| {
+        self.disks.lock().retain(|_, disk| disk.strong_count() > 0);
+        self.running.lock().retain(|name, _| {
             let named = is_named(name);
             if !named {
                 metrics.forget_cache(name);
@@ -78,21 +212,52 @@ impl Caches {
         });
     }
 
+    /// The disk tiers that policies name: those that are in use, or new ones.
+    pub(super) fn disks<'a>(&self, policies: impl Iterator<Item = &'a Arc<Policy>>) -> Result<Disks, LoadError> {
+        let mut open = self.disks.lock();
+        let mut named = Disks::new();
+        for policy in policies {
+            let (name, Some(model)) = (&policy.name, &policy.disk) else {
+                continue;
+            };
+            if named.contains_key(name) {
+                continue;
+            }
+            let disk = match open.get(&model.path).and_then(Weak::upgrade) {
+                Some(disk) => disk,
+                None => Disk::open(&model.path, model.size).map_err(|why| LoadError::Disk {
+                    name: Arc::clone(name),
+                    path: model.path.clone(),
+                    why,
+                })?,
+            };
+            open.insert(model.path.clone(), Arc::downgrade(&disk));
+            named.insert(Arc::clone(name), disk);
+        }
+        Ok(named)
+    }
+
     /// The cache of a policy: the one that exists, with what it keeps, or a new one.
-    pub(super) fn of(&self, policy: &Arc<Policy>, metrics: &Metrics) -> RouteCache {
-        let mut caches = self.0.lock();
+    pub(super) fn of(&self, policy: &Arc<Policy>, disks: &Disks, metrics: &Metrics) -> RouteCache {
+        let mut caches = self.running.lock();
         let running = caches.entry(Arc::clone(&policy.name)).or_insert_with(|| {
             Arc::new(RunningCache {
                 store: Store::new(policy.size, Seed(fastrand::u64(..), fastrand::u64(..))),
                 flights: Flights::new(),
+                lookups: Flights::new(),
                 filling: AtomicU64::new(0),
                 metrics: metrics.cache(&policy.name),
             })
         });
         running.store.resize(policy.size);
+        let disk = disks.get(&policy.name);
+        if let (Some(disk), Some(model)) = (disk, &policy.disk) {
+            disk.resize(model.size);
+        }
         RouteCache {
             policy: Arc::clone(policy),
             running: Arc::clone(running),
+            tiers: disk.map(|disk| Arc::clone(disk) as Arc<dyn Tier>).into_iter().collect(),
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ServerTlsFault;
+use crate::cache::disk::Unusable;
 use crate::tls::TlsFault;
 
 /// Why a configuration that is valid cannot be put into force.
@@ -25,6 +27,15 @@ pub enum LoadError {
         upstream: Arc<str>,
         /// Why.
         fault: TlsFault,
+    },
+    /// The directory of a cache cannot be used.
+    Disk {
+        /// The cache.
+        name: Arc<str>,
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        why: Unusable,
     },
     /// The files of a certificate cannot be used.
     ServerTls(ServerTlsFault),
@@ -55,6 +66,9 @@ impl fmt::Display for LoadError {
                 f,
                 "[redis]: {fault}\nhelp: `ca`, `cert` and `key` are PEM files that this user may read"
             ),
+            Self::Disk { name, path, why } => {
+                write!(f, "cache `{name}` cannot keep answers in {}: {why}", path.display())
+            }
             Self::Auth { name, why } => write!(f, "auth `{name}`: {why}"),
             Self::Tls { upstream, fault } => write!(
                 f,

@@ -20,7 +20,7 @@ mod unix;
 mod watched;
 
 pub use auth::{Identified, Known, RemoteKeys, RouteAuth, Way};
-pub use caches::{Landed, RouteCache, RunningCache};
+pub use caches::{Begun, Behind, Landed, Purged, RouteCache, RunningCache};
 pub use certificates::{ServerTls, ServerTlsFault, watch as watch_certificates};
 pub use concurrency::{Concurrency, Full, Place};
 pub(crate) use discovery::Stamp;

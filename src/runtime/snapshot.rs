@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::auth::{self, RouteAuth, Way};
+use super::caches::Disks;
 use super::limits::{CompiledLimits, RouteBandwidth, RouteLimits};
 use super::{ClientTls, Concurrency, LoadError, LogSink, Queue, Registry, RouteCache, ServerTls, Stamp};
 use crate::answer::Answer;
@@ -214,6 +215,8 @@ impl Snapshot {
             .into_iter()
             .map(|auth| Way::compile(auth, registry).map(Arc::new));
         let ways = ways.collect::<Result<Vec<_>, _>>()?;
+        let cached = config.routes.iter().filter_map(|route| route.cache.as_ref());
+        let disks = registry.caches.disks(cached)?;
         let access_log = match config.access_log {
             Some(log) => Some(LogSink {
                 log: registry.access_log(&log.target).map_err(LoadError::AccessLog)?,
@@ -248,6 +251,7 @@ impl Snapshot {
                     &ways,
                     &limits,
                     &config.bandwidths,
+                    &disks,
                     registry,
                 ))
             })
@@ -323,6 +327,7 @@ fn compile_route(
     ways: &[Arc<Way>],
     limits: &CompiledLimits,
     bandwidths: &[model::Bandwidth],
+    disks: &Disks,
     registry: &Registry,
 ) -> Route {
     let action = match route.action {
@@ -363,7 +368,9 @@ fn compile_route(
             max_body: route.max_body,
         },
         auth: route.auth.map(|auth| Arc::new(RouteAuth::compile(&auth, ways))),
-        cache: route.cache.map(|policy| registry.caches.of(&policy, &registry.metrics)),
+        cache: route
+            .cache
+            .map(|policy| registry.caches.of(&policy, disks, &registry.metrics)),
         delivery: Delivery {
             headers: route.headers,
             cors: route.cors,

@@ -1,7 +1,9 @@
 //! The body of a stored answer: shared chunks that readers follow while they arrive. A reader copies nothing.
 
+mod parts;
 mod reader;
 
+pub use parts::Parts;
 pub use reader::Reader;
 
 use std::collections::VecDeque;
@@ -31,6 +33,7 @@ pub struct Body {
 enum Whole {
     One(Bytes),
     Many { chunks: Box<[Bytes]>, ends: Box<[u64]> },
+    Elsewhere(Arc<dyn Parts>),
 }
 
 /// A body that arrives.
@@ -76,6 +79,12 @@ impl Body {
         Self::with(compact(chunks))
     }
 
+    /// A body that is complete and stays where it is.
+    #[must_use]
+    pub fn elsewhere(parts: Arc<dyn Parts>) -> Arc<Self> {
+        Self::with(Whole::Elsewhere(parts))
+    }
+
     fn with(whole: Whole) -> Arc<Self> {
         Arc::new(Self {
             whole: OnceLock::from(whole),
@@ -93,6 +102,7 @@ impl Body {
     #[must_use]
     pub fn in_memory(&self) -> u64 {
         match self.whole.get() {
+            Some(Whole::Elsewhere(_)) => 0,
             Some(whole) => whole.length(),
             None => self.current().map_or(0, |arriving| {
                 let state = arriving.state.lock();
@@ -107,6 +117,18 @@ impl Body {
         match self.whole.get()? {
             Whole::One(chunk) => Some(std::slice::from_ref(chunk)),
             Whole::Many { chunks, .. } => Some(chunks),
+            Whole::Elsewhere(_) => None,
+        }
+    }
+
+    /// The bytes of a complete body at an offset, on a thread that may wait for a disk; none behind its end.
+    ///
+    /// # Errors
+    /// [`Broken`]: it is not complete, or not there any more.
+    pub fn read_blocking(&self, at: u64) -> Result<Bytes, Broken> {
+        match self.whole.get().ok_or(Broken)? {
+            Whole::Elsewhere(parts) if at < parts.length() => parts.read_blocking(at),
+            whole => Ok(whole.at(at)),
         }
     }
 
@@ -282,10 +304,11 @@ impl Whole {
         match self {
             Self::One(chunk) => chunk.len() as u64,
             Self::Many { ends, .. } => ends.last().copied().unwrap_or(0),
+            Self::Elsewhere(parts) => parts.length(),
         }
     }
 
-    /// The bytes at an offset, to the end of their chunk; empty behind the end.
+    /// The bytes at an offset, to the end of their chunk; empty behind the end, and of what is elsewhere.
     fn at(&self, at: u64) -> Bytes {
         match self {
             Self::One(chunk) => usize::try_from(at)
@@ -302,6 +325,7 @@ impl Whole {
                     _ => Bytes::new(),
                 }
             }
+            Self::Elsewhere(_) => Bytes::new(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What was changed or purged a moment ago: an answer that was asked for before that must not be kept after it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use parking_lot::Mutex;
@@ -50,6 +51,21 @@ impl Target {
 pub(super) struct Changes {
     count: AtomicU64,
     last: Mutex<VecDeque<(u64, Target)>>,
+}
+
+/// A point in the sequence of changes: what was asked for then is not kept if a change since is about it.
+#[derive(Clone)]
+pub struct Since {
+    pub(super) changes: Arc<Changes>,
+    pub(super) count: u64,
+}
+
+impl Since {
+    /// Whether something was changed since then that is about this answer.
+    #[must_use]
+    pub fn changed(&self, key: UrlKey, url: &str, tags: &[Box<str>]) -> bool {
+        self.changes.since(self.count, key, url, tags)
+    }
 }
 
 impl Changes {

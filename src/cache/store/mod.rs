@@ -7,8 +7,8 @@ mod flight;
 mod shard;
 mod sketch;
 
-pub use body::{Body, Broken, Reader};
-pub use changes::Target;
+pub use body::{Body, Broken, Parts, Reader};
+pub use changes::{Since, Target};
 pub use entry::{Entry, Fields};
 pub use flight::{Flight, Flights, Joined, Lead};
 
@@ -37,7 +37,7 @@ const ROOMY: u64 = 80;
 pub struct Store {
     shards: Box<[Mutex<Shard>]>,
     asked: Sketch,
-    changes: Changes,
+    changes: Arc<Changes>,
     seed: Seed,
     size: AtomicU64,
     weight: AtomicU64,
@@ -74,7 +74,7 @@ impl Store {
         Self {
             shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
             asked: Sketch::new(),
-            changes: Changes::default(),
+            changes: Arc::default(),
             seed,
             size: AtomicU64::new(size),
             weight: AtomicU64::new(0),
@@ -144,10 +144,13 @@ impl Store {
         self.asked.count(key.url.0 ^ u128::from(key.extra.0))
     }
 
-    /// To be asked before an answer is asked for, and given to [`keep`](Self::keep).
+    /// To be taken before an answer is asked for, and given to [`keep`](Self::keep).
     #[must_use]
-    pub fn changes(&self) -> u64 {
-        self.changes.count()
+    pub fn since(&self) -> Since {
+        Since {
+            count: self.changes.count(),
+            changes: Arc::clone(&self.changes),
+        }
     }
 
     /// Whether an answer of about this weight would be kept that was asked for so often.
@@ -160,12 +163,12 @@ impl Store {
     }
 
     /// Keeps an answer in place of those to the same request. `false`: something was changed since the answer was asked
-    /// for ([`changes`](Self::changes)), and it is not kept.
-    pub fn keep(&self, key: &Key, request: &HeaderMap, entry: Arc<Entry>, asked: u8, changes: u64) -> bool {
+    /// for ([`since`](Self::since)), and it is not kept.
+    pub fn keep(&self, key: &Key, request: &HeaderMap, entry: Arc<Entry>, asked: u8, since: &Since) -> bool {
         {
             let mut shard = self.shard(key.url).lock();
             // Under the lock: a purge notes itself before it looks for what it means.
-            if self.changes.since(changes, key.url, &entry.url, &entry.tags) {
+            if since.changed(key.url, &entry.url, &entry.tags) {
                 return false;
             }
             let before = entry.weight();
@@ -179,9 +182,9 @@ impl Store {
     }
 
     /// Puts an entry in the place of another one with the same body, unless something was changed.
-    pub fn exchange(&self, key: &Key, old: &Arc<Entry>, new: Arc<Entry>, changes: u64) -> bool {
+    pub fn exchange(&self, key: &Key, old: &Arc<Entry>, new: Arc<Entry>, since: &Since) -> bool {
         let mut shard = self.shard(key.url).lock();
-        !self.changes.since(changes, key.url, &new.url, &new.tags) && shard.exchange(key.url, old, new)
+        !since.changed(key.url, &new.url, &new.tags) && shard.exchange(key.url, old, new)
     }
 
     /// Takes out one answer.

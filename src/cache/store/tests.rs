@@ -62,7 +62,7 @@ fn keep(store: &Store, path: &str, body: usize, asked: u8) -> Key {
         &none,
         Arc::new(entry(&key, path, &none, "", body)),
         asked,
-        store.changes()
+        &store.since()
     ));
     key
 }
@@ -82,7 +82,7 @@ fn variants_of_one_url() {
             request,
             Arc::new(entry(&key, "/a", request, "foo", 10)),
             1,
-            store.changes()
+            &store.since()
         ));
     }
     assert_eq!(
@@ -151,8 +151,8 @@ fn tags_are_forgotten_with_their_entries() {
         tags: Box::new(["t".into()]),
         ..entry(&key, "/a", &none, "", 1)
     };
-    let before = store.changes();
-    assert!(store.keep(&key, &none, Arc::new(tagged), 1, before));
+    let before = store.since();
+    assert!(store.keep(&key, &none, Arc::new(tagged), 1, &before));
     assert_eq!(store.purge(&Target::Tag("u".into()), None), 0);
     assert_eq!(store.purge(&Target::Tag("t".into()), None), 1);
     assert_eq!(store.purge(&Target::Tag("t".into()), None), 0);
@@ -161,7 +161,7 @@ fn tags_are_forgotten_with_their_entries() {
         tags: Box::new(["t".into()]),
         ..entry(&key, "/a", &none, "", 1)
     };
-    assert!(!store.keep(&key, &none, Arc::new(late), 1, before));
+    assert!(!store.keep(&key, &none, Arc::new(late), 1, &before));
 }
 
 #[test]
@@ -185,8 +185,8 @@ fn an_update_keeps_the_body() {
     };
     let new = Arc::new(old.updated(&fields(&[("x-a", "2")]), old.terms.clone(), old.selector.clone()));
     assert!(Arc::ptr_eq(&old.body, &new.body));
-    assert!(store.exchange(&key, &old, Arc::clone(&new), store.changes()));
-    assert!(!store.exchange(&key, &old, new, store.changes()), "the old one is gone");
+    assert!(store.exchange(&key, &old, Arc::clone(&new), &store.since()));
+    assert!(!store.exchange(&key, &old, new, &store.since()), "the old one is gone");
     let Found::Entry(found) = store.find(&key, &HeaderMap::new()) else {
         panic!("there")
     };

@@ -66,8 +66,8 @@ table! {
         /// The memory that answers may take. Routes that name the same cache share it.
         default size: Written<Size> = "\"256MB\"",
         /// Where answers are kept beside memory: `{ path = "/var/cache/gateway/pages", size = "10GB" }`. They are there after a
-        /// restart.
-        @planned optional disk: Disk => "in memory only",
+        /// restart, and there may be more of them than memory holds.
+        optional disk: Disk => "in memory only",
     }
 }
 
@@ -90,9 +90,9 @@ table! {
 table! {
     /// Answers on disk.
     pub struct Disk {
-        /// A directory for this cache alone; it is made where there is none.
+        /// A directory for this cache of this gateway alone; it is made where there is none.
         required path: Written<Directory>,
-        /// The most that its files take together.
+        /// The most that its files take together, each rounded up to 4 KiB.
         required size: Written<Size>,
     }
 }

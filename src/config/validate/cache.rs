@@ -9,6 +9,7 @@ use crate::cache::{Disk, KeyRules, Part, Policy};
 use crate::config::file;
 use crate::config::list::{List, Tables};
 use crate::config::model::{Action, Route};
+use crate::config::named::Named;
 use crate::config::text::Written;
 use crate::config::value::Spanned;
 
@@ -168,6 +169,31 @@ fn disk(disk: &file::cache::Disk, checker: &mut Checker<'_>) -> Option<Disk> {
         path: checker.path(&path.text),
         size: size.value.value.0,
     })
+}
+
+/// Two caches in one directory would take each other's answers out.
+pub(super) fn directories(
+    written: &Named<file::cache::Cache>,
+    caches: &[Option<Arc<Policy>>],
+    checker: &mut Checker<'_>,
+) {
+    let mut taken: Vec<&Policy> = Vec::new();
+    for ((_, cache), policy) in written.0.iter().zip(caches) {
+        let (Some(policy), Some(written)) = (policy, cache.disk.given()) else {
+            continue;
+        };
+        let same = |other: &&&Policy| {
+            other.disk.as_ref().map(|disk| &disk.path) == policy.disk.as_ref().map(|disk| &disk.path)
+        };
+        match taken.iter().find(same) {
+            Some(other) => checker.error(
+                written.span,
+                format!("`{}` keeps its answers in this directory already", other.name),
+                "give each cache a directory of its own".to_owned(),
+            ),
+            None => taken.push(policy),
+        }
+    }
 }
 
 /// Warns where an answer that may be somebody's own could be given to others: the operator gives it a lifetime, no part of

@@ -263,6 +263,22 @@ pub(super) const CACHE_PURGED: Family = family(
     "Answers that were purged, or forgotten because of a change.",
 );
 
+pub(super) const CACHE_TIER_ENTRIES: Family = family(
+    "gateway_cache_tier_entries",
+    &["cache", "tier"],
+    "Answers that a second tier keeps.",
+);
+pub(super) const CACHE_TIER_BYTES: Family = family(
+    "gateway_cache_tier_bytes",
+    &["cache", "tier"],
+    "What the answers of a second tier take, in bytes.",
+);
+pub(super) const CACHE_TIER_EVENTS: Family = family(
+    "gateway_cache_tier_events_total",
+    &["cache", "tier", "event"],
+    "Answers by what a second tier did with them.",
+);
+
 pub(super) const GENERATION: Family = family(
     "gateway_config_generation",
     &[],

@@ -10,10 +10,10 @@ use super::now;
 use crate::answer::Answer;
 use crate::cache::store::{Entry, Target};
 use crate::cache::{
-    self, Asked, Exchanged, For, HeadSays, changes, head_says, invalidated_groups, invalidated_places, merged,
-    of_origin,
+    self, Address, Asked, Exchanged, For, HeadSays, Key, changes, head_says, invalidated_groups, invalidated_places,
+    merged, of_origin,
 };
-use crate::runtime::RouteCache;
+use crate::runtime::{Purged, RouteCache};
 
 /// Where a request that may change something is sent.
 pub(in crate::proxy) struct Change {
@@ -23,6 +23,18 @@ pub(in crate::proxy) struct Change {
     query: Option<String>,
     method: Method,
 }
+
+/// A request for the head of what is kept, and stale.
+pub(in crate::proxy) struct HeadOf {
+    pub(super) cache: RouteCache,
+    pub(super) key: Key,
+    /// Where the tiers have it, if there are any.
+    pub(super) address: Option<Address>,
+    pub(super) entry: Arc<Entry>,
+}
+
+/// What was kept before was asked for before.
+const PROVEN: u8 = 2;
 
 impl Exchange {
     /// Remembers where a request goes that may change something.
@@ -45,14 +57,16 @@ impl Exchange {
 
     /// The application has answered: what that makes of what is kept.
     pub(in crate::proxy) fn learn(&mut self, status: StatusCode, fields: &HeaderMap) {
-        if let Some((cache, key, entry)) = self.head_of.take() {
-            learn_of_head(&cache, key, &entry, status, fields);
+        if let Some(of) = self.head_of.take() {
+            let purged = learn_of_head(*of, status, fields);
+            self.purged = (!purged.is_settled()).then(|| Box::new(purged));
         }
         let Some(change) = self.change.take().filter(|change| changes(&change.method, status)) else {
             return;
         };
         let named = invalidated_places(change.scheme, &change.authority, &change.path, fields);
         let groups = invalidated_groups(fields);
+        let mut purged = Purged::default();
         for cache in &self.snapshot.caches {
             let forget = |path: &str, query: Option<&str>| {
                 let query = cache.policy.key.query(query);
@@ -62,18 +76,26 @@ impl Exchange {
                     path,
                     query: query.as_deref(),
                 };
-                let store = &cache.running.store;
-                store.purge(&Target::Key(asked.url_key(store.seed())), None)
+                cache.purge_url(&asked, None)
             };
-            let mut count = forget(&change.path, change.query.as_deref());
+            purged = purged.and(forget(&change.path, change.query.as_deref()));
             for (path, query) in &named {
-                count += forget(path, query.as_deref());
+                purged = purged.and(forget(path, query.as_deref()));
             }
             for group in &groups {
                 let tag = of_origin(&change.authority, group);
-                count += cache.running.store.purge(&Target::Tag(tag), Some(now()));
+                purged = purged.and(cache.purge(&Target::Tag(tag), Some(now())));
             }
-            cache.running.metrics.purged(count);
+        }
+        self.purged = (!purged.is_settled()).then(|| Box::new(purged));
+    }
+
+    /// Waits until no restart can bring back what was forgotten: before the client is told that its change was made.
+    pub(in crate::proxy) async fn settled(&mut self) {
+        if let Some(purged) = self.purged.take()
+            && !purged.settled().await
+        {
+            tracing::warn!("what a request made stale may be in a cache again after a restart");
         }
     }
 
@@ -87,9 +109,9 @@ impl Exchange {
             path: request.uri.path(),
             query: query.as_deref(),
         };
-        let store = &cache.running.store;
-        let count = store.purge(&Target::Key(asked.url_key(store.seed())), None);
-        cache.running.metrics.purged(count);
+        let purged = cache.purge_url(&asked, None);
+        let count = purged.count;
+        self.purged = (!purged.is_settled()).then(|| Box::new(purged));
         Answer::Content {
             status: StatusCode::OK,
             content_type: HeaderValue::from_static("application/json"),
@@ -100,12 +122,17 @@ impl Exchange {
 }
 
 /// The answer to a HEAD says that what is kept is good, or that it is not (RFC 9111 §4.3.5).
-fn learn_of_head(cache: &RouteCache, key: cache::Key, entry: &Arc<Entry>, status: StatusCode, fields: &HeaderMap) {
-    let store = &cache.running.store;
+fn learn_of_head(of: HeadOf, status: StatusCode, fields: &HeaderMap) -> Purged {
+    let HeadOf {
+        cache,
+        key,
+        address,
+        entry,
+    } = of;
     let stored = entry.fields.to_map();
     match head_says(&stored, status, fields) {
         HeadSays::Nothing => {}
-        HeadSays::Changed => store.forget(&key, entry),
+        HeadSays::Changed => return cache.forget(&key, &entry),
         HeadSays::Same => {
             let at = now();
             let exchanged = Exchanged {
@@ -122,8 +149,16 @@ fn learn_of_head(cache: &RouteCache, key: cache::Key, entry: &Arc<Entry>, status
             };
             if let Ok(terms) = cache::storable(&cache.policy, &request, entry.status, &updated, exchanged) {
                 let new = Arc::new(entry.updated(&updated, terms, entry.selector.clone()));
-                store.exchange(&key, entry, new, store.changes());
+                let begun = cache.begin();
+                cache
+                    .running
+                    .store
+                    .exchange(&key, &entry, Arc::clone(&new), &begun.since);
+                if let Some(address) = address {
+                    cache.offer(&key, address, &new, PROVEN, &begun);
+                }
             }
         }
     }
+    Purged::default()
 }

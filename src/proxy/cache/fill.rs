@@ -15,12 +15,12 @@ use super::now;
 use crate::answer::Reason;
 use crate::cache::store::{Body, Entry, Flight, Joined, Lead, Reader};
 use crate::cache::{
-    self, Exchanged, For, Key, ResponseDirectives, Selector, Terms, Unstorable, clean, conditional, confirms, merged,
-    storable, tags, unconditional,
+    self, Address, Exchanged, For, Key, ResponseDirectives, Selector, Terms, Unstorable, clean, conditional, confirms,
+    merged, storable, tags, unconditional,
 };
 use crate::client::Client;
 use crate::observe::identity::Identity;
-use crate::runtime::{Landed, Live, Route, RouteCache, Snapshot};
+use crate::runtime::{Begun, Landed, Live, Route, RouteCache, Snapshot};
 
 /// What an answer is taken to weigh whose length is not known, bytes.
 const GUESS: u64 = 64 << 10;
@@ -65,7 +65,10 @@ struct Fill {
     selecting: HeaderMap,
     stale: Option<Arc<Entry>>,
     missed: u8,
-    changes: u64,
+    /// When it was asked for.
+    begun: Begun,
+    /// Where the tiers have it, if there are any.
+    address: Option<Address>,
     lead: Lead<(Key, u64), Landed>,
     /// To the one who asked, if the answer is for nobody else.
     hand: Option<oneshot::Sender<Hand>>,
@@ -167,7 +170,8 @@ impl Exchange {
             selecting: request.headers.clone(),
             stale: stale.cloned(),
             missed: store.miss(&asking.key),
-            changes: store.changes(),
+            begun: asking.cache.begin(),
+            address: self.address(asking, request),
             lead,
             hand: Some(hand),
         })
@@ -228,6 +232,13 @@ impl Fill {
         fetch(&self.live, snapshot, route, caller, &request).await
     }
 
+    /// Offers an answer to the tiers.
+    fn offer(&self, entry: &Arc<Entry>) {
+        if let Some(address) = self.address {
+            self.cache.offer(&self.key, address, entry, self.missed, &self.begun);
+        }
+    }
+
     fn asked_for(&self) -> For<'_> {
         For {
             path: self.request.uri.path(),
@@ -244,7 +255,7 @@ impl Fill {
         let judged = storable(policy, &self.asked_for(), entry.status, &fields, exchanged);
         let stored = judged.is_ok();
         let terms = judged.unwrap_or_else(|_| {
-            store.forget(&self.key, entry);
+            drop(self.cache.forget(&self.key, entry));
             let directives = ResponseDirectives::of(&fields);
             let mut terms = Terms::new(policy, &directives, entry.status, &fields, exchanged);
             terms.no_cache = true; // for the one who asked
@@ -256,7 +267,8 @@ impl Fill {
         new.tags = tags(policy, &self.authority, &fields).into();
         let new = Arc::new(new);
         if stored {
-            store.exchange(&self.key, entry, Arc::clone(&new), self.changes);
+            store.exchange(&self.key, entry, Arc::clone(&new), &self.begun.since);
+            self.offer(&new);
         }
         self.lead.land(Landed::Entry {
             entry: new,
@@ -288,7 +300,7 @@ impl Fill {
                     }
                     // What is newer and not to be kept takes the place of what is older.
                     if let Some(stale) = &self.stale {
-                        store.forget(&self.key, stale);
+                        drop(self.cache.forget(&self.key, stale));
                     }
                 }
                 if let Some(hand) = self.hand.take() {

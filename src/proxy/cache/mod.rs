@@ -5,12 +5,13 @@
 //! ```
 
 mod begin;
+mod behind;
 mod change;
 mod compose;
 mod fill;
 mod write;
 
-pub(super) use change::Change;
+pub(super) use change::{Change, HeadOf};
 pub(super) use write::serve;
 
 use std::sync::Arc;
@@ -88,10 +89,14 @@ impl Exchange {
                 return Ok(Served::Proxy);
             }
         };
-        match self.find(&asking, request) {
-            Ok(served) => Ok(served),
-            Err(_) => Err(asking),
+        let missing = match self.find(&asking, request, None) {
+            Ok(served) => return Ok(served),
+            Err(missing) => missing,
+        };
+        if self.may_be_behind(&asking, request, missing.stale.is_some()) {
+            return Err(asking);
         }
+        self.without_fetch(&asking, request, missing).map_err(|_| asking)
     }
 
     /// Counts what the cache did.
@@ -104,12 +109,25 @@ impl Exchange {
         }
     }
 
-    /// Looks for an answer and gives it, if it may be given. `Err`: what there is instead.
-    fn find(&mut self, asking: &Asking, request: &request::Parts) -> Result<Served, Missing> {
+    /// Looks for an answer and gives it, if it may be given. `behind`: what a tier has. `Err`: what there is instead.
+    fn find(
+        &mut self,
+        asking: &Asking,
+        request: &request::Parts,
+        behind: Option<&Arc<Entry>>,
+    ) -> Result<Served, Missing> {
         let policy = &asking.cache.policy;
-        let missing = match asking.cache.running.store.find(&asking.key, &request.headers) {
+        let found = match (asking.cache.running.store.find(&asking.key, &request.headers), behind) {
+            (Found::Entry(here), Some(behind)) if behind.terms.since <= here.terms.since => Found::Entry(here),
+            (_, Some(behind)) => Found::Entry(Arc::clone(behind)),
+            (found, None) => found,
+        };
+        Err(match found {
             Found::Entry(entry) => match judge(policy, &entry.terms, &asking.wish, now()) {
-                Reuse::Fresh(left) => return Ok(self.give(asking, request, &entry, hit(Ok(left)), true)),
+                Reuse::Fresh(left) => {
+                    self.used(asking, request);
+                    return Ok(self.give(asking, request, &entry, hit(Ok(left)), true));
+                }
                 Reuse::Stale(by) => return Ok(self.give(asking, request, &entry, hit(Err(by)), true)),
                 Reuse::StaleWhileRevalidate(by) => {
                     self.refresh(asking, request, &entry);
@@ -144,7 +162,16 @@ impl Exchange {
                 stale: None,
                 alone: false,
             },
-        };
+        })
+    }
+
+    /// What a request is given for which nothing is to be fetched. `Err`: it must be.
+    fn without_fetch(
+        &mut self,
+        asking: &Asking,
+        request: &request::Parts,
+        missing: Missing,
+    ) -> Result<Served, Missing> {
         if asking.wish.directives.only_if_cached {
             self.cache_status = Some(Status {
                 detail: Some("only-if-cached"),
@@ -157,7 +184,14 @@ impl Exchange {
         }
         if asking.head {
             // Not worth the body: the application is asked for the head, which may say that what is kept is good.
-            self.head_of = missing.stale.map(|entry| (asking.cache.clone(), asking.key, entry));
+            self.head_of = missing.stale.map(|entry| {
+                Box::new(HeadOf {
+                    cache: asking.cache.clone(),
+                    key: asking.key,
+                    address: self.address(asking, request),
+                    entry,
+                })
+            });
             return Ok(self.past(missing.forward, "head"));
         }
         Err(missing)
@@ -169,15 +203,30 @@ impl Exchange {
         let policy = &asking.cache.policy;
         let mut alone = asking.wish.authorized;
         let mut like: Option<Arc<Entry>> = None;
-        for round in 0..MOST_ROUNDS {
-            let missing = match self.find(asking, request) {
+        let mut behind: Option<Arc<Entry>> = None;
+        let mut looked_behind = false;
+        let mut round = 0;
+        while round < MOST_ROUNDS {
+            let missing = match self.find(asking, request, behind.as_ref()) {
                 Ok(served) => return served,
                 Err(missing) => missing,
             };
+            let known = missing.stale.is_some();
+            if !looked_behind && self.may_be_behind(asking, request, known) {
+                // Somebody may have put it into memory meanwhile: looked there again before it is fetched.
+                looked_behind = true;
+                behind = self.behind(asking, request, known).await;
+                continue;
+            }
+            let missing = match self.without_fetch(asking, request, missing) {
+                Ok(served) => return served,
+                Err(missing) => missing,
+            };
+            round += 1;
             let Missing { forward, stale, .. } = missing;
             alone |= missing.alone;
             like = missing.like.or(like);
-            alone |= store.passes(&asking.key, now()) || round + 1 == MOST_ROUNDS;
+            alone |= store.passes(&asking.key, now()) || round == MOST_ROUNDS;
             let mut flying = self.join(asking, request, stale.as_ref(), like.as_ref(), alone);
             let (landed, handed, collapsed) = loop {
                 match flying {

@@ -42,6 +42,7 @@ pub(in crate::proxy) async fn serve(session: &mut Session, exchange: &mut Exchan
         }
     };
     exchange.count_cache();
+    exchange.settled().await;
     match served {
         Served::Proxy => Ok(false),
         Served::Answer(head, source) => write(session, exchange, head, source).await.map(|()| true),

@@ -44,6 +44,7 @@ pub(super) async fn serve(
         }
     };
     exchange.count_cache();
+    exchange.settled().await;
     let (mut head, mut source) = match served {
         Served::Proxy => return Ok(false),
         Served::Refuse(answer) => return write_answer(exchange, request, client, &answer).await.map(|()| true),

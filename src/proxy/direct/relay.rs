@@ -174,6 +174,7 @@ async fn attempt(
                 return Outcome::failed(http1::Fault::Invalid("a 101 that nobody asked for"), Some(reused));
             }
             Verdict::Answer => {
+                exchange.settled().await;
                 return match deliver(exchange, request, client, upload, connection, &idle, head).await {
                     Ok(()) => Outcome::Delivered,
                     Err(Gone) => Outcome::Gone,

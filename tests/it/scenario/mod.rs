@@ -4,6 +4,7 @@ mod admin;
 mod answers;
 mod auth;
 mod cache;
+mod cache_disk;
 mod contract;
 mod contract_edge;
 mod cors;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Arriving, Body, Broken};
+use super::{Arriving, Body, Broken, Whole};
 
 /// Reads a body; while it does, what it has not read yet is kept.
 pub struct Reader {
@@ -41,7 +41,10 @@ impl Reader {
         loop {
             if let Some(whole) = body.whole.get() {
                 self.leave();
-                let piece = whole.at(self.at);
+                let piece = match whole {
+                    Whole::Elsewhere(parts) if self.at < parts.length() => parts.read(self.at).await?,
+                    whole => whole.at(self.at),
+                };
                 return match (piece.is_empty(), self.to) {
                     (true, Some(_)) => Err(Broken),
                     (true, None) => Ok(None),

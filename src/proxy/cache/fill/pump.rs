@@ -62,7 +62,10 @@ impl Fill {
         fields.insert(header::CONTENT_LENGTH, length.into());
         let complete = Arc::new(entry.updated(&fields, entry.terms.clone(), entry.selector.clone()));
         let store = &self.cache.running.store;
-        store.keep(&self.key, &self.selecting, complete, self.missed, self.changes);
+        let since = &self.begun.since;
+        if store.keep(&self.key, &self.selecting, Arc::clone(&complete), self.missed, since) {
+            self.offer(&complete);
+        }
     }
 
     /// The same answer once more; `None`: the application has another one now, or none.
