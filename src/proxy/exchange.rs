@@ -84,6 +84,8 @@ pub(super) struct Attempt {
     pub(super) tried: Vec<SocketAddr>,
     /// Those of them that refused the connection.
     pub(super) refused: Vec<SocketAddr>,
+    /// How many attempts came to nothing at once: servers that refused, connections out of the pool that were closed.
+    pub(super) void: u32,
     /// What consistent hashing goes by.
     pub(super) hash: Option<u64>,
     pub(super) count: u32,

@@ -75,6 +75,7 @@ impl Exchange {
                 prober::announce(endpoint, transition);
                 upstream.show_health(endpoint);
             }
+            self.attempt.void += u32::from(fault == Fault::Connect);
             self.attempt.tried.push(endpoint.address());
             self.attempt.refused.push(endpoint.address());
         }
@@ -100,6 +101,7 @@ impl Exchange {
         why: &dyn fmt::Display,
     ) -> bool {
         self.count_broken(fault, reused, why);
+        self.attempt.void += u32::from(reused && fault == Fault::Broke);
         let cause = match fault {
             Fault::Untouched => Cause::Untouched,
             Fault::Timeout | Fault::ConnectTimeout => Cause::Timeout,

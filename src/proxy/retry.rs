@@ -5,6 +5,10 @@ use std::time::Instant;
 use http::{HeaderMap, Method, StatusCode, header};
 
 use super::Exchange;
+use crate::runtime::Upstream;
+
+/// So many attempts that came to nothing at once do not count, where there are other servers.
+const VOID_MAX: u32 = 8;
 
 /// Why an attempt is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +44,11 @@ impl Exchange {
         let retry = &upstream.model.retry;
         // An exchange that broke and was begun anew by right has not used up what the file grants for other causes.
         let by_right = u32::from(self.attempt.repeated && !retry.on.reset);
-        let left = self.attempt.count < retry.attempts + by_right;
+        let granted = retry.attempts + by_right;
+        // When several servers die at once, who meets two of them has not had an answer from anybody yet.
+        let begun = self.attempt.count.saturating_sub(self.attempt.void.min(VOID_MAX));
+        let left =
+            self.attempt.count < granted || (retry.attempts > 1 && begun < granted && self.has_others(&upstream));
         if cause == Cause::Connect {
             let again = left && retry.on.connect;
             if again {
@@ -75,6 +83,15 @@ impl Exchange {
             upstream.metrics.retried();
         }
         again
+    }
+
+    /// Whether a server that is fit has not had this request yet.
+    fn has_others(&self, upstream: &Upstream) -> bool {
+        let current = self.attempt.lease.as_ref().map(|lease| lease.endpoint().address());
+        let tried = |address| Some(address) == current || self.attempt.tried.contains(&address);
+        let endpoints = upstream.pool.endpoints();
+        let mut others = endpoints.iter().filter(|one| !tried(one.address()));
+        others.any(|one| one.state().is_usable() && !one.is_draining())
     }
 
     /// Whether an answer is thrown away for a better one. A server that says when to come back is believed.

@@ -38,7 +38,8 @@ table! {
 table! {
     /// Tries again where it is safe.
     pub struct Retry {
-        /// How many attempts one request gets, the first one included; `1` is no retry.
+        /// How many attempts one request gets, the first one included; `1` is no retry. Where a server refuses the connection
+        /// (or closed the pooled one) and another one is left, that attempt does not count.
         default attempts: Integer<1, 10> = "2",
         /// After what another attempt is made, on another server where there is one. `connect` is safe for every request:
         /// nothing was sent yet. An answer with `Retry-After` is delivered as it is.

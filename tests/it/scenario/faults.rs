@@ -140,6 +140,33 @@ async fn who_can_be_asked_elsewhere_is_asked_elsewhere() {
     }
 }
 
+/// Several servers die at once: who meets two of them has had no answer yet, and the next one is asked all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_refuse_do_not_use_up_the_attempts() {
+    let good = Origin::fixed("good").await;
+    let closed = [Closed::new(), Closed::new(), Closed::new()];
+    let [one, two, three] = [0, 1, 2].map(|index: usize| closed[index].address);
+    let servers = [one, two, three, good.address];
+    let gateway = before(&servers, "balance = \"round-robin\"\noutlier = false").await;
+    for method in ["GET", "POST"] {
+        for _ in 0..8 {
+            let request = format!("{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+            let answer = client::ask(gateway.address, request).await;
+            assert_eq!((answer.status, answer.text()), (200, "good"));
+        }
+    }
+    let once = before(
+        &servers,
+        "balance = \"round-robin\"\noutlier = false\nretry = { attempts = 1 }",
+    )
+    .await;
+    let mut statuses = [0, 0];
+    for _ in 0..8 {
+        statuses[usize::from(once.get("/").await.status != 200)] += 1;
+    }
+    assert_eq!(statuses, [2, 6], "one attempt is one");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_exchange_is_repeated_only_where_that_is_harmless() {
     let bad = Origin::start(|_| vec![Step::Close]).await;
