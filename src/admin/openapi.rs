@@ -104,6 +104,17 @@ pub(super) const OPERATIONS: &[Operation] = &[
         Body::Nothing,
     ),
     get("/api/v1/limits/report", "What came of every rate limit", Kind::Either),
+    get(
+        "/api/v1/limits/{limit}/keys/{key}",
+        "Where one client stands with a limit; one segment for each part of its key",
+        Kind::Json,
+    ),
+    change(
+        "delete",
+        "/api/v1/limits/{limit}/keys/{key}",
+        "Lets one client begin anew",
+        Body::Nothing,
+    ),
     get("/api/v1/bans", "Who is banned", Kind::Json),
     change(
         "delete",
@@ -291,6 +302,8 @@ mod tests {
             let pattern = arm.split(']').next().unwrap();
             let path = pattern.split(", ").map(|segment| match segment.strip_prefix('"') {
                 Some(fixed) => fixed.trim_end_matches('"').to_owned(),
+                // A pattern that takes several segments.
+                None if segment.ends_with("..") => "{key}".to_owned(),
                 None => format!("{{{segment}}}"),
             });
             let path = format!("/api/v1/{}", path.collect::<Vec<_>>().join("/"));
