@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: run test test-valkey check fmt lint audit deploy-check image load bench doc setup help
+.PHONY: run test test-valkey api check fmt lint audit deploy-check image load bench doc setup help
 
 export PATH := $(HOME)/.cargo/bin:$(CURDIR)/target/tools:$(PATH)
 
@@ -30,6 +30,11 @@ test: ## run every test, and what a client would notice once more without the fa
 test-valkey: ## the tests with a Redis once more with Valkey
 	$(NEED) rust build valkey redis
 	GATEWAY_TEST_REDIS=valkey-server cargo test --locked --test it -- shared_ store_ limits::shared
+
+api: ## ask the admin listener whatever its OpenAPI description allows, and what it does not (schemathesis)
+	$(NEED) rust build schemathesis
+	cargo build --locked
+	tests/api/run.sh target/debug/gateway target/tools/schemathesis/bin/schemathesis
 
 check: fmt lint audit ## formatting, lints, dependencies
 
@@ -77,7 +82,7 @@ doc: ## write docs/reference.md and docs/gateway.schema.json anew, build the API
 	cargo doc --locked --no-deps
 
 setup: ## install everything that the other targets need
-	$(NEED) rust build rustfmt clippy deny prometheus nginx redis node express
+	$(NEED) rust build rustfmt clippy deny prometheus nginx redis node express schemathesis
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,6 +1,10 @@
 //! A running gateway, assembled: listeners before anything else, then what feeds the pools, then traffic. A reload builds
 //! the same beside what runs, and takes its place only when nothing can fail any more.
 
+mod stop;
+mod wanted;
+mod work;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,27 +12,21 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
-use tokio::task::JoinSet;
-use tokio::time::Instant;
 
+pub use self::stop::Drained;
+use self::wanted::Wanted;
+use self::work::{prepare, tasks};
 use crate::admin;
-use crate::balance::Endpoint;
 use crate::config::Config;
 use crate::config::model::Dns;
-use crate::edge::{self, BindError, Bound, Caps, Edge, Gate, Responder, Role, Secure};
+use crate::edge::{BindError, Bound, Caps, Edge, Gate, Inherited, Responder, Role, Secure};
 use crate::proxy::{Application, FastLane, GateSide, Proxy};
-use crate::runtime::discovery::{self, Resolver};
-use crate::runtime::tasks::{Task, Tasks};
-use crate::runtime::{Live, LoadError, Registry, Snapshot, Upstream, prober, watch_certificates};
-
-/// How long a start or a reload waits for names and first health checks before it serves without them.
-const PREPARATION: Duration = Duration::from_secs(3);
+use crate::runtime::discovery::Resolver;
+use crate::runtime::tasks::Tasks;
+use crate::runtime::{Keepsakes, Live, LoadError, Registry, Upstream};
 
 /// How long a start waits for the store of limits.
 const STORE: Duration = Duration::from_millis(500);
-
-/// How long a stop waits for the next request of a connection that is idle.
-const IDLE_GRACE: Duration = Duration::from_secs(2);
 
 /// Why a configuration could not be put into force.
 #[derive(Debug)]
@@ -75,6 +73,8 @@ pub struct Gateway {
 /// What the connections of one kind of peers have in common.
 struct Side {
     caps: Arc<Caps>,
+    /// Held by every connection from the moment that it is accepted.
+    alive: Arc<()>,
     /// Whether connections between two requests are to wait no longer.
     last_call: watch::Sender<bool>,
 }
@@ -83,12 +83,19 @@ impl Side {
     fn new() -> Self {
         Self {
             caps: Arc::default(),
+            alive: Arc::default(),
             last_call: watch::channel(false).0,
         }
     }
 
     fn gate<A>(&self, app: Arc<A>, observer: Arc<GateSide>) -> Gate<A, GateSide> {
-        Gate::new(app, observer, Arc::clone(&self.caps), self.last_call.subscribe())
+        let gate = Gate::new(app, observer, Arc::clone(&self.caps), self.last_call.subscribe());
+        gate.while_alive(Arc::clone(&self.alive))
+    }
+
+    /// Whether there is no connection and no listener, not even one that has just been accepted and not been looked at.
+    fn is_empty(&self) -> bool {
+        Arc::strong_count(&self.alive) == 1
     }
 }
 
@@ -109,31 +116,38 @@ struct Listening {
     admin: Option<SocketAddr>,
 }
 
-/// How a stop ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drained {
-    /// Everything in flight has finished.
-    Empty,
-    /// The deadline came first: this many connections were cut.
-    Cut(usize),
-}
-
 impl Gateway {
     /// Starts a gateway within the current tokio runtime. Returns once connections are accepted.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub async fn start(config: Config, registry: Arc<Registry>) -> Result<Self, StartError> {
-        let edge = Edge::new();
+        Self::start_with(config, registry, Inherited::default(), &Keepsakes::default()).await
+    }
+
+    /// The same, after another process: of the sockets that listen already those that the configuration names are used,
+    /// the others closed; `kept` is what it leaves beside them.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub async fn start_with(
+        config: Config,
+        registry: Arc<Registry>,
+        inherited: Inherited,
+        kept: &Keepsakes,
+    ) -> Result<Self, StartError> {
+        let mut edge = Edge::new(inherited);
         let wanted = Wanted::of(&config);
-        let bound = wanted.bind(&edge)?;
+        let bound = wanted.bind(&mut edge)?;
         let dns = config.dns.clone();
+        registry.take_secrets(kept);
         let live = Live::new(config, registry).map_err(StartError::Load)?;
         let resolver = Arc::new(Resolver::new(dns.clone()));
         let snapshot = live.pin();
         // A store that is not there is nothing to wait for: limits are counted here until it is.
         let store = tokio::time::timeout(STORE, live.registry.store_ready());
         let (_, ()) = tokio::join!(store, prepare(&snapshot.upstreams, &resolver));
+        live.registry.take_drains(kept, &snapshot);
 
         let gateway = Self {
             proxy: Proxy::application(Arc::clone(&live)),
@@ -154,6 +168,13 @@ impl Gateway {
         let mut world = gateway.world.lock().await;
         world.tasks.replace(tasks(&snapshot, &resolver)).await;
         gateway.accept(&mut world.edge, bound);
+        let unused = world.edge.drop_inherited();
+        if !unused.is_empty() {
+            tracing::info!(
+                ?unused,
+                "sockets that were handed over are closed: the file does not name them"
+            );
+        }
         drop(world);
         Ok(gateway)
     }
@@ -173,7 +194,7 @@ impl Gateway {
             return Err(StartError::Stopping);
         }
         let wanted = Wanted::of(&config);
-        let bound = wanted.bind(&world.edge)?;
+        let bound = wanted.bind(&mut world.edge)?;
         let dns = config.dns.clone();
         let next = self.live.compile(config).map_err(StartError::Load)?;
 
@@ -251,140 +272,9 @@ impl Gateway {
         self.listening.read().admin
     }
 
-    /// Stops: no new connections, what is in flight finishes and is the last on its connection, at the latest at the
-    /// deadline (`None`: whenever it does). Connections between two requests are given a moment: who has just sent the
-    /// next request gets its answer. `/readyz` has said that the gateway stops since [`Registry::drain`] was called, here
-    /// or before; the admin listener answers to the end.
-    pub async fn drain(&self, deadline: Option<Duration>) -> Drained {
-        self.live.registry.drain();
-        let mut world = self.world.lock().await;
-        world.stopping = true;
-        world.edge.stop(Role::Clear).await;
-        world.edge.stop(Role::Tls).await;
-        let begun = Instant::now();
-        let give_up = deadline.map(|deadline| begun + deadline);
-        let last_call = begun + deadline.map_or(IDLE_GRACE, |deadline| IDLE_GRACE.min(deadline / 2));
-        while self.clients.caps.open() > 0 && give_up.is_none_or(|give_up| Instant::now() < give_up) {
-            if Instant::now() >= last_call {
-                self.clients.last_call.send_replace(true);
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        let open = self.clients.caps.open();
-        world.tasks.stop().await;
-        self.operators.last_call.send_replace(true);
-        world.edge.stop(Role::Admin).await;
-        let registry = Arc::clone(&self.live.registry);
-        let _ = tokio::task::spawn_blocking(move || registry.flush_logs()).await;
-        if open == 0 { Drained::Empty } else { Drained::Cut(open) }
-    }
-
     /// Client connections that are open.
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.clients.caps.open()
     }
-}
-
-/// The listeners that a configuration names.
-struct Wanted {
-    clear: Vec<SocketAddr>,
-    tls: Vec<SocketAddr>,
-    admin: Vec<SocketAddr>,
-}
-
-impl Wanted {
-    fn of(config: &Config) -> Self {
-        Self {
-            clear: config.server.listen.clone(),
-            tls: config.tls.as_ref().map_or_else(Vec::new, |tls| tls.listen.clone()),
-            admin: config.admin.listen.into_iter().collect(),
-        }
-    }
-
-    fn by_role(&self) -> [(Role, &[SocketAddr]); 3] {
-        [
-            (Role::Clear, &self.clear),
-            (Role::Tls, &self.tls),
-            (Role::Admin, &self.admin),
-        ]
-    }
-
-    /// Binds those that are not there yet: all of them, or none.
-    fn bind(&self, edge: &Edge) -> Result<Vec<(Role, Bound)>, StartError> {
-        let missing = self.by_role().map(|(role, wanted)| (role, edge.missing(role, wanted)));
-        let (roles, addresses): (Vec<Role>, Vec<SocketAddr>) = missing
-            .into_iter()
-            .flat_map(|(role, addresses)| addresses.into_iter().map(move |address| (role, address)))
-            .unzip();
-        let sockets = edge::bind(&addresses).map_err(StartError::Bind)?;
-        Ok(roles.into_iter().zip(sockets).collect())
-    }
-}
-
-/// The work in the background that a snapshot needs. What is carried from snapshot to snapshot is worked on without a
-/// break: a task is made of the very things that the registry carries.
-fn tasks(snapshot: &Snapshot, resolver: &Arc<Resolver>) -> Vec<Task> {
-    let mut tasks = Vec::new();
-    if let Some(tls) = snapshot.tls.clone() {
-        let made_of = vec![Arc::clone(&tls) as _];
-        tasks.push(Task::new("certificates", Arc::from("tls"), made_of, move |stop| {
-            watch_certificates(tls, stop)
-        }));
-    }
-    for upstream in &snapshot.upstreams {
-        let name = Arc::clone(&upstream.name);
-        let (this, by) = (Arc::clone(upstream), Arc::clone(resolver));
-        tasks.push(Task::new(
-            "discovery",
-            Arc::clone(&name),
-            vec![Arc::clone(upstream) as _, Arc::clone(resolver) as _],
-            move |stop| discovery::run(this.model.clone(), Arc::clone(&this.pool), by, stop),
-        ));
-        if upstream.model.health_check.is_some() {
-            let this = Arc::clone(upstream);
-            tasks.push(Task::new(
-                "prober",
-                name,
-                vec![Arc::clone(upstream) as _],
-                move |stop| {
-                    let (tls, pool) = (this.probe_tls.clone(), Arc::clone(&this.pool));
-                    prober::run(this.model.clone(), tls, pool, health_hook(&this), stop)
-                },
-            ));
-        }
-    }
-    tasks
-}
-
-/// Resolves names and checks every server once, so that the first request already meets known servers.
-async fn prepare(upstreams: &[Arc<Upstream>], resolver: &Arc<Resolver>) {
-    let mut work = JoinSet::new();
-    for upstream in upstreams.iter().cloned() {
-        let resolver = Arc::clone(resolver);
-        work.spawn(async move {
-            discovery::resolve_once(&upstream.model, &upstream.pool, &resolver).await;
-            if upstream.model.health_check.is_some() {
-                let tls = upstream.probe_tls.clone();
-                prober::first_round(&upstream.model, tls, &upstream.pool, health_hook(&upstream)).await;
-            }
-        });
-    }
-    let all = async { while work.join_next().await.is_some() {} };
-    let slow = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        tracing::info!("waiting for names to resolve and servers to be checked, {PREPARATION:?} at most");
-        tokio::time::sleep(PREPARATION - Duration::from_secs(1)).await;
-        tracing::warn!("serving before every name was resolved and every server was checked");
-    };
-    tokio::select! {
-        () = all => {}
-        () = slow => {}
-    }
-}
-
-/// Shows what the probes find.
-fn health_hook(upstream: &Arc<Upstream>) -> impl Fn(&Endpoint, bool) + Send + Sync + use<> {
-    let upstream = Arc::clone(upstream);
-    move |endpoint, _healthy| upstream.show_health(endpoint)
 }

@@ -13,7 +13,8 @@
 //! 7. [`observe`] counts and logs what happened; [`admin`] shows it.
 //!
 //! [`gateway`] assembles them and puts another configuration in the place of the one in force; [`control`] is whom
-//! operators ask for that; [`run_dir`] is where they find it.
+//! operators ask for that; [`run_dir`] is where they find it; [`handover`] is how another process takes this one's place,
+//! [`service`] what the service manager is told.
 //!
 //! [`config`] turns the file's text into a validated model, [`runtime`] compiles the model into the snapshot that
 //! requests read. Everything right of `runtime` is pure: no sockets, no clock, no Pingora.
@@ -33,15 +34,18 @@ pub mod demo;
 pub mod edge;
 pub mod files;
 pub mod gateway;
+pub mod handover;
 mod http1;
 pub mod limit;
 pub mod observe;
+mod owned_file;
 pub mod policy;
 pub mod proxy;
 mod quality;
 pub mod route;
 pub mod run_dir;
 pub mod runtime;
+pub mod service;
 pub mod slot;
 pub mod tls;
 mod vary;

@@ -2,14 +2,16 @@
 //! user's own. It is replaced whole, never half; one that a killed process left behind is known by its process being
 //! gone, and stands in nobody's way.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use ring::digest;
 use serde::{Deserialize, Serialize};
+
+use crate::owned_file;
 
 /// Names the directory; else systemd's `RUNTIME_DIRECTORY`, `XDG_RUNTIME_DIR`, or one in the directory for temporary
 /// files.
@@ -57,16 +59,8 @@ impl Running {
     /// # Errors
     /// The directory cannot be used: it cannot be written, or is not this user's alone.
     pub fn publish(&self) -> io::Result<()> {
-        let path = file(&self.config)?;
-        let half = path.with_extension(format!("{}.new", self.pid));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&half)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        fs::rename(&half, &path)
+        // It tells of a process that is there: nobody needs it after the machine was off.
+        owned_file::replace(&file(&self.config)?, &serde_json::to_vec(self)?, false)
     }
 
     /// It runs no more; what another process has written since stays.
@@ -103,11 +97,7 @@ fn directory() -> io::Result<PathBuf> {
         .or_else(|| variable("RUNTIME_DIRECTORY"))
         .or_else(|| variable("XDG_RUNTIME_DIR").map(|dir| dir.join("gateway")))
         .unwrap_or_else(|| std::env::temp_dir().join(format!("gateway-{user}")));
-    let made = DirBuilder::new().mode(0o700).create(&path);
-    match made {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
+    owned_file::directory(&path)?;
     // Somebody else may have made it before, in a directory that everybody may write to.
     let about = fs::symlink_metadata(&path)?;
     if !about.is_dir() || about.uid() != user || about.mode() & 0o022 != 0 {

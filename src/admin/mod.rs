@@ -13,8 +13,10 @@ mod guard;
 pub mod health;
 mod limit_key;
 mod limits;
+mod openapi;
 mod orders;
 mod page;
+mod status;
 mod upstreams;
 mod wire;
 
@@ -29,6 +31,7 @@ use serde_json::Map;
 use crate::answer::{Answer, Rendered};
 use crate::cache::Tier;
 use crate::edge::Ask;
+use crate::observe::audit::Deed;
 use crate::observe::identity::Identity;
 use crate::observe::metrics;
 use crate::runtime::Live;
@@ -44,7 +47,7 @@ pub async fn answer(live: Arc<Live>, ask: Ask) -> Rendered {
         ControlFlow::Break(answer) => answer,
         ControlFlow::Continue(Later::Order(order, body)) => {
             let for_people = wire::wants_text(&ask.headers, true);
-            orders::pass_on(&live, order, ask.peer, &body, for_people).await
+            orders::pass_on(&live, order, &who(&live, &ask), &body, for_people).await
         }
         ControlFlow::Continue(Later::Purge(body)) => cache::purge(&live, &body).await,
         ControlFlow::Continue(Later::ExplainCache(body)) => cache::explain(&live, &body).await,
@@ -54,6 +57,9 @@ pub async fn answer(live: Arc<Live>, ask: Ask) -> Rendered {
         ControlFlow::Continue(Later::Key(limit, parts)) => limit_key::show(&live, &limit, &parts).await,
     };
     let mut rendered = answer.render(accept(&ask), identity.request_id());
+    if !matches!(ask.method, Method::GET | Method::HEAD) {
+        note(&live, &ask, rendered.status).await;
+    }
     identity.write_response(&mut rendered.headers);
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -76,6 +82,35 @@ enum Later {
     ExplainCache(Bytes),
     /// A key of this limit, by its parts.
     Key(String, Vec<String>),
+}
+
+/// Who asks, as far as that is known.
+fn who(live: &Live, ask: &Ask) -> String {
+    let snapshot = live.peek();
+    let token = snapshot.admin.token.as_ref();
+    let knows = token.is_some_and(|token| guard::bears(&ask.headers, token.expose()));
+    let by = if knows {
+        "the admin listener with its token"
+    } else {
+        "the admin listener"
+    };
+    format!("{by}, from {}", ask.peer)
+}
+
+/// Notes a change, or the attempt, in the audit log.
+async fn note(live: &Arc<Live>, ask: &Ask, status: StatusCode) {
+    let deed = Deed {
+        who: who(live, ask),
+        what: format!("{} {}", ask.method, ask.uri.path()),
+        detail: ask
+            .body
+            .as_ref()
+            .map_or_else(|_| String::new(), |body| String::from_utf8_lossy(body).into_owned()),
+        done: status.is_success(),
+        result: status.to_string(),
+    };
+    let live = Arc::clone(live);
+    let _ = tokio::task::spawn_blocking(move || live.registry.audit.note(&deed)).await;
 }
 
 fn accept(ask: &Ask) -> Option<&str> {
@@ -121,6 +156,10 @@ fn page_of(live: &Live, ask: &Ask, page: Page, body: &Bytes, trusted: bool) -> C
         Page::LimitsReport => limits::report(live, &ask.headers),
         Page::Bans => bans::list(live),
         Page::Ban { client } => bans::lift(live, &client),
+        Page::Status => status::status(live),
+        Page::Certificates => status::certificates(live),
+        Page::Log => status::log(&ask.method, body),
+        Page::OpenApi => openapi::description(),
         Page::Caches => cache::list(live),
         Page::Drain { upstream, server, out } => drain::order(live, &upstream, &server, out, body),
     })

@@ -1,7 +1,5 @@
-//! What operators ask of the gateway as a whole: `/api/v1/reload`, `rollback`, `confirm`, `history`. Carried out
+//! What operators ask of the gateway as a whole: `/api/v1/reload`, `rollback`, `confirm`, `history`, `upgrade`. Carried out
 //! elsewhere; what is here is how it is asked and how it is told.
-
-use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -20,19 +18,17 @@ pub(super) enum Order {
     Rollback,
     Confirm,
     History,
+    Upgrade,
+    Config,
 }
 
 /// Passes an order on and tells how it went. `for_people`: as text.
-pub(super) async fn pass_on(live: &Live, order: Order, peer: IpAddr, body: &Bytes, for_people: bool) -> Answer {
+pub(super) async fn pass_on(live: &Live, order: Order, by: &str, body: &Bytes, for_people: bool) -> Answer {
     let what = match what(order, body) {
         Ok(what) => what,
         Err(detail) => return wire::problem(StatusCode::BAD_REQUEST, detail, Map::new()),
     };
-    let told = live
-        .registry
-        .orders
-        .give(what, format!("the admin listener, from {peer}"))
-        .await;
+    let told = live.registry.orders.give(what, by.to_owned()).await;
     tell(told, for_people)
 }
 
@@ -57,7 +53,7 @@ fn what(order: Order, body: &Bytes) -> Result<What, &'static str> {
     let wrong = match order {
         Order::Reload => RELOAD,
         Order::Rollback => ROLLBACK,
-        Order::Confirm | Order::History => "The body must be empty.",
+        Order::Confirm | Order::History | Order::Upgrade | Order::Config => "The body must be empty.",
     };
     let members = if body.iter().all(u8::is_ascii_whitespace) {
         Map::new()
@@ -75,6 +71,8 @@ fn what(order: Order, body: &Bytes) -> Result<What, &'static str> {
         Order::Rollback => What::Rollback { to: None },
         Order::Confirm => What::Confirm,
         Order::History => What::History,
+        Order::Upgrade => What::Upgrade,
+        Order::Config => What::Config,
     };
     for (key, value) in &members {
         match (&mut what, key.as_str(), value) {

@@ -21,6 +21,14 @@ pub(super) enum Page {
         /// Who asks is a program, whatever it says that it accepts.
         api: bool,
     },
+    /// `/api/v1/status`: the process.
+    Status,
+    /// `/api/v1/certificates`
+    Certificates,
+    /// `/api/v1/log`: how much the gateway's own log tells.
+    Log,
+    /// `/api/v1/openapi.json`
+    OpenApi,
     /// `/api/v1/cache`: the caches.
     Caches,
     /// `/api/v1/cache/purge`
@@ -52,11 +60,12 @@ pub(super) enum Page {
         /// An address or a network.
         client: String,
     },
-    /// `/api/v1/reload`, `rollback`, `confirm`, `history`
+    /// `/api/v1/reload`, `rollback`, `confirm`, `history`, `upgrade`, `config`
     Order(Order),
 }
 
 const READ: &str = "GET, HEAD";
+const SETTING: &str = "GET, HEAD, PUT";
 const ORDER: &str = "POST";
 const REMOVE: &str = "DELETE";
 const READ_OR_REMOVE: &str = "GET, HEAD, DELETE";
@@ -76,6 +85,11 @@ impl Page {
             ["metrics"] => Self::Metrics,
             ["upstreams"] => upstreams(None, false),
             ["upstreams", upstream] => upstreams(Some(upstream), false),
+            ["api", "v1", "status"] => Self::Status,
+            ["api", "v1", "certificates"] => Self::Certificates,
+            ["api", "v1", "log"] => Self::Log,
+            ["api", "v1", "openapi.json"] => Self::OpenApi,
+            ["api", "v1", "config"] => Self::Order(Order::Config),
             ["api", "v1", "cache"] => Self::Caches,
             ["api", "v1", "cache", "purge"] => Self::Purge,
             ["api", "v1", "cache", "explain"] => Self::ExplainCache,
@@ -106,6 +120,7 @@ impl Page {
             ["api", "v1", "reload"] => Self::Order(Order::Reload),
             ["api", "v1", "rollback"] => Self::Order(Order::Rollback),
             ["api", "v1", "confirm"] => Self::Order(Order::Confirm),
+            ["api", "v1", "upgrade"] => Self::Order(Order::Upgrade),
             ["api", "v1", "history"] => Self::Order(Order::History),
             _ => return None,
         })
@@ -121,7 +136,11 @@ impl Page {
             | Self::LimitsReport
             | Self::Bans
             | Self::Caches
-            | Self::Order(Order::History) => READ,
+            | Self::Status
+            | Self::Certificates
+            | Self::OpenApi
+            | Self::Order(Order::History | Order::Config) => READ,
+            Self::Log => SETTING,
             Self::Drain { .. } | Self::Purge | Self::ExplainCache | Self::Order(_) => ORDER,
             Self::Ban { .. } => REMOVE,
             Self::LimitKey { .. } => READ_OR_REMOVE,

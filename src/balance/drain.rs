@@ -114,6 +114,14 @@ impl Drains {
         endpoints.for_each(|endpoint| endpoint.set_drain(of(&drains, endpoint)));
     }
 
+    /// What is drained, as [`Drains::set`] takes it.
+    pub(super) fn list(&self) -> Vec<(String, Drain)> {
+        let named = |(target, how): &(Target, Drain)| match target {
+            Target::Server(name) | Target::Address(name) => (name.to_string(), *how),
+        };
+        self.0.lock().iter().map(named).collect()
+    }
+
     /// Whether the server of that name is drained with all its addresses.
     pub(super) fn holds(&self, name: &str) -> bool {
         let drains = self.0.lock();

@@ -288,6 +288,12 @@ impl Pool {
             .set(name, how, endpoints.iter().map(|endpoint| &**endpoint))
     }
 
+    /// What is drained, as [`Pool::drain`] takes it.
+    #[must_use]
+    pub fn drains(&self) -> Vec<(String, Drain)> {
+        self.shared.drains.list()
+    }
+
     /// Whether a server is drained by its name in the file: also one that has no address at the moment.
     #[must_use]
     pub fn is_drained(&self, server: &str) -> bool {

@@ -1,4 +1,4 @@
-//! `gateway reload`, `rollback`, `confirm`, `history`, and nginx's `-s`: what a gateway that runs is told as a whole.
+//! `gateway reload`, `upgrade`, `rollback`, `confirm`, `history`, and nginx's `-s`: what a gateway that runs is told as a whole.
 
 use std::path::Path;
 
@@ -52,6 +52,8 @@ pub(super) enum NginxSignal {
     Stop,
     /// Open log files anew
     Reopen,
+    /// Let the new binary take over
+    Upgrade,
 }
 
 /// `gateway reload`
@@ -87,6 +89,11 @@ pub(super) fn rollback(file: &Path, options: &RollbackOptions) -> u8 {
     simple(file, &options.common, Method::POST, "rollback", Some(&order))
 }
 
+/// `gateway upgrade`
+pub(super) fn upgrade(file: &Path, options: &Common) -> u8 {
+    simple(file, options, Method::POST, "upgrade", Some(&json!({})))
+}
+
 /// `gateway confirm`
 pub(super) fn confirm(file: &Path, options: &Common) -> u8 {
     simple(file, options, Method::POST, "confirm", Some(&json!({})))
@@ -111,6 +118,10 @@ pub(super) fn signal(file: &Path, signal: NginxSignal) -> u8 {
                     common,
                 },
             );
+        }
+        NginxSignal::Upgrade => {
+            let which = Which::of_file();
+            return upgrade(file, &Common { json: false, which });
         }
         NginxSignal::Quit => Signal::QUIT,
         NginxSignal::Stop => Signal::TERM,

@@ -11,6 +11,7 @@ mod operator;
 mod proxy;
 mod run;
 mod schema;
+mod takeover;
 mod upstreams;
 
 use std::ffi::OsString;
@@ -38,6 +39,7 @@ Examples:
   gateway check --print                        the file with every default filled in
   gateway run -c gateway.toml                  serve
   gateway reload --plan                        what a reload would change; without --plan: reload
+  gateway upgrade                              the new binary takes over, nothing is dropped
   gateway rollback                             back to the configuration before
   gateway health                               whether the gateway that runs wants requests; exit code 0: yes
   gateway upstreams                            the servers of a gateway that runs: state and why
@@ -84,7 +86,7 @@ enum Command {
         Signals: SIGTERM (after [server] pre_stop) or SIGINT stop, at the latest after shutdown_timeout; a second one\n\
         at once;\n\
         SIGQUIT stops when the last request has finished; SIGUSR1 reopens log files;\n\
-        SIGHUP applies a changed file: a bad one changes nothing.")]
+        SIGHUP applies a changed file: a bad one changes nothing; SIGUSR2 is `gateway upgrade`.")]
     Run,
     /// Serve without a file: everything goes to one upstream
     #[command(after_help = "Examples:\n  gateway proxy --to 127.0.0.1:5000\n  \
@@ -103,6 +105,9 @@ enum Command {
     #[command(after_help = "Examples:\n  gateway reload --plan\n  gateway reload\n  \
         gateway reload --confirm 5min              goes back unless `gateway confirm` comes in time")]
     Reload(control::ReloadOptions),
+    /// Let a process of the new binary take the place of the one that runs: no connection is refused or cut
+    #[command(after_help = "Example:\n  install -m 755 gateway-1.2 /usr/local/bin/gateway && gateway upgrade")]
+    Upgrade(control::Common),
     /// Put a configuration into force that was before; the file stays as it is
     #[command(after_help = "Examples:\n  gateway rollback\n  gateway history && gateway rollback 12")]
     Rollback(control::RollbackOptions),
@@ -173,6 +178,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Check(options)) => check::run(&path, &options),
         Some(Command::Schema) => schema::run(),
         Some(Command::Reload(options)) => control::reload(&path, &options),
+        Some(Command::Upgrade(options)) => control::upgrade(&path, &options),
         Some(Command::Rollback(options)) => control::rollback(&path, &options),
         Some(Command::Confirm(options)) => control::confirm(&path, &options),
         Some(Command::History(options)) => control::history(&path, &options),

@@ -8,23 +8,27 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
+use super::takeover::Takeover;
 use super::{BAD_ENVIRONMENT, BAD_FILE, CUT, GOOD, colour, say};
 use crate::config::{self, Loaded, Outline};
 use crate::control::Control;
 use crate::gateway::{Drained, Gateway};
 use crate::observe;
 use crate::runtime::Registry;
+use crate::service;
 
 pub(super) fn run(path: &Path) -> u8 {
+    let takeover = Takeover::begin();
     match config::load(path) {
         Ok(loaded) => {
             if !loaded.report.is_empty() {
                 say(&loaded.report.render_text(colour()));
             }
-            serve(loaded, Some(path), |_| None)
+            serve_after(takeover, loaded, Some(path), |_| None)
         }
         Err(report) => {
             say(&report.render_text(colour()));
+            takeover.stays(&report.render_brief());
             BAD_FILE
         }
     }
@@ -33,6 +37,15 @@ pub(super) fn run(path: &Path) -> u8 {
 /// Serves a configuration; `path`: the file that it came from and that is read again for a reload; `hint` is shown once
 /// the gateway is up.
 pub(super) fn serve(loaded: Loaded, path: Option<&Path>, hint: impl FnOnce(&Gateway) -> Option<String>) -> u8 {
+    serve_after(Takeover::begin(), loaded, path, hint)
+}
+
+fn serve_after(
+    takeover: Takeover,
+    loaded: Loaded,
+    path: Option<&Path>,
+    hint: impl FnOnce(&Gateway) -> Option<String>,
+) -> u8 {
     let config = &loaded.config;
     observe::log::init(&config.log.level, config.log.json);
     let threads = config.server.threads;
@@ -42,24 +55,33 @@ pub(super) fn serve(loaded: Loaded, path: Option<&Path>, hint: impl FnOnce(&Gate
         .build();
     match runtime {
         Ok(runtime) => {
-            let code = runtime.block_on(serve_until_stopped(loaded, path, hint));
+            let code = runtime.block_on(serve_until_stopped(takeover, loaded, path, hint));
             // What has not finished by now was given its time.
             runtime.shutdown_background();
             code
         }
         Err(error) => {
-            say(&format!("error: cannot start {threads} worker threads: {error}"));
+            let why = format!("cannot start {threads} worker threads: {error}");
+            say(&format!("error: {why}"));
+            takeover.stays(&why);
             BAD_ENVIRONMENT
         }
     }
 }
 
-async fn serve_until_stopped(loaded: Loaded, path: Option<&Path>, hint: impl FnOnce(&Gateway) -> Option<String>) -> u8 {
+async fn serve_until_stopped(
+    takeover: Takeover,
+    loaded: Loaded,
+    path: Option<&Path>,
+    hint: impl FnOnce(&Gateway) -> Option<String>,
+) -> u8 {
     // Before anything is served: a signal that comes early must not kill what has begun.
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
-            say(&format!("error: cannot listen to signals: {error}"));
+            let why = format!("cannot listen to signals: {error}");
+            say(&format!("error: {why}"));
+            takeover.stays(&why);
             return BAD_ENVIRONMENT;
         }
     };
@@ -68,14 +90,22 @@ async fn serve_until_stopped(loaded: Loaded, path: Option<&Path>, hint: impl FnO
     let (routes, upstreams) = (config.routes.len(), config.upstreams.len());
     let registry = Registry::new();
     count_panics(&registry);
+    let (takeover, inherited, kept) = match takeover.take() {
+        Ok(taken) => taken,
+        Err(why) => {
+            say(&format!("error: {why}"));
+            return BAD_ENVIRONMENT;
+        }
+    };
     let started = tokio::select! {
-        started = Gateway::start(config, registry) => started,
+        started = Gateway::start_with(config, registry, inherited, &kept) => started,
         _ = signals.stop() => return GOOD,
     };
     let gateway = match started {
         Ok(gateway) => Arc::new(gateway),
         Err(error) => {
             say(&format!("error: {error}"));
+            takeover.stays(&error.to_string());
             return BAD_ENVIRONMENT;
         }
     };
@@ -84,23 +114,47 @@ async fn serve_until_stopped(loaded: Loaded, path: Option<&Path>, hint: impl FnO
     control.note_failures();
     control.watch();
     control.publish();
+    takeover.done();
+    service::ready();
+    service::keep_watchdog_quiet();
     // Last: who reads it may ask at once.
     say(&banner(&gateway, routes, upstreams));
     if let Some(hint) = hint(&gateway) {
         say(&hint);
     }
     let hangup = reload_on_request(&control);
+    let server = || Arc::clone(&gateway.live.peek().server);
     let (deadline, notice) = loop {
-        let server = || Arc::clone(&gateway.live.peek().server);
-        match signals.next().await {
+        let asked = tokio::select! {
+            asked = signals.next() => asked,
+            () = control.replaced() => {
+                control.withdraw();
+                // Told to stop after all: as if nobody had taken over, but without notice.
+                let retired = tokio::select! {
+                    drained = gateway.retire(server().upgrade_timeout) => Some(drained),
+                    _ = signals.stop() => None,
+                };
+                match retired {
+                    Some(drained) => return told(drained),
+                    None => break (Some(server().shutdown_timeout), Duration::ZERO),
+                }
+            }
+        };
+        match asked {
             Asked::Stop => break (Some(server().shutdown_timeout), server().pre_stop),
             Asked::StopNow => break (Some(server().shutdown_timeout), Duration::ZERO),
             Asked::StopWhenEmpty => break (None, server().pre_stop),
             Asked::Reload => hangup.notify_one(),
+            Asked::Upgrade => {
+                let control = Arc::clone(&control);
+                // How it went is told in the log.
+                tokio::spawn(async move { control.upgrade("SIGUSR2").await.map(drop) });
+            }
             Asked::ReopenLogs => gateway.live.registry.reopen_logs(),
         }
     };
     control.withdraw();
+    service::stopping(deadline.map(|deadline| notice + deadline));
     let stop = async {
         // First those are told who send requests here; they are served as before until they have looked elsewhere.
         gateway.live.registry.drain();
@@ -118,6 +172,10 @@ async fn serve_until_stopped(loaded: Loaded, path: Option<&Path>, hint: impl FnO
             open => Drained::Cut(open),
         },
     };
+    told(drained)
+}
+
+fn told(drained: Drained) -> u8 {
     if let Drained::Cut(connections) = drained {
         tracing::warn!(connections, "stopped before every request had finished");
         return CUT;
@@ -183,6 +241,8 @@ enum Asked {
     StopWhenEmpty,
     Reload,
     ReopenLogs,
+    /// As nginx means SIGUSR2: another process of the new binary goes on.
+    Upgrade,
 }
 
 struct Signals {
@@ -191,6 +251,7 @@ struct Signals {
     quit: Signal,
     hangup: Signal,
     user1: Signal,
+    user2: Signal,
 }
 
 impl Signals {
@@ -201,6 +262,7 @@ impl Signals {
             quit: signal(SignalKind::quit())?,
             hangup: signal(SignalKind::hangup())?,
             user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -218,6 +280,7 @@ impl Signals {
             _ = self.quit.recv() => Asked::StopWhenEmpty,
             _ = self.hangup.recv() => Asked::Reload,
             _ = self.user1.recv() => Asked::ReopenLogs,
+            _ = self.user2.recv() => Asked::Upgrade,
         }
     }
 }

@@ -107,7 +107,7 @@ pub fn parse(name: &str, text: &str, dir: &Path, env: &dyn Fn(&str) -> Option<St
     let start = diagnostic::Span::default();
     let keys = keys::Keys::open::<file::File>(document.get_ref(), start, &mut reader);
     let file = <file::File as table::Table>::take(&keys, &mut reader);
-    let secrets = reader.secrets;
+    let (secrets, credential_files) = (reader.secrets, reader.credential_files);
     let mut report = reader.report;
 
     let mut syntax = Report::new(name, text);
@@ -127,7 +127,10 @@ pub fn parse(name: &str, text: &str, dir: &Path, env: &dyn Fn(&str) -> Option<St
     report.sort();
     match config {
         Some(config) if report.errors() == 0 => Ok(Loaded {
-            config,
+            config: Config {
+                credential_files,
+                ..config
+            },
             report,
             text: text.into(),
             file,
@@ -135,6 +138,18 @@ pub fn parse(name: &str, text: &str, dir: &Path, env: &dyn Fn(&str) -> Option<St
         }),
         _ => Err(report),
     }
+}
+
+/// What is wrong with a level of the log, if anything.
+///
+/// # Errors
+/// The cure.
+pub fn check_log_level(text: &str) -> Result<(), String> {
+    let checked = <file::log::Level as text::FromText>::from_text(text);
+    checked.map(drop).map_err(|fault| match fault.help {
+        Some(help) => format!("{}: {help}", fault.message),
+        None => fault.message,
+    })
 }
 
 /// The file with every default filled in: valid TOML that means the same, with secrets masked.

@@ -8,7 +8,7 @@ use super::Loaded;
 use super::print::{Section, sections};
 
 /// What takes effect with the next start only.
-const FIXED: [(&str, &str); 2] = [("server", "threads"), ("log", "json")];
+const FIXED: [(&str, &str); 2] = [("server", "threads"), ("log", "format")];
 
 /// A file as far as it can be compared: what it says, without its secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,7 @@ pub struct Outline {
     tables: Vec<Table>,
     /// What tells whether secrets are the same.
     secrets: u64,
+    printed: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +38,14 @@ impl Outline {
         Self {
             tables: sections(&loaded.file).into_iter().map(table).collect(),
             secrets: loaded.secrets,
+            printed: super::print(loaded),
         }
+    }
+
+    /// The file with every default filled in, secrets masked.
+    #[must_use]
+    pub fn printed(&self) -> &str {
+        &self.printed
     }
 }
 

@@ -1,7 +1,7 @@
 //! What every element reads with: the file's text, the environment, where it is, and what was found to be wrong.
 
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use toml::de::DeValue;
@@ -34,6 +34,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) report: Report,
     /// What tells, within this process, whether the secrets of two files are the same.
     pub(super) secrets: u64,
+    /// The files that secrets are in.
+    pub(super) credential_files: Vec<PathBuf>,
     pub(super) place: Vec<Step>,
     /// While a default is read: the place that stands for it.
     pub(super) default_of: Option<Span>,
@@ -49,6 +51,7 @@ impl<'a> Reader<'a> {
             env,
             report: Report::new(name, source),
             secrets: 0,
+            credential_files: Vec::new(),
             place: Vec::new(),
             default_of: None,
             planned: Vec::new(),

@@ -95,7 +95,9 @@ impl<T: SecretText> Element for Secret<T> {
             _ => {
                 let table = SecretFile::read(node, reader)?;
                 let file = table.file.given()?;
-                let text = match plain_file::read(&reader.dir.join(&file.text), MAX_LENGTH) {
+                let path = reader.dir.join(&file.text);
+                reader.credential_files.push(path.clone());
+                let text = match plain_file::read(&path, MAX_LENGTH) {
                     Ok(text) => text.trim_end().to_owned(),
                     Err(why) => {
                         let message = format!("the secret in `{}` cannot be read: {why}", clip(&file.text));

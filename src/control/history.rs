@@ -1,15 +1,16 @@
 //! The configurations that were in force: in memory, and where the file names a directory, there.
 
 use std::collections::VecDeque;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::owned_file;
 
 /// Configurations that are remembered.
 pub(super) const KEPT: usize = 50;
@@ -109,19 +110,9 @@ fn files(directory: &Path) -> Vec<std::path::PathBuf> {
 
 /// Writes an entry, readable by its owner only, and takes the oldest ones away.
 fn store(entry: &Entry, directory: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    owned_file::directory(directory)?;
     let path = directory.join(format!("{:08}.json", entry.number));
-    let half = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&half)?;
-    file.write_all(&serde_json::to_vec(entry)?)?;
-    file.sync_all()?;
-    // Whole or not at all, whenever the process ends.
-    fs::rename(&half, &path)?;
+    owned_file::replace(&path, &serde_json::to_vec(entry)?, true)?;
     let mut all = files(directory);
     all.sort();
     for old in all.iter().rev().skip(KEPT) {

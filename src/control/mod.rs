@@ -3,13 +3,15 @@
 //! ```text
 //! SIGHUP, a file that was written (watch), the admin listener (orders) → Control → Gateway::reload
 //!                                                                          ├ history: go back
-//!                                                                          └ confirm: go back by itself
+//!                                                                          ├ confirm: go back by itself
+//!                                                                          └ upgrade: another process goes on
 //! ```
 
 mod confirm;
 mod errors;
 mod history;
 mod orders;
+mod upgrade;
 mod watch;
 
 use std::fmt;
@@ -17,14 +19,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use self::confirm::Pending;
 use self::errors::Samples;
 use self::history::History;
 use crate::config::{self, Loaded, Outline, Plan, Report};
 use crate::gateway::{Gateway, StartError};
+use crate::handover::UpgradeError;
+use crate::observe::{self, audit::Deed};
 use crate::run_dir::Running;
+use crate::service;
 
 /// Why a reload changed nothing.
 #[derive(Debug)]
@@ -37,6 +42,10 @@ pub enum Refusal {
     NothingToConfirm,
     /// What is wrong with the file.
     File(Report),
+    /// The configuration in force is on trial.
+    OnTrial,
+    /// Another process cannot take over.
+    Upgrade(UpgradeError),
     /// The file is good, but what it asks for cannot be had.
     Start(StartError),
 }
@@ -48,6 +57,8 @@ impl fmt::Display for Refusal {
             Self::NoFile => f.write_str("there is no file to reload: the gateway was started without one"),
             Self::NoSuch => f.write_str("there is no such configuration in the history"),
             Self::NothingToConfirm => f.write_str("nothing waits to be confirmed"),
+            Self::OnTrial => f.write_str("the configuration in force is on trial: confirm it or go back first"),
+            Self::Upgrade(error) => error.fmt(f),
             Self::File(report) => f.write_str(&report.render_brief()),
             Self::Start(error) => write!(f, "error: {error}"),
         }
@@ -78,6 +89,7 @@ pub struct Control {
     /// Held by what is being carried out.
     state: Mutex<State>,
     samples: parking_lot::Mutex<Samples>,
+    replaced: Notify,
 }
 
 struct State {
@@ -109,6 +121,7 @@ impl Control {
                 pending: None,
             }),
             samples: parking_lot::Mutex::default(),
+            replaced: Notify::new(),
         })
     }
 
@@ -164,7 +177,21 @@ impl Control {
         let (this, by) = (Arc::clone(self), by.to_owned());
         let work = tokio::spawn(async move {
             let mut state = this.state.lock().await;
+            if this.gateway.is_stopping().await {
+                return Err(Refusal::Start(StartError::Stopping));
+            }
+            service::reloading();
             let outcome = this.try_put_in_force(&mut state, source, &by, confirm).await;
+            service::ready();
+            let (detail, result) = match &outcome {
+                Ok(applied) => (
+                    applied.plan.text(),
+                    format!("configuration {} is in force", applied.number),
+                ),
+                Err(refusal) => (String::new(), refusal.to_string()),
+            };
+            this.note(&by, "put a configuration into force", detail, outcome.is_ok(), result)
+                .await;
             match &outcome {
                 Ok(applied) => {
                     let Applied { generation, number, .. } = applied;
@@ -181,6 +208,19 @@ impl Control {
             outcome
         });
         work.await.unwrap_or(Err(Refusal::Start(StartError::Stopping)))
+    }
+
+    /// Notes in the audit log what was done, or was not.
+    async fn note(&self, by: &str, what: &str, detail: String, done: bool, result: String) {
+        let deed = Deed {
+            who: by.to_owned(),
+            what: what.to_owned(),
+            detail,
+            done,
+            result,
+        };
+        let registry = Arc::clone(&self.gateway.live.registry);
+        let _ = tokio::task::spawn_blocking(move || registry.audit.note(&deed)).await;
     }
 
     async fn try_put_in_force(
@@ -213,7 +253,9 @@ impl Control {
             confirm.or(config.server.confirm).filter(|_| !going_back),
             history_dir(config.server.state_dir.as_deref()),
         );
+        let level = config.log.level.clone();
         let generation = self.gateway.reload(config).await.map_err(Refusal::Start)?;
+        observe::log::follow(&level);
 
         let number = if state.text == text && !going_back {
             state.history.entries().next_back().map_or(0, |entry| entry.number)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Applied, Control, Refusal};
+use crate::handover::Successor;
 use crate::runtime::orders::{Order, Outcome, Told, What};
 
 impl Control {
@@ -38,6 +39,24 @@ impl Control {
                 Ok(()) => done("the configuration stays\n".to_owned(), json!({})),
                 Err(refusal) => refused(&refusal),
             },
+            What::Upgrade => match self.upgrade(by).await {
+                Ok(Successor { pid, version }) => done(
+                    format!(
+                        "process {pid} (version {version}) serves; process {} leaves\n",
+                        std::process::id()
+                    ),
+                    json!({ "pid": pid, "version": version, "replaced_pid": std::process::id() }),
+                ),
+                Err(refusal) => refused(&refusal),
+            },
+            What::Config => {
+                let state = self.state.lock().await;
+                let number = state.history.entries().next_back().map(|entry| entry.number);
+                let text = state.outline.printed().to_owned();
+                let generation = self.gateway.live.peek().generation;
+                let facts = json!({ "generation": generation, "number": number, "toml": text });
+                done(text, facts)
+            }
             What::History => self.tell_history().await,
         }
     }
@@ -110,8 +129,10 @@ fn applied(outcome: Result<Applied, Refusal>, went_back: bool) -> Told {
 fn refused(refusal: &Refusal) -> Told {
     let (outcome, diagnostics) = match refusal {
         Refusal::File(report) => (Outcome::BadFile, report.render_json()),
-        Refusal::NoFile | Refusal::NoSuch | Refusal::NothingToConfirm => (Outcome::Impossible, Value::Null),
-        Refusal::Start(_) => (Outcome::Failed, Value::Null),
+        Refusal::NoFile | Refusal::NoSuch | Refusal::NothingToConfirm | Refusal::OnTrial => {
+            (Outcome::Impossible, Value::Null)
+        }
+        Refusal::Start(_) | Refusal::Upgrade(_) => (Outcome::Failed, Value::Null),
     };
     Told {
         outcome,

@@ -30,6 +30,9 @@ impl Control {
             loop {
                 tokio::time::sleep(LOOK).await;
                 let Some(control) = control.upgrade() else { return };
+                if control.gateway.is_stopping().await {
+                    return;
+                }
                 let snapshot = control.gateway.live.pin();
                 if !snapshot.server.watch {
                     before = None;

@@ -46,6 +46,8 @@ pub struct Gate<A, O> {
     pub(super) last_call: watch::Receiver<bool>,
     secure: Option<Arc<Secure>>,
     direct: Option<Arc<dyn Direct>>,
+    /// Only held: whoever has the other end knows by it whether connections are left.
+    _alive: Option<Arc<()>>,
 }
 
 impl<A, O> Gate<A, O> {
@@ -60,6 +62,7 @@ impl<A, O> Gate<A, O> {
             last_call,
             secure: None,
             direct: None,
+            _alive: None,
             stalled: Arc::default(),
         }
     }
@@ -69,6 +72,15 @@ impl<A, O> Gate<A, O> {
     pub fn over_tls(self, secure: Arc<Secure>) -> Self {
         Self {
             secure: Some(secure),
+            ..self
+        }
+    }
+
+    /// Holds `alive` for as long as a listener or a connection has this gate: from the moment that it is accepted.
+    #[must_use]
+    pub fn while_alive(self, alive: Arc<()>) -> Self {
+        Self {
+            _alive: Some(alive),
             ..self
         }
     }

@@ -1,9 +1,10 @@
-//! Listening sockets: bound before anything else is started, so that a port in use is an error and not a surprise.
+//! Listening sockets: bound before anything else is started, so that a port in use is an error and not a surprise. What
+//! another process has bound for this one (the one before it, or the service manager) is taken instead.
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::IntoRawFd;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -12,6 +13,8 @@ use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::{Fds, ListenFds};
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
+use rustix::net::sockopt::set_socket_reuseport;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -57,12 +60,24 @@ impl std::error::Error for BindError {}
 /// A bound socket that does not accept yet: connections wait in its queue.
 #[derive(Debug)]
 pub struct Bound {
-    socket: std::net::TcpListener,
+    socket: TcpListener,
+    /// The same socket once more.
+    twin: TcpListener,
     wanted: SocketAddr,
     address: SocketAddr,
 }
 
 impl Bound {
+    fn of(socket: TcpListener, wanted: SocketAddr) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            address: socket.local_addr()?,
+            twin: socket.try_clone()?,
+            wanted,
+            socket,
+        })
+    }
+
     /// Where it listens; the port is the real one where 0 was asked for.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -70,43 +85,56 @@ impl Bound {
     }
 }
 
-/// Binds every address, or none.
-///
-/// # Errors
-/// Every address that cannot be bound, not only the first.
-pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<Bound>, Vec<BindError>> {
-    let mut bound = Vec::new();
-    let mut errors = Vec::new();
-    for &address in addresses {
-        match bind_one(address) {
-            Ok(socket) => bound.push(socket),
-            Err(source) => errors.push(BindError { address, source }),
-        }
-    }
-    if errors.is_empty() { Ok(bound) } else { Err(errors) }
-}
-
-fn bind_one(address: SocketAddr) -> io::Result<Bound> {
+fn bind_one(address: SocketAddr, shared: bool) -> io::Result<Bound> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     // A restart must not wait for the last connections of the process before it.
     socket.set_reuse_address(true)?;
+    if shared {
+        set_socket_reuseport(&socket, true)?;
+    }
     if address.is_ipv6() {
         // `[::]` is IPv6 only, so that `0.0.0.0` can stand beside it on every machine.
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
     socket.listen(4096)?;
-    socket.set_nonblocking(true)?;
-    let socket = std::net::TcpListener::from(socket);
-    Ok(Bound {
-        address: socket.local_addr()?,
-        wanted: address,
-        socket,
-    })
+    Bound::of(socket.into(), address)
+}
+
+/// Sockets that listen already, from whoever bound them before this process was there.
+#[derive(Debug, Default)]
+pub struct Inherited(Vec<Heirloom>);
+
+#[derive(Debug)]
+struct Heirloom {
+    /// What it was bound for; `None`: whoever bound it says only where.
+    bound_for: Option<(Role, SocketAddr)>,
+    socket: TcpListener,
+}
+
+impl Inherited {
+    /// One more. `bound_for`: in which role, and as which address of the file.
+    pub fn add(&mut self, bound_for: Option<(Role, SocketAddr)>, socket: TcpListener) {
+        self.0.push(Heirloom { bound_for, socket });
+    }
+
+    /// Where those are that nobody has taken.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.0.iter().filter_map(|one| one.socket.local_addr().ok()).collect()
+    }
+
+    /// That of this role and address; else one at this address, whatever it was for.
+    fn take(&mut self, role: Role, wanted: SocketAddr) -> Option<TcpListener> {
+        let same = |one: &Heirloom| one.bound_for == Some((role, wanted));
+        let there = |one: &Heirloom| wanted.port() != 0 && one.socket.local_addr().is_ok_and(|at| at == wanted);
+        let place = self.0.iter().position(same).or_else(|| self.0.iter().position(there))?;
+        Some(self.0.swap_remove(place).socket)
+    }
 }
 
 /// What a listener is for: those of different roles never stand for one another, though their addresses be the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Clients, in clear text.
     Clear,
@@ -123,6 +151,8 @@ struct Listener {
     /// As the file has it: the port may be 0.
     wanted: SocketAddr,
     address: SocketAddr,
+    /// The same socket once more, for whoever is to go on with it.
+    socket: TcpListener,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
 }
@@ -131,13 +161,76 @@ struct Listener {
 #[derive(Debug, Default)]
 pub struct Edge {
     listeners: Vec<Listener>,
+    inherited: Inherited,
 }
 
 impl Edge {
-    /// Without a listener yet.
+    /// Without a listener yet; sockets that are there already are used before new ones are bound.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(inherited: Inherited) -> Self {
+        Self {
+            listeners: Vec::new(),
+            inherited,
+        }
+    }
+
+    /// Binds every address for its role, or none.
+    ///
+    /// # Errors
+    /// Every address that cannot be bound, not only the first.
+    pub fn bind(&mut self, wanted: &[(Role, SocketAddr)]) -> Result<Vec<(Role, Bound)>, Vec<BindError>> {
+        let mut bound = Vec::new();
+        let mut errors = Vec::new();
+        for &(role, address) in wanted {
+            match self.bind_one(role, address) {
+                Ok(socket) => bound.push((role, socket)),
+                Err(source) => errors.push(BindError { address, source }),
+            }
+        }
+        if errors.is_empty() { Ok(bound) } else { Err(errors) }
+    }
+
+    /// A socket that is there already, of another process or of a listener that leaves; else a new one.
+    fn bind_one(&mut self, role: Role, address: SocketAddr) -> io::Result<Bound> {
+        if let Some(socket) = self.inherited.take(role, address) {
+            return Bound::of(socket, address);
+        }
+        let fixed = address.port() != 0;
+        if let Some(same) = self.listeners.iter().find(|one| fixed && one.address == address) {
+            return Bound::of(same.socket.try_clone()?, address);
+        }
+        let bound = bind_one(address, false);
+        let in_use = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
+        if !bound.as_ref().err().is_some_and(in_use) {
+            return bound;
+        }
+        // `0.0.0.0:80` and `127.0.0.1:80` stand in each other's way, and both may be ours: what is in the way leaves
+        // when this one accepts. Only for the moment of binding do both agree to share the port.
+        let ours = || self.listeners.iter().filter(|one| one.address.port() == address.port());
+        if ours().next().is_none() {
+            return bound;
+        }
+        let share = |socket: &TcpListener, value| set_socket_reuseport(socket, value).map_err(io::Error::from);
+        ours().try_for_each(|one| share(&one.socket, true))?;
+        let bound = bind_one(address, true);
+        ours().try_for_each(|one| share(&one.socket, false))?;
+        let bound = bound?;
+        share(&bound.socket, false)?;
+        Ok(bound)
+    }
+
+    /// Lets go of the sockets that nobody has asked for. Returns where they were.
+    pub fn drop_inherited(&mut self) -> Vec<SocketAddr> {
+        std::mem::take(&mut self.inherited).addresses()
+    }
+
+    /// Every socket that accepts, once more, with what it is for: for whoever is to go on with it.
+    ///
+    /// # Errors
+    /// The process may have no more descriptors.
+    pub fn sockets(&self) -> io::Result<Vec<(Role, SocketAddr, OwnedFd)>> {
+        let twice = |listener: &Listener| Ok((listener.role, listener.wanted, listener.socket.try_clone()?.into()));
+        self.listeners.iter().map(twice).collect()
     }
 
     /// Where the listeners of this role are; the real ports.
@@ -171,6 +264,7 @@ impl Edge {
     pub fn accept<A: ServerApp + Send + Sync + 'static>(&mut self, role: Role, bound: Bound, app: A) {
         let Bound {
             socket,
+            twin,
             wanted,
             address,
         } = bound;
@@ -186,6 +280,7 @@ impl Edge {
             role,
             wanted,
             address,
+            socket: twin,
             stop,
             accepting: tokio::spawn(async move { service.start_service(Some(fds), stopping, 1).await }),
         });

@@ -27,7 +27,7 @@ pub use gate::Gate;
 pub use head::{Framing, MAX_FIELDS};
 pub use lane::Lane;
 pub use link::Link;
-pub use listeners::{BindError, Bound, Edge, Role, bind};
+pub use listeners::{BindError, Bound, Edge, Inherited, Role};
 pub use observer::{Arrival, Handed, Observer, RefusedRequest};
 pub use reply::Reply;
 pub use responder::{Ask, Responder};

@@ -2,7 +2,9 @@
 
 use std::env;
 use std::io::{self, IsTerminal as _};
+use std::sync::OnceLock;
 
+use parking_lot::Mutex;
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -25,11 +27,80 @@ const QUIET: &str = "pingora=error,pingora_proxy=off,pingora_core::apps=off";
 pub fn init(level: &str, json: bool) {
     let asked = env::var(VARIABLE).ok();
     let (filter, complaint) = choose(asked.as_deref(), level);
-    let started = subscriber(filter, json, io::stderr().is_terminal(), io::stderr).try_init();
+    let (subscriber, change) = subscriber(filter, json, io::stderr().is_terminal(), io::stderr);
     // Only the first call may speak: a later one changed nothing.
-    if let (Ok(()), Some(complaint)) = (started, complaint) {
+    if subscriber.try_init().is_err() {
+        return;
+    }
+    let _ = CHANGE.set(change);
+    level.clone_into(&mut LEVELS.lock().file);
+    if let Some(complaint) = complaint {
         tracing::warn!("{complaint}");
     }
+}
+
+/// Puts another filter in the place of the one in force.
+type Change = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+
+static CHANGE: OnceLock<Change> = OnceLock::new();
+
+static LEVELS: Mutex<Levels> = Mutex::new(Levels {
+    file: String::new(),
+    operator: None,
+});
+
+/// Who says how much is written: the operator, else the variable, else the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Levels {
+    file: String,
+    operator: Option<String>,
+}
+
+/// What is written now, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Level {
+    /// The filter.
+    pub level: String,
+    /// `the operator`, `GATEWAY_LOG` or `the file`.
+    pub by: &'static str,
+}
+
+/// How much is written now.
+#[must_use]
+pub fn level() -> Level {
+    in_force(&LEVELS.lock(), env::var(VARIABLE).ok().as_deref())
+}
+
+fn in_force(levels: &Levels, variable: Option<&str>) -> Level {
+    let variable = variable.filter(|text| !text.trim().is_empty());
+    let (level, by) = match (&levels.operator, variable) {
+        (Some(level), _) => (level.as_str(), "the operator"),
+        (None, Some(level)) => (level, VARIABLE),
+        (None, None) => (levels.file.as_str(), "the file"),
+    };
+    Level {
+        level: level.to_owned(),
+        by,
+    }
+}
+
+/// The file says something else now.
+pub fn follow(file: &str) {
+    file.clone_into(&mut LEVELS.lock().file);
+    apply();
+}
+
+/// The operator wants this, a filter that can be read; `None`: what the variable or the file says again. Holds until the
+/// process ends. Returns what is written now; `None`: this process does not write the log.
+pub fn set(level: Option<&str>) -> Option<Level> {
+    LEVELS.lock().operator = level.map(str::to_owned);
+    apply().then(self::level)
+}
+
+fn apply() -> bool {
+    let Some(change) = CHANGE.get() else { return false };
+    let (filter, _) = choose(None, &level().level);
+    change(filter)
 }
 
 /// The first of the variable, the file and the fallback that can be read, and what is wrong with the one before.
@@ -56,7 +127,7 @@ fn with_quiet(filter: &str) -> String {
     }
 }
 
-fn subscriber<W>(filter: EnvFilter, json: bool, ansi: bool, writer: W) -> Box<dyn Subscriber + Send + Sync>
+fn subscriber<W>(filter: EnvFilter, json: bool, ansi: bool, writer: W) -> (Box<dyn Subscriber + Send + Sync>, Change)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -67,9 +138,15 @@ where
         // It would complain to standard error, and panic where that is what is broken.
         .log_internal_errors(false);
     if json {
-        Box::new(builder.json().flatten_event(true).finish())
+        let builder = builder.json().flatten_event(true).with_filter_reloading();
+        let handle = builder.reload_handle();
+        let change = move |filter| handle.reload(filter).is_ok();
+        (Box::new(builder.finish()), Box::new(change))
     } else {
-        Box::new(builder.finish())
+        let builder = builder.with_filter_reloading();
+        let handle = builder.reload_handle();
+        let change = move |filter| handle.reload(filter).is_ok();
+        (Box::new(builder.finish()), Box::new(change))
     }
 }
 
@@ -99,7 +176,7 @@ mod tests {
         let memory = Memory::default();
         let writer = memory.clone();
         let (filter, _) = choose(variable, file);
-        tracing::subscriber::with_default(subscriber(filter, json, false, move || writer.clone()), || {
+        tracing::subscriber::with_default(subscriber(filter, json, false, move || writer.clone()).0, || {
             tracing::error!(target: "deals247_gateway::proxy", code = 7, "our-error");
             tracing::info!(target: "deals247_gateway::proxy", "our-info");
             tracing::debug!(target: "deals247_gateway::proxy", "our-debug");
@@ -161,6 +238,45 @@ mod tests {
         assert_eq!(first["message"], "our-error");
         assert_eq!(first["level"], "ERROR");
         assert_eq!(first["code"], 7);
+    }
+
+    #[test]
+    fn the_operator_comes_before_the_variable_and_the_variable_before_the_file() {
+        let levels = |operator: Option<&str>| Levels {
+            file: "warn".to_owned(),
+            operator: operator.map(str::to_owned),
+        };
+        for (operator, variable, level, by) in [
+            (None, None, "warn", "the file"),
+            (None, Some(" "), "warn", "the file"),
+            (None, Some("info"), "info", "GATEWAY_LOG"),
+            (Some("debug"), Some("info"), "debug", "the operator"),
+        ] {
+            let expected = Level {
+                level: level.to_owned(),
+                by,
+            };
+            assert_eq!(in_force(&levels(operator), variable), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_written_changes_while_it_runs() {
+        let memory = Memory::default();
+        let writer = memory.clone();
+        let (subscriber, change) = subscriber(EnvFilter::new("warn"), false, false, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("before");
+            assert!(change(EnvFilter::new("info")));
+            tracing::info!("meanwhile");
+            assert!(change(EnvFilter::new("error")));
+            tracing::info!("after");
+        });
+        let text = String::from_utf8(memory.0.lock().clone()).unwrap();
+        assert!(
+            text.contains("meanwhile") && !text.contains("before") && !text.contains("after"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::tls::TlsFault;
 pub enum LoadError {
     /// The access log cannot be opened.
     AccessLog(io::Error),
+    /// The audit log cannot be opened.
+    AuditLog(io::Error),
     /// A key or a file of an `[auth.NAME]` cannot be used.
     Auth {
         /// Its name.
@@ -57,6 +59,10 @@ impl fmt::Display for LoadError {
                 f,
                 "cannot open the access log: {error}\nhelp: [access_log] path must be a file that this user may write; \
                  \"-\" is standard output"
+            ),
+            Self::AuditLog(error) => write!(
+                f,
+                "cannot open the audit log: {error}\nhelp: [admin] audit_log must be a file that this user may write"
             ),
             Self::ServerTls(fault) => write!(
                 f,

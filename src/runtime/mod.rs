@@ -6,6 +6,7 @@ mod certificates;
 mod concurrency;
 pub mod discovery;
 mod fetch;
+mod keepsakes;
 mod limits;
 mod load_error;
 mod log_sink;
@@ -24,6 +25,7 @@ pub use caches::{Begun, Behind, Landed, Purged, RouteCache, RunningCache};
 pub use certificates::{ServerTls, ServerTlsFault, watch as watch_certificates};
 pub use concurrency::{Concurrency, Full, Place};
 pub(crate) use discovery::Stamp;
+pub use keepsakes::Keepsakes;
 pub use limits::{
     Flows, KeyFault, KeyState, LimitFacts, LimitKey, Outcome, RouteBandwidth, RouteLimits, Ruling, SharedState,
     Standing, StoreView,
@@ -51,6 +53,7 @@ use crate::balance::{
 use crate::config::model::{self, Balance, Config, LogTarget};
 use crate::limit::Bans;
 use crate::observe::access_log::AccessLog;
+use crate::observe::audit::Audit;
 use crate::observe::metrics::Metrics;
 use crate::slot::Slot;
 use crate::tls::Tickets;
@@ -77,6 +80,8 @@ pub struct Registry {
     refused: Mutex<Option<RefusedReload>>,
     /// The way to whoever carries out what operators ask.
     pub orders: Orders,
+    /// Where every change is noted.
+    pub audit: Audit,
 }
 
 /// A configuration that was to replace the one in force, and was not taken.
@@ -109,6 +114,7 @@ impl Registry {
             refused: Mutex::default(),
             tickets: Mutex::default(),
             orders: Orders::default(),
+            audit: Audit::default(),
         })
     }
 
@@ -253,6 +259,7 @@ impl Registry {
         for (_, log) in self.logs.lock().iter() {
             log.reopen();
         }
+        self.audit.reopen();
     }
 }
 

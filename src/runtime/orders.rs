@@ -26,8 +26,12 @@ pub enum What {
     },
     /// To stay with the configuration in force.
     Confirm,
+    /// To let a process of the new binary take this one's place.
+    Upgrade,
     /// To tell which configurations were in force.
     History,
+    /// To tell what the configuration in force is.
+    Config,
 }
 
 /// An order, and where its outcome goes.

@@ -226,6 +226,8 @@ impl Snapshot {
             }),
             None => None,
         };
+        let audit_log = config.admin.audit_log.as_deref();
+        registry.audit.write_to(audit_log).map_err(LoadError::AuditLog)?;
         let upstreams: Vec<Arc<Upstream>> = config
             .upstreams
             .into_iter()

@@ -24,7 +24,11 @@ const TICKET_MAX: usize = 16 * 1024;
 
 /// What the keys of tickets are made from.
 #[derive(Clone)]
-pub struct Tickets(Arc<hkdf::Prk>);
+pub struct Tickets {
+    prk: Arc<hkdf::Prk>,
+    /// Where no file has it: so that another process can have it.
+    own: Option<[u8; SECRET_MIN]>,
+}
 
 impl fmt::Debug for Tickets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,7 +58,18 @@ impl Tickets {
         SystemRandom::new()
             .fill(&mut secret)
             .map_err(|_| TicketFault("the system has no random numbers".to_owned()))?;
-        Ok(Self::of(&secret))
+        Ok(Self::of(&secret, Some(secret)))
+    }
+
+    /// From the secret of a process before this one; `None`: it is none.
+    pub(crate) fn restore(secret: &[u8]) -> Option<Self> {
+        let secret: [u8; SECRET_MIN] = secret.try_into().ok()?;
+        Some(Self::of(&secret, Some(secret)))
+    }
+
+    /// The secret, where it is only this process'.
+    pub(crate) fn secret(&self) -> Option<&[u8]> {
+        self.own.as_ref().map(<[u8; SECRET_MIN]>::as_slice)
     }
 
     /// From the secret in a file, at least 32 bytes of it.
@@ -66,13 +81,15 @@ impl Tickets {
         if secret.trim_ascii().len() < SECRET_MIN {
             return Err(TicketFault(format!("it has fewer than {SECRET_MIN} bytes")));
         }
-        Ok(Self::of(secret.trim_ascii()))
+        Ok(Self::of(secret.trim_ascii(), None))
     }
 
-    fn of(secret: &[u8]) -> Self {
-        Self(Arc::new(
-            hkdf::Salt::new(hkdf::HKDF_SHA256, b"gateway tickets").extract(secret),
-        ))
+    fn of(secret: &[u8], own: Option<[u8; SECRET_MIN]>) -> Self {
+        let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"gateway tickets").extract(secret);
+        Self {
+            prk: Arc::new(prk),
+            own,
+        }
     }
 
     /// Tickets of one kind: what one seals only the same kind opens, so that a session in which a client has shown who it
@@ -89,7 +106,7 @@ impl Tickets {
     fn key(&self, kind: u64, period: u64) -> Option<LessSafeKey> {
         let (kind, period) = (kind.to_be_bytes(), period.to_be_bytes());
         let info = [b"ticket".as_slice(), &kind, &period];
-        let okm = self.0.expand(&info, &AES_256_GCM).ok()?;
+        let okm = self.prk.expand(&info, &AES_256_GCM).ok()?;
         Some(LessSafeKey::new(UnboundKey::from(okm)))
     }
 }
@@ -175,7 +192,7 @@ mod tests {
 
     fn ticketer(secret: &[u8], kind: u64) -> Ticketer {
         Ticketer {
-            tickets: Tickets::of(secret),
+            tickets: Tickets::of(secret, None),
             kind,
         }
     }

@@ -1,5 +1,6 @@
 //! `[access_log]`
 
+use super::rotate::Rotate;
 use crate::config::list::List;
 use crate::config::shape::Kind;
 use crate::config::table::table;
@@ -14,6 +15,9 @@ table! {
         /// Where lines go: `-` is standard output, anything else a file that is appended to, relative to the directory
         /// of this file.
         default path: Written<Any> = "\"-\"",
+        /// When the file begins anew, and what is kept of it. Without it the file grows until somebody moves it away and
+        /// sends SIGUSR1.
+        optional rotate: Rotate => "it grows",
         /// What a line looks like: `json`, `combined` (as Apache and nginx write it), or a template of your own such as
         /// `${client} ${status}`. The placeholders are the log's: no environment variables here.
         default format: Written<Format> = "\"json\"",

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::server::FilePath;
 use crate::config::secret::{Secret, SecretText};
 use crate::config::table::table;
 use crate::config::text::{Fault, Written};
@@ -15,6 +16,9 @@ table! {
         /// What who asks there must bear, as `Authorization: Bearer TOKEN`: at least 16 visible characters; empty: nothing.
         /// `/livez` and a short `/readyz` answer without it.
         optional token: Secret<Token>,
+        /// A file to which every change is added that somebody made or tried to make, by whatever way: when, who, from
+        /// where, what, and how it went. Readable by its owner only.
+        optional audit_log: Written<FilePath> => "changes are told in the gateway's own log only",
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) mod policies;
 pub(super) mod rate_limit;
 pub(super) mod redis;
 pub(super) mod resilience;
+pub(super) mod rotate;
 pub(super) mod route;
 pub(super) mod server;
 pub(super) mod servers;

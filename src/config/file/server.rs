@@ -52,6 +52,9 @@ table! {
         default fast_lane: bool = "true",
         /// How long a graceful stop waits for requests in flight.
         default shutdown_timeout: Written<Timeout> = "\"30s\"",
+        /// How long a process that was replaced by an upgrade lets connections finish that last: downloads, WebSockets.
+        /// It ends as soon as there are none.
+        default upgrade_timeout: Written<Timeout> = "\"1h\"",
         /// How long the gateway goes on as before after SIGTERM, while `/readyz` already says that it stops: time for
         /// balancers to look elsewhere.
         default pre_stop: Written<Duration> = "\"0s\"",
@@ -63,6 +66,26 @@ table! {
         /// A directory of the gateway's own, where every configuration that was in force is kept, with who put it there
         /// and what it changed. Files in it are readable by their owner only: they may hold secrets.
         optional state_dir: Written<StateDir> => "history is kept in memory",
+    }
+}
+
+/// A file that is made where it is not there.
+#[derive(Debug, Clone)]
+pub(crate) struct FilePath;
+
+impl FromText for FilePath {
+    const KIND: Kind = Kind {
+        what: "the path of a file",
+        pattern: None,
+        example: "/var/log/gateway/audit.log",
+        substituted: true,
+    };
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        if text.trim().is_empty() {
+            return Err(Fault::new("a path is missing").help("write for example `\"/var/log/gateway/audit.log\"`"));
+        }
+        Ok(Self)
     }
 }
 

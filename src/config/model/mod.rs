@@ -55,6 +55,8 @@ pub struct Config {
     pub bandwidths: Vec<Bandwidth>,
     /// Routes, in file order.
     pub routes: Vec<Route>,
+    /// The files that secrets were read from.
+    pub credential_files: Vec<PathBuf>,
     /// The headers policy of answers that no route gives (no route matched, the head was refused).
     pub default_headers: Option<Arc<HeaderPolicy>>,
     /// Who may read such answers from other sites.
@@ -77,6 +79,7 @@ impl Config {
                     .iter()
                     .chain(certificate.flat_map(|files| [&files.cert, &files.key]))
             })
+            .chain(&self.credential_files)
             .cloned()
             .collect();
         inputs.sort();

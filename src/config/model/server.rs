@@ -8,6 +8,7 @@ use super::Secret;
 use crate::client::TrustedProxies;
 use crate::config::units::Rate;
 use crate::observe::access_log;
+use crate::observe::rotation::Rotation;
 
 /// `[server]`
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub struct Server {
     pub fast_lane: bool,
     /// How long a graceful stop waits for requests in flight.
     pub shutdown_timeout: Duration,
+    /// How long a process that was replaced lets connections finish.
+    pub upgrade_timeout: Duration,
     /// How long the gateway goes on as before after it was told to stop, while `/readyz` already says so.
     pub pre_stop: Duration,
     /// Whether the file is read again when it was written.
@@ -70,6 +73,8 @@ pub struct Admin {
     pub listen: Option<SocketAddr>,
     /// What who asks there must bear; `None`: nothing. Always there where other machines can ask.
     pub token: Option<Secret>,
+    /// Where every change is noted, absolute; `None`: in the gateway's own log only.
+    pub audit_log: Option<PathBuf>,
 }
 
 /// `[dns]`: how names of servers are looked up.
@@ -115,4 +120,6 @@ pub enum LogTarget {
     Stdout,
     /// Appended to this file.
     File(PathBuf),
+    /// The same, and now and then it begins anew.
+    Rotated(PathBuf, Rotation),
 }

@@ -210,6 +210,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         }
     }
     Some(Config {
+        credential_files: Vec::new(),
         auths,
         server,
         tls,

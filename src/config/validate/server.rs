@@ -30,6 +30,7 @@ pub(super) fn server(server: &file::server::Server, checker: &mut Checker<'_>) -
         keepalive_requests,
         fast_lane,
         shutdown_timeout,
+        upgrade_timeout,
         pre_stop,
         watch,
         confirm,
@@ -83,6 +84,7 @@ pub(super) fn server(server: &file::server::Server, checker: &mut Checker<'_>) -
         keepalive_requests: u32::try_from(keepalive_requests.0).unwrap_or(u32::MAX),
         fast_lane: fast_lane.value,
         shutdown_timeout: shutdown_timeout.value.value.0,
+        upgrade_timeout: upgrade_timeout.value.value.0,
         pre_stop: pre_stop.value.value,
         watch: watch.value,
         confirm: confirm.given().map(|confirm| confirm.value.value.0),
@@ -96,11 +98,20 @@ pub(super) fn admin(
     tls: &file::tls::Tls,
     checker: &mut Checker<'_>,
 ) -> Admin {
-    let file::admin::Admin { listen, token } = admin;
+    let file::admin::Admin {
+        listen,
+        token,
+        audit_log,
+    } = admin;
     let token = token.given().map(|token| token.value.text.clone());
     let token = token.filter(|token| !token.expose().is_empty());
+    let audit_log = audit_log.given().map(|path| checker.path(&path.value.text));
     let Either::Second(address) = &listen.value else {
-        return Admin { listen: None, token };
+        return Admin {
+            listen: None,
+            token,
+            audit_log,
+        };
     };
     let address = address.value;
     if !address.ip().to_canonical().is_loopback() && token.is_none() {
@@ -127,6 +138,7 @@ pub(super) fn admin(
     Admin {
         listen: Some(address),
         token,
+        audit_log,
     }
 }
 

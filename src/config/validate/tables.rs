@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use ::http::{HeaderName, HeaderValue};
 
-use super::{Checker, small};
+use super::{Checker, count, small};
+use crate::config::diagnostic::Span;
 use crate::config::file;
 use crate::config::file::http::FieldName;
 use crate::config::file::log::LogFormat;
+use crate::config::file::rotate::Every;
 use crate::config::model::{AccessLog, Dns, Log, LogTarget};
 use crate::config::named::Pairs;
 use crate::config::text::Written;
 use crate::observe::access_log::Redaction;
+use crate::observe::rotation::{Period, Rotation};
 use crate::policy::HeaderPolicy;
 
 pub(super) fn log(log: &file::log::Log) -> Log {
@@ -26,6 +29,7 @@ pub(super) fn access_log(log: &file::access_log::AccessLog, checker: &mut Checke
     let file::access_log::AccessLog {
         enabled,
         path,
+        rotate,
         format,
         redact,
     } = log;
@@ -42,15 +46,49 @@ pub(super) fn access_log(log: &file::access_log::AccessLog, checker: &mut Checke
             "`\"-\"` is standard output; `enabled = false` switches it off".to_owned(),
         );
     }
-    let target = match path.text.as_str() {
-        "-" => LogTarget::Stdout,
-        path => LogTarget::File(checker.dir.join(path)),
+    if let Some(rotate) = rotate.given()
+        && path.text == "-"
+    {
+        let help = "give the log a `path`, or leave `rotate` to whoever reads standard output".to_owned();
+        checker.error(rotate.span, "standard output cannot be rotated", help);
+    }
+    let rotation = rotate
+        .given()
+        .map(|rotate| rotation(rotate.span, &rotate.value, checker));
+    let target = match (path.text.as_str(), rotation) {
+        ("-", _) => LogTarget::Stdout,
+        (path, None) => LogTarget::File(checker.dir.join(path)),
+        (path, Some(rotation)) => LogTarget::Rotated(checker.dir.join(path), rotation),
     };
     enabled.value.then(|| AccessLog {
         target,
         format: format.value.value.clone(),
         redact: redaction,
     })
+}
+
+fn rotation(span: Span, rotate: &file::rotate::Rotate, checker: &mut Checker<'_>) -> Rotation {
+    let file::rotate::Rotate {
+        size,
+        every,
+        keep,
+        compress,
+    } = rotate;
+    let size = size.given().map(|size| size.value.value.0);
+    let every = every.given().map(|every| match every.value {
+        Every::Day => Period::Day,
+        Every::Hour => Period::Hour,
+    });
+    if size.is_none() && every.is_none() {
+        let help = "write `rotate = { size = \"100MB\" }` or `rotate = { every = \"day\" }`, or both".to_owned();
+        checker.error(span, "`rotate` says neither when nor at what size", help);
+    }
+    Rotation {
+        size,
+        every,
+        keep: count(keep.value.0),
+        compress: compress.value,
+    }
 }
 
 pub(super) fn dns(dns: &file::dns::Dns, checker: &mut Checker<'_>) -> Dns {

@@ -1,14 +1,13 @@
 //! Where lines go, and what happens when they cannot go there.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::config::model::LogTarget;
+use crate::observe::rotation::{RotatingFile, append_to};
 
 /// How often a fault that lasts is reported.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
@@ -20,8 +19,8 @@ const READY_PAUSE: Duration = Duration::from_millis(10);
 /// Where lines go.
 pub(super) struct Sink {
     output: Box<dyn Write + Send>,
-    /// What is opened again after a rotation.
-    path: Option<PathBuf>,
+    /// What is opened again after somebody else has moved it away.
+    target: LogTarget,
     /// A line was written in part: it must be ended before the next.
     torn: bool,
     reported: Option<Instant>,
@@ -30,21 +29,17 @@ pub(super) struct Sink {
 
 impl Sink {
     pub(super) fn open(target: &LogTarget) -> io::Result<Self> {
-        Ok(match target {
-            // A copy of the descriptor: the standard library's own handle has a lock, and a buffer that flushes at each
-            // line.
-            LogTarget::Stdout => Self::to(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
-            LogTarget::File(path) => Self {
-                path: Some(path.clone()),
-                ..Self::to(append_to(path)?)
-            },
+        Ok(Self {
+            target: target.clone(),
+            output: output(target)?,
+            ..Self::to(io::sink())
         })
     }
 
     pub(super) fn to(output: impl Write + Send + 'static) -> Self {
         Self {
             output: Box::new(output),
-            path: None,
+            target: LogTarget::Stdout,
             torn: false,
             reported: None,
             unreported: 0,
@@ -53,10 +48,12 @@ impl Sink {
 
     /// Opens the file again under its name.
     pub(super) fn reopen(&mut self) {
-        let Some(path) = &self.path else { return };
-        match append_to(path) {
+        if self.target == LogTarget::Stdout {
+            return;
+        }
+        match output(&self.target) {
             Ok(file) => {
-                self.output = Box::new(file);
+                self.output = file;
                 self.torn = false;
             }
             Err(error) => tracing::error!(%error, "the access log stays with the file that is open"),
@@ -117,14 +114,13 @@ impl Sink {
     }
 }
 
-/// Opens a file for its owner and group: lines tell who was where.
-fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .open(path)
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+fn output(target: &LogTarget) -> io::Result<Box<dyn Write + Send>> {
+    Ok(match target {
+        // A copy of the descriptor: the standard library's own handle has a lock, and a buffer that flushes at each line.
+        LogTarget::Stdout => Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
+        LogTarget::File(path) => Box::new(append_to(path)?),
+        LogTarget::Rotated(path, rotation) => Box::new(RotatingFile::open(path, rotation.clone())?),
+    })
 }
 
 #[cfg(test)]

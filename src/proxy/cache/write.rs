@@ -70,7 +70,7 @@ async fn write(
     mut head: response::Parts,
     mut source: Source,
 ) -> Result<()> {
-    if exchange.live.registry.is_draining() {
+    if exchange.is_last() {
         session.set_keepalive(None);
     }
     let bodiless = session.req_header().method == Method::HEAD || hygiene::never_has_body(head.status);

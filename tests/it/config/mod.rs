@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use deals247_gateway::config::{self, Loaded, Report};
 
 /// Documents with samples that are whole files.
-const GUIDES: [&str; 9] = [
+const GUIDES: [&str; 10] = [
     "docs/auth.md",
     "docs/cache.md",
     "docs/cdn.md",
     "docs/cors.md",
     "docs/limits.md",
+    "docs/operations.md",
     "docs/resilience.md",
     "docs/runbooks/blue-green.md",
     "docs/shared-limits.md",
@@ -169,7 +170,13 @@ fn samples_in_documents_load() {
             .skip(1)
             .filter_map(|rest| rest.split("```").next())
         {
-            let loaded = parse(sample).unwrap_or_else(|report| panic!("{guide}: {report}"));
+            let env = |name: &str| match name {
+                "GATEWAY_ADMIN_TOKEN" => Some("0123456789abcdef".to_owned()),
+                name => env(name),
+            };
+            let place = root().join("tests/it/config");
+            let loaded = config::parse("gateway.toml", sample, &place, &env)
+                .unwrap_or_else(|report| panic!("{guide}: {report}"));
             assert!(loaded.report.is_empty(), "{guide}: {}", loaded.report);
             samples += 1;
         }

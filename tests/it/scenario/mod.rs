@@ -37,5 +37,7 @@ mod shared_bans;
 mod shared_limits;
 mod store_faults;
 mod store_kinds;
+mod systemd;
 mod tls;
+mod upgrade;
 mod upstream_tls;

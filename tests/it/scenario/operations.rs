@@ -270,3 +270,194 @@ async fn what_makes_failures_double_goes_back() {
     let said = stop(process).await;
     assert!(said.contains("failures have doubled"), "{said}");
 }
+
+/// Writes a certificate and its key; those of a TLS listener.
+fn certificate(site: &Site) {
+    let made = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).expect("a certificate");
+    let place = |name: &str| site.directory.path().join(name);
+    std::fs::write(place("cert.pem"), made.cert.pem()).expect("file");
+    std::fs::write(place("key.pem"), made.key_pair.serialize_pem()).expect("file");
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_the_next_good_file_is_taken() {
+    let site = Site::new().await;
+    certificate(&site);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+    let taken = taken.local_addr().expect("address");
+    std::fs::write(
+        site.directory.path().join("bad.pem"),
+        "-----BEGIN CERTIFICATE-----\nAAAA\n",
+    )
+    .expect("file");
+    site.write("", &body("one"));
+    let process = site.run().await;
+    let tls = |cert: &str| {
+        format!("[tls]\nlisten = [\"127.0.0.1:0\"]\n[[certificate]]\ncert = \"{cert}\"\nkey = \"key.pem\"\n")
+    };
+    let whole = |rest: &str| site.text("", &format!("{rest}{}", body("bad")));
+    let half = whole("");
+    let cases = [
+        ("a bad certificate", whole(&tls("bad.pem")), "bad.pem"),
+        ("a missing file", whole(&tls("nowhere.pem")), "nowhere.pem"),
+        (
+            "a taken port",
+            whole("").replace("[\"127.0.0.1:0\"]", &format!("[\"127.0.0.1:0\", \"{taken}\"]")),
+            "in use",
+        ),
+        ("half a file", half[..half.len() - 12].to_owned(), "error"),
+        (
+            "no secret",
+            whole("[upstream.app]\nservers = [\"127.0.0.1:1\"]\nsticky = { secret = { file = \"gone\" } }\n"),
+            "gone",
+        ),
+    ];
+    for (round, (what, text, why)) in cases.into_iter().enumerate() {
+        std::fs::write(site.file(), text).expect("file");
+        let reload = site.gateway(&["reload"]).await;
+        assert_ne!(reload.status.code(), Some(0), "{what}: {}", out(&reload));
+        assert!(out(&reload).contains(why), "{what}: {}", out(&reload));
+        let ready = client::admin(site.admin, "/readyz").await;
+        assert_eq!(ready.status, 200, "{what}");
+        assert!(ready.json()["refused_reload"]["why"].is_string(), "{what}");
+        // The next good one, with TLS, which the bad ones had spoiled.
+        let good = format!("round {round}");
+        site.write("", &format!("{}{}", tls("cert.pem"), body(&good)));
+        let reload = site.gateway(&["reload"]).await;
+        assert_eq!(reload.status.code(), Some(0), "after {what}: {}", out(&reload));
+        assert_eq!(answer(&process).await, good);
+        assert!(
+            client::admin(site.admin, "/readyz").await.json()["refused_reload"].is_null(),
+            "{what}"
+        );
+    }
+    // A name that nobody knows is no reason to refuse: its route answers 503, the others as ever.
+    let nobody = "[upstream.app]\nservers = [\"nobody.invalid:80\"]\n[[route]]\nname = \"app\"\npath = \"/app\"\n\
+                  upstream = \"app\"\n";
+    site.write("", &format!("{nobody}{}", body("rest")));
+    let reload = site.gateway(&["reload"]).await;
+    assert_eq!(reload.status.code(), Some(0), "{}", out(&reload));
+    assert_eq!(answer(&process).await, "rest");
+    let app = client::ask(
+        process.address,
+        "GET /app HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    assert_eq!(app.status, 503);
+    stop(process).await;
+}
+
+#[tokio::test]
+async fn a_secret_in_a_file_is_watched_and_the_level_of_the_log_follows() {
+    let site = Site::new().await;
+    let secret = site.directory.path().join("secret");
+    std::fs::write(&secret, "a".repeat(32)).expect("file");
+    let upstream = "[upstream.app]\nservers = [\"127.0.0.1:1\"]\nsticky = { secret = { file = \"secret\" } }\n\
+                    [[route]]\nname = \"app\"\npath = \"/app\"\nupstream = \"app\"\n";
+    let rest = format!("{upstream}{}", body("one"));
+    site.write("watch = true", &format!("{rest}[log]\nlevel = \"error\"\n"));
+    let process = site.run().await;
+    let generation = async || client::admin(site.admin, "/readyz").await.json()["generation"].clone();
+    assert_eq!(generation().await, 1);
+    std::fs::write(&secret, "b".repeat(32)).expect("file");
+    eventually("the new secret", async || generation().await == 2).await;
+    site.write("watch = true", &format!("{rest}[log]\nlevel = \"info\"\n"));
+    eventually("the new level", async || generation().await == 3).await;
+    let said = stop(process).await;
+    assert!(said.contains("generation=3"), "{said}");
+    assert!(
+        !said.contains("generation=2"),
+        "at `error` the first was not told: {said}"
+    );
+}
+
+#[tokio::test]
+async fn operators_see_what_runs_and_every_change_is_noted() {
+    let site = Site::new().await;
+    let server = "# the operators' own";
+    let admin = "audit_log = \"audit.log\"\ntoken = \"0123456789abcdef-operators\"\n[access_log]";
+    let write = |text: &str| {
+        let text = site.text(server, &body(text)).replacen("[access_log]", admin, 1);
+        std::fs::write(site.file(), text).expect("file");
+    };
+    write("one");
+    let process = site.run().await;
+    let ask = async |method: &str, path: &str, more: &str, body: &str| {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        client::ask(site.admin, request).await
+    };
+    let token = "Authorization: Bearer 0123456789abcdef-operators\r\n";
+    let get = async |path: &str| ask("GET", path, token, "").await.json();
+
+    let status = get("/api/v1/status").await;
+    assert_eq!(status["generation"], 1);
+    assert_eq!(status["listen"][0], "127.0.0.1:0");
+    assert_eq!(status["log_level"], "info");
+    let config = get("/api/v1/config").await;
+    let toml = config["toml"].as_str().expect("text");
+    assert!(toml.contains("max_body = \"100MB\"  # default"), "{toml}");
+    assert!(!toml.contains("0123456789abcdef"), "secrets are masked: {toml}");
+    assert_eq!(get("/api/v1/certificates").await["certificates"], serde_json::json!([]));
+    let described = get("/api/v1/openapi.json").await;
+    assert_eq!(described["openapi"], "3.1.0");
+
+    assert_eq!(
+        ask("PUT", "/api/v1/log", token, "{\"level\": \"loud\"}").await.status,
+        400
+    );
+    let level = ask("PUT", "/api/v1/log", token, "{\"level\": \"debug\"}").await;
+    assert_eq!(level.json()["by"], "the operator", "{}", level.text());
+    assert_eq!(get("/api/v1/status").await["log_level"], "debug");
+    let level = ask("PUT", "/api/v1/log", token, "{\"level\": null}").await;
+    assert_eq!(
+        (level.json()["level"].as_str(), level.json()["by"].as_str()),
+        (Some("info"), Some("the file"))
+    );
+
+    assert_eq!(ask("POST", "/api/v1/reload", "", "").await.status, 401);
+    write("two");
+    assert_eq!(ask("POST", "/api/v1/reload", token, "").await.status, 200);
+    std::fs::write(site.file(), "[server").expect("file");
+    process.signal(Signal::HUP);
+    let audit = site.directory.path().join("audit.log");
+    let deeds = || -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(&audit).unwrap_or_default();
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect()
+    };
+    eventually("the signal is noted", async || {
+        deeds().last().is_some_and(|deed| deed["who"] == "SIGHUP")
+    })
+    .await;
+    let told: Vec<(String, bool)> = deeds()
+        .iter()
+        .map(|deed| {
+            (
+                deed["what"].as_str().expect("text").to_owned(),
+                deed["done"].as_bool().expect("flag"),
+            )
+        })
+        .collect();
+    let expected = [
+        ("PUT /api/v1/log", false),
+        ("PUT /api/v1/log", true),
+        ("PUT /api/v1/log", true),
+        ("POST /api/v1/reload", false),
+        ("put a configuration into force", true),
+        ("POST /api/v1/reload", true),
+        ("put a configuration into force", false),
+    ];
+    assert_eq!(told, expected.map(|(what, done)| (what.to_owned(), done)));
+    let changed = &deeds()[4];
+    assert!(
+        changed["detail"].as_str().expect("text").contains("~ route all"),
+        "{changed}"
+    );
+    assert_eq!(changed["who"], "the admin listener with its token, from 127.0.0.1");
+    assert_eq!(deeds()[3]["who"], "the admin listener, from 127.0.0.1");
+    stop(process).await;
+}

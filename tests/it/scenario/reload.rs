@@ -148,6 +148,24 @@ async fn listeners_come_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_takes_the_place_of_a_wider_or_narrower_one() {
+    let gateway = gateway::start(&fixed("one")).await;
+    let port = free().port();
+    // One after the other on the same port, while connections come.
+    for (round, listen) in ["0.0.0.0", "127.0.0.1", "0.0.0.0", "127.0.0.1"].into_iter().enumerate() {
+        let body = format!("round {round}");
+        let text = format!("listen = [\"{listen}:{port}\"]\n{}", fixed(&body));
+        gateway.reload(&text).await.expect("reloaded");
+        let answer = client::ask(SocketAddr::from(([127, 0, 0, 1], port)), GET).await;
+        assert_eq!(answer.text(), body);
+        let elsewhere = TcpStream::connect(SocketAddr::from(([127, 0, 0, 2], port))).await;
+        assert_eq!(elsewhere.is_ok(), listen == "0.0.0.0", "{listen}");
+        let another = std::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port)));
+        assert!(another.is_err(), "nobody else gets in");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_had_changes_nothing() {
     let gateway = gateway::start(&fixed("one")).await;
     let taken = TcpListener::bind("127.0.0.1:0").await.expect("bind");

@@ -1,0 +1,343 @@
+//! A log file that begins anew when it is large or old enough, and of whose earlier parts some are kept.
+//!
+//! `access.log` becomes `access.log.20261128T214500Z`, and with compression `….gz` a little later, beside the writing. What
+//! a process that was killed leaves half compressed is compressed again at the next rotation.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// What of a half compressed file is called.
+const HALF: &str = "gz.new";
+
+/// When a file begins anew, and what is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotation {
+    /// As soon as it would become larger than this, bytes.
+    pub size: Option<u64>,
+    /// With each hour or day (UTC).
+    pub every: Option<Period>,
+    /// Earlier parts that are kept.
+    pub keep: usize,
+    /// Whether they are compressed.
+    pub compress: bool,
+}
+
+/// A part of the calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Period {
+    /// An hour.
+    Hour,
+    /// A day.
+    Day,
+}
+
+impl Period {
+    /// Its number at a moment.
+    fn of(self, seconds: i64) -> i64 {
+        seconds.div_euclid(match self {
+            Self::Hour => 3600,
+            Self::Day => 86_400,
+        })
+    }
+}
+
+/// The file.
+#[derive(Debug)]
+pub(in crate::observe) struct RotatingFile {
+    path: PathBuf,
+    rotation: Rotation,
+    file: File,
+    size: u64,
+    /// When what is in it was begun.
+    begun: i64,
+}
+
+impl RotatingFile {
+    /// Opens it, and goes on with what is in it.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub(super) fn open(path: &Path, rotation: Rotation) -> io::Result<Self> {
+        let file = append_to(path)?;
+        let about = file.metadata()?;
+        Ok(Self {
+            path: path.to_owned(),
+            rotation,
+            size: about.len(),
+            // What was written into it last says to which hour or day it belongs.
+            begun: if about.len() == 0 { now() } else { about.mtime() },
+            file,
+        })
+    }
+
+    fn is_due(&self, more: usize, now: i64) -> bool {
+        let large = self
+            .rotation
+            .size
+            .is_some_and(|most| self.size > 0 && self.size + more as u64 > most);
+        let old = self
+            .rotation
+            .every
+            .is_some_and(|every| every.of(now) != every.of(self.begun));
+        self.size > 0 && (large || old)
+    }
+
+    /// Begins anew; where that fails it goes on as it is.
+    fn rotate(&mut self, now: i64) -> io::Result<()> {
+        let is_ours = fs::metadata(&self.path).is_ok_and(|there| {
+            self.file
+                .metadata()
+                .is_ok_and(|ours| (ours.dev(), ours.ino()) == (there.dev(), there.ino()))
+        });
+        // Else somebody has rotated it already: another process with the same file, or a tool.
+        if is_ours {
+            fs::rename(&self.path, earlier(&self.path, now))?;
+        }
+        let begun = Self::open(&self.path, self.rotation.clone())?;
+        *self = begun;
+        let (path, rotation) = (self.path.clone(), self.rotation.clone());
+        // Beside the writing: lines do not wait for it. Without a thread it is made up for the next time.
+        let _ = thread::Builder::new()
+            .name("log rotation".to_owned())
+            .spawn(move || tidy(&path, &rotation));
+        Ok(())
+    }
+}
+
+impl Write for RotatingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let now = now();
+        if self.is_due(bytes.len(), now)
+            && let Err(error) = self.rotate(now)
+        {
+            tracing::error!(path = %self.path.display(), %error, "a log file cannot be rotated");
+        }
+        let written = self.file.write(bytes)?;
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn now() -> i64 {
+    Timestamp::now().as_second()
+}
+
+/// Opens a file for its owner and group: lines tell who was where.
+pub(super) fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(path)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+/// A name that is not taken, and that sorts by time.
+fn earlier(path: &Path, now: i64) -> PathBuf {
+    let moment = Timestamp::from_second(now).unwrap_or_default().to_zoned(TimeZone::UTC);
+    let moment = moment.strftime("%Y%m%dT%H%M%SZ").to_string();
+    let named = |more: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{moment}{more}"));
+        PathBuf::from(name)
+    };
+    let taken = |name: &PathBuf| name.exists() || with(name, "gz").exists();
+    let mut names = (0..1000).map(|count| {
+        if count == 0 {
+            named("")
+        } else {
+            named(&format!("-{count:03}"))
+        }
+    });
+    names.find(|name| !taken(name)).unwrap_or_else(|| named("-last"))
+}
+
+fn with(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{ending}"));
+    PathBuf::from(name)
+}
+
+/// Compresses what is to be compressed, and takes away what is not to be kept.
+fn tidy(path: &Path, rotation: &Rotation) {
+    if let Err(error) = try_tidy(path, rotation) {
+        tracing::error!(path = %path.display(), %error, "earlier log files cannot be compressed or taken away");
+    }
+}
+
+fn try_tidy(path: &Path, rotation: &Rotation) -> io::Result<()> {
+    let mut parts = parts(path)?;
+    let surplus = parts.len().saturating_sub(rotation.keep);
+    for part in parts.drain(..surplus) {
+        fs::remove_file(part)?;
+    }
+    for part in parts
+        .iter()
+        .filter(|part| rotation.compress && part.extension().is_none_or(|ending| ending != "gz"))
+    {
+        compress(part)?;
+    }
+    Ok(())
+}
+
+/// The earlier parts, the oldest first.
+fn parts(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return Ok(Vec::new());
+    };
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let is_part = |entry: &str| {
+        let rest = entry.strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
+        // The moment, as `earlier` writes it.
+        rest.is_some_and(|rest| {
+            let bytes = rest.as_bytes();
+            bytes.len() >= 16 && bytes[..8].iter().all(u8::is_ascii_digit) && bytes[8] == b'T' && !rest.ends_with(HALF)
+        })
+    };
+    let mut parts = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(is_part) {
+            parts.push(entry.path());
+        }
+    }
+    parts.sort();
+    Ok(parts)
+}
+
+fn compress(part: &Path) -> io::Result<()> {
+    let half = with(part, HALF);
+    let whole = with(part, "gz");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o640)
+        .open(&half)?;
+    let mut encoder = GzEncoder::new(file, Compression::default());
+    io::copy(&mut File::open(part)?, &mut encoder)?;
+    encoder.finish()?.sync_all()?;
+    fs::rename(&half, &whole)?;
+    fs::remove_file(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use flate2::read::GzDecoder;
+
+    use super::*;
+
+    fn rotation(size: Option<u64>, every: Option<Period>, keep: usize, compress: bool) -> Rotation {
+        Rotation {
+            size,
+            every,
+            keep,
+            compress,
+        }
+    }
+
+    #[test]
+    fn it_begins_anew_before_it_is_too_large_and_keeps_as_many_as_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("access.log");
+        let settings = rotation(Some(10), None, 2, true);
+        let mut log = RotatingFile::open(&path, settings.clone()).unwrap();
+        for line in ["one-one\n", "two-two\n", "three\n", "four-fo\n", "five-fi\n"] {
+            log.write_all(line.as_bytes()).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), "five-fi\n");
+        // The threads may not have done their part yet, or are at it.
+        for _ in 0..1000 {
+            let _ = try_tidy(&path, &settings);
+            let parts = parts(&path).unwrap();
+            if parts.len() == 2 && parts.iter().all(|part| part.extension().unwrap() == "gz") {
+                break;
+            }
+            thread::yield_now();
+        }
+        let read = |part: &PathBuf| {
+            let mut text = String::new();
+            GzDecoder::new(File::open(part).unwrap())
+                .read_to_string(&mut text)
+                .unwrap();
+            text
+        };
+        let kept: Vec<String> = parts(&path).unwrap().iter().map(read).collect();
+        assert_eq!(kept, ["three\n", "four-fo\n"]);
+    }
+
+    #[test]
+    fn a_line_larger_than_all_is_written_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("access.log");
+        let mut log = RotatingFile::open(&path, rotation(Some(4), None, 9, false)).unwrap();
+        log.write_all(b"0123456789\n").unwrap();
+        assert_eq!(parts(&path).unwrap().len(), 0);
+        assert_eq!(fs::read(&path).unwrap(), b"0123456789\n");
+    }
+
+    #[test]
+    fn hours_and_days_are_those_of_utc() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("access.log");
+        let mut log = RotatingFile::open(&path, rotation(None, Some(Period::Day), 9, false)).unwrap();
+        log.write_all(b"line\n").unwrap();
+        let midnight = Period::Day.of(log.begun) * 86_400;
+        assert!(!log.is_due(1, midnight) && !log.is_due(1, midnight + 86_399));
+        assert!(log.is_due(1, midnight + 86_400) && log.is_due(1, midnight - 1));
+        assert_eq!(Period::Hour.of(-1), -1);
+        log.size = 0;
+        assert!(!log.is_due(1, midnight + 86_400), "nothing is in it");
+    }
+
+    #[test]
+    fn what_another_process_has_rotated_is_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("access.log");
+        let mut one = RotatingFile::open(&path, rotation(Some(6), None, 9, false)).unwrap();
+        one.write_all(b"first\n").unwrap();
+        let mut other = RotatingFile::open(&path, rotation(Some(6), None, 9, false)).unwrap();
+        other.write_all(b"second\n").unwrap();
+        one.write_all(b"third\n").unwrap();
+        assert_eq!(parts(&path).unwrap().len(), 1, "rotated once");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second\nthird\n");
+    }
+
+    #[test]
+    fn only_its_own_parts_are_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("access.log");
+        for name in [
+            "access.log.1",
+            "access.log.old",
+            "other.log.20260101T000000Z",
+            "access.log.20260101T000000Z",
+        ] {
+            fs::write(directory.path().join(name), "x").unwrap();
+        }
+        try_tidy(&path, &rotation(None, None, 0, true)).unwrap();
+        let mut left: Vec<_> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["access.log.1", "access.log.old", "other.log.20260101T000000Z"]);
+    }
+}
