@@ -3,9 +3,11 @@
 //! Pingora accepts; each connection then belongs to [`gate::Gate`], which reads one strict head after the other and
 //! lends the connection to an application for exactly one request at a time.
 
+mod announced;
 mod arrivals;
 mod caps;
 mod direct;
+mod door;
 mod farewell;
 mod gate;
 mod head;

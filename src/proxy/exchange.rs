@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use super::cache::Change;
 use super::limit::Limited;
@@ -55,6 +56,8 @@ pub struct Exchange {
     pub(super) change: Option<Box<Change>>,
     /// Where interim answers to a fetch go.
     pub(super) interim: Option<super::fetch::Interim>,
+    /// What a fetch tells the upstream beside the request's own fields.
+    pub(super) further: HeaderMap,
     /// A stored answer whose head is asked for.
     pub(super) head_of: Option<(RouteCache, Key, Arc<Entry>)>,
     /// What slows its bodies down.
@@ -131,6 +134,7 @@ impl Exchange {
             cache_status: None,
             change: None,
             interim: None,
+            further: HeaderMap::new(),
             head_of: None,
             flows: None,
             attempt: Attempt::default(),

@@ -19,6 +19,13 @@ pub enum LoadError {
         /// Why.
         why: String,
     },
+    /// A file of an `[access.NAME]` cannot be used.
+    Access {
+        /// Its name.
+        name: Arc<str>,
+        /// Why.
+        why: String,
+    },
     /// The files of an upstream's `tls` cannot be used.
     Tls {
         /// Its name.
@@ -55,6 +62,7 @@ impl fmt::Display for LoadError {
                 f,
                 "[redis]: {fault}\nhelp: `ca`, `cert` and `key` are PEM files that this user may read"
             ),
+            Self::Access { name, why } => write!(f, "access `{name}`: {why}"),
             Self::Auth { name, why } => write!(f, "auth `{name}`: {why}"),
             Self::Tls { upstream, fault } => write!(
                 f,

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use super::access;
 use super::auth::{self, RouteAuth, Way};
 use super::limits::{CompiledLimits, RouteBandwidth, RouteLimits};
+use super::tls::{self, Profiles};
 use super::{ClientTls, Concurrency, LoadError, LogSink, Queue, Registry, RouteCache, ServerTls, Stamp};
 use crate::answer::Answer;
 use crate::auth::ClaimedFields;
@@ -15,8 +17,8 @@ use crate::balance::{Pool, Priority, Quantile, Sticky};
 use crate::config::model::{self, Config};
 use crate::observe::Throttle;
 use crate::observe::metrics::{Metrics, RouteMetrics, UNROUTED, UpstreamMetrics};
-use crate::policy::{Admission, Delivery, Redirect, Rewrite, ToHttps};
-use crate::route::{self, PathPattern, Router};
+use crate::policy::{Access, Admission, Delivery, Redirect, Rewrite, ToHttps};
+use crate::route::{self, Router};
 use crate::slot::Slot;
 
 /// Of the failures of one upstream, the log tells one in this time.
@@ -199,7 +201,11 @@ impl Snapshot {
     pub fn compile(config: Config, generation: u64, registry: &Registry) -> Result<Self, LoadError> {
         let inputs = Stamp::all(config.inputs());
         // First what can fail: from the first pool on, there is no way back.
-        let profiles = config.upstreams.iter().map(load_tls).collect::<Result<Vec<_>, _>>()?;
+        let profiles = config
+            .upstreams
+            .iter()
+            .map(tls::profiles)
+            .collect::<Result<Vec<_>, _>>()?;
         let tls = config.tls.map(|tls| ServerTls::load(tls, registry)).transpose();
         let tls = tls.map_err(LoadError::ServerTls)?.map(Arc::new);
         let redis_tls = config.redis.as_ref().and_then(|redis| redis.tls.as_ref());
@@ -214,6 +220,17 @@ impl Snapshot {
             .into_iter()
             .map(|auth| Way::compile(auth, registry).map(Arc::new));
         let ways = ways.collect::<Result<Vec<_>, _>>()?;
+        let countries = config
+            .server
+            .country_file
+            .as_deref()
+            .map(access::countries)
+            .transpose()?;
+        let accesses = config
+            .accesses
+            .into_iter()
+            .map(|access| access::compile(access, countries.as_ref()).map(Arc::new));
+        let accesses = accesses.collect::<Result<Vec<_>, _>>()?;
         let access_log = match config.access_log {
             Some(log) => Some(LogSink {
                 log: registry.access_log(&log.target).map_err(LoadError::AccessLog)?,
@@ -229,6 +246,9 @@ impl Snapshot {
             .zip(profiles)
             .map(|(model, profiles)| registry.upstream(model, profiles))
             .collect();
+        for way in &ways {
+            way.reach(&upstreams, registry);
+        }
         let limits = CompiledLimits::new(
             &config.rate_limits,
             config.redis.as_ref().map(|redis| (redis, redis_tls.as_ref())),
@@ -246,6 +266,7 @@ impl Snapshot {
                     route,
                     &upstreams,
                     &ways,
+                    &accesses,
                     &limits,
                     &config.bandwidths,
                     registry,
@@ -298,29 +319,11 @@ impl Snapshot {
     }
 }
 
-/// TLS of an upstream, and of its probes.
-pub(super) type Profiles = (Option<Arc<ClientTls>>, Option<Arc<ClientTls>>);
-
-fn load_tls(upstream: &model::Upstream) -> Result<Profiles, LoadError> {
-    let load = |tls: &Option<model::UpstreamTls>| {
-        let loaded = tls.as_ref().map(ClientTls::load).transpose();
-        loaded
-            .map(|tls| tls.map(Arc::new))
-            .map_err(|fault| LoadError::tls(&upstream.name, fault))
-    };
-    let tls = load(&upstream.tls)?;
-    let probe_tls = match &upstream.health_check {
-        Some(check) if check.tls == upstream.tls => tls.clone(),
-        Some(check) => load(&check.tls)?,
-        None => None,
-    };
-    Ok((tls, probe_tls))
-}
-
 fn compile_route(
     route: model::Route,
     upstreams: &[Arc<Upstream>],
     ways: &[Arc<Way>],
+    accesses: &[Arc<Access>],
     limits: &CompiledLimits,
     bandwidths: &[model::Bandwidth],
     registry: &Registry,
@@ -344,7 +347,7 @@ fn compile_route(
         model::Action::Redirect(redirect) => Action::Redirect(redirect),
         model::Action::Files(files) => Action::Files(files),
         model::Action::Metrics => Action::Metrics,
-        model::Action::Health => Action::Health(prefixes(&route.matcher.paths)),
+        model::Action::Health => Action::Health(route.matcher.prefixes()),
     };
     Route {
         // Whoever watches over the gateway must not be told that it watches too closely.
@@ -356,12 +359,18 @@ fn compile_route(
             let named: Vec<&model::Bandwidth> = route.bandwidths.iter().map(|&index| &bandwidths[index]).collect();
             RouteBandwidth::new(&named, &registry.limits)
         },
-        action,
         admission: Admission {
+            // Nor be told that the gateway is gone, because what is behind it is closed.
+            maintenance: match action {
+                Action::Health(_) | Action::Metrics => None,
+                _ => route.maintenance,
+            },
             allow: route.allow,
+            access: route.access.iter().map(|&index| Arc::clone(&accesses[index])).collect(),
             preflights: route.cors.is_some(),
             max_body: route.max_body,
         },
+        action,
         auth: route.auth.map(|auth| Arc::new(RouteAuth::compile(&auth, ways))),
         cache: route.cache.map(|policy| registry.caches.of(&policy, &registry.metrics)),
         delivery: Delivery {
@@ -375,14 +384,4 @@ fn compile_route(
         metrics: registry.metrics.route(&route.name),
         name: route.name,
     }
-}
-
-fn prefixes(paths: &[PathPattern]) -> Vec<Box<str>> {
-    let prefix = |path: &PathPattern| match path {
-        PathPattern::Prefix(prefix) => Some(prefix.clone()),
-        PathPattern::Exact(_) | PathPattern::Regex(_) => None,
-    };
-    let mut prefixes: Vec<Box<str>> = paths.iter().filter_map(prefix).collect();
-    prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
-    prefixes
 }

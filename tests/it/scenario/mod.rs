@@ -1,11 +1,14 @@
 //! What someone would notice, over real sockets.
 
+mod access;
 mod admin;
+mod announced;
 mod answers;
 mod auth;
 mod cache;
 mod contract;
 mod contract_edge;
+mod corpus;
 mod cors;
 mod delivery;
 mod discovery;
@@ -13,6 +16,7 @@ mod faults;
 mod fetch;
 mod files;
 mod frozen;
+mod forward_auth;
 mod gate;
 mod grpc;
 mod health;
@@ -25,6 +29,7 @@ mod observability;
 mod once;
 mod operations;
 mod pair;
+mod passwords;
 mod probes;
 mod process;
 mod protocols;
