@@ -33,6 +33,8 @@ pub mod country;
 pub mod demo;
 pub mod edge;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod gateway;
 mod http1;
 pub mod limit;

@@ -23,6 +23,13 @@ mod scanner;
 mod secure;
 mod tls;
 
+/// What fuzzers call.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed {
+    pub(crate) use super::head::{judge, take_apart};
+    pub(crate) use super::scanner::Scanner;
+}
+
 pub use caps::{Caps, Refused};
 pub use direct::{Direct, Served};
 pub use gate::Gate;

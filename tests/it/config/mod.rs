@@ -3,6 +3,7 @@
 
 mod model;
 mod robust;
+mod secrets;
 
 use std::path::{Path, PathBuf};
 
