@@ -230,10 +230,12 @@ impl Gateway {
         for (role, socket) in bound {
             match role {
                 Role::Clear => {
-                    edge.accept(role, socket, self.gate());
+                    let gate = self.gate().at(socket.wanted());
+                    edge.accept(role, socket, gate);
                 }
                 Role::Tls => {
-                    edge.accept(role, socket, self.gate().over_tls(Arc::clone(&self.secure)));
+                    let gate = self.gate().at(socket.wanted()).over_tls(Arc::clone(&self.secure));
+                    edge.accept(role, socket, gate);
                 }
                 Role::Admin => {
                     let live = Arc::clone(&self.live);

@@ -13,10 +13,16 @@ pub enum Reason {
     Unauthenticated,
     /// 403: the client's address is not on the route's list.
     AddressNotAllowed,
+    /// 403: the client's country may not use the route.
+    CountryNotAllowed,
+    /// 403: the client's program may not use the route.
+    AgentNotAllowed,
     /// 403: it is known who asks, and that one may not.
     NotPermitted,
     /// 404: no route takes the request, or no such file.
     NotFound,
+    /// 404: what only scanners ask for.
+    ScannerPath,
     /// 405: TRACE, CONNECT, or a method that what answers cannot serve.
     MethodNotAllowed,
     /// 408: the head or the body did not arrive in time.
@@ -27,6 +33,8 @@ pub enum Reason {
     BodyTooLarge,
     /// 414: the request target is too long.
     UriTooLong,
+    /// 415: the route takes no body of this media type.
+    UnsupportedMediaType,
     /// 416: the range begins behind the end.
     RangeNotSatisfiable,
     /// 417: an expectation other than 100-continue.
@@ -45,6 +53,8 @@ pub enum Reason {
     NotImplemented,
     /// 502: the upstream refused, broke off, or answered nonsense.
     BadGateway,
+    /// 503: the route is closed for a while.
+    Maintenance,
     /// 503: no server of the upstream can take the request.
     NoServer,
     /// 503: it cannot be checked now who asks.
@@ -61,18 +71,22 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their status codes.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 31] = [
         Self::BadRequest,
         Self::BadPath,
         Self::Unauthenticated,
         Self::AddressNotAllowed,
+        Self::CountryNotAllowed,
+        Self::AgentNotAllowed,
         Self::NotPermitted,
         Self::NotFound,
+        Self::ScannerPath,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::PreconditionFailed,
         Self::BodyTooLarge,
         Self::UriTooLong,
+        Self::UnsupportedMediaType,
         Self::RangeNotSatisfiable,
         Self::ExpectationFailed,
         Self::MisdirectedRequest,
@@ -82,6 +96,7 @@ impl Reason {
         Self::Internal,
         Self::NotImplemented,
         Self::BadGateway,
+        Self::Maintenance,
         Self::NoServer,
         Self::AuthUnavailable,
         Self::Overloaded,
@@ -156,6 +171,36 @@ impl Reason {
                 "address_not_allowed",
                 "Forbidden",
                 "This resource is not available from your address.",
+            ),
+            Self::CountryNotAllowed => (
+                StatusCode::FORBIDDEN,
+                "country_not_allowed",
+                "Forbidden",
+                "This resource is not available in your country.",
+            ),
+            Self::AgentNotAllowed => (
+                StatusCode::FORBIDDEN,
+                "agent_not_allowed",
+                "Forbidden",
+                "This resource is not for this kind of program.",
+            ),
+            Self::ScannerPath => (
+                StatusCode::NOT_FOUND,
+                "scanner_path",
+                "Not Found",
+                "There is nothing at this address.",
+            ),
+            Self::UnsupportedMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "Unsupported Media Type",
+                "This resource does not take a body of this media type.",
+            ),
+            Self::Maintenance => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "maintenance",
+                "Service Unavailable",
+                "This part of the site is closed for maintenance. Please try again later.",
             ),
             Self::NotFound => (
                 StatusCode::NOT_FOUND,

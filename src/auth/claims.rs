@@ -33,6 +33,12 @@ impl Claims {
             .try_fold(self.0.get(first)?, |value, step| value.get(step))
     }
 
+    /// When a token with these is over, seconds since 1970.
+    #[must_use]
+    pub fn end(&self) -> Option<u64> {
+        self.time("exp").ok().flatten()
+    }
+
     /// A claim that must be a time: seconds since 1970 (RFC 7519 §2, NumericDate). `Err`: it is something else.
     pub(super) fn time(&self, name: &str) -> Result<Option<u64>, ()> {
         match self.0.get(name) {

@@ -9,7 +9,9 @@ mod denial;
 mod fields;
 pub mod jwt;
 mod keys;
+mod password;
 mod require;
+mod verified;
 
 pub use api_key::ApiKeys;
 pub use claims::{ClaimName, Claims};
@@ -17,7 +19,9 @@ pub use credential::{Found, Presented, Source};
 pub use denial::{Challenge, Denial};
 pub use fields::{ClaimedFields, header_value};
 pub use keys::{KeyFault, KeySet};
+pub use password::{Password, Unreadable, Users};
 pub use require::Requirement;
+pub use verified::Verified;
 
 use std::sync::Arc;
 

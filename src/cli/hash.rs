@@ -1,12 +1,15 @@
 //! `gateway hash`: what the files of `[auth.NAME]` hold.
 
+use std::io::{self, BufRead};
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, Subcommand};
 use ring::rand::{SecureRandom, SystemRandom};
+use zeroize::Zeroizing;
 
 use super::{BAD_COMMAND, BAD_ENVIRONMENT, GOOD, print, say};
-use crate::auth::ApiKeys;
+use crate::auth::{ApiKeys, Password};
 
 /// Of what.
 #[derive(Debug, Args)]
@@ -23,11 +26,17 @@ enum What {
         #[arg(default_value = "partner")]
         name: String,
     },
+    /// Hash a password, which is read from standard input; prints a line for the file of `basic`
+    Password {
+        /// The user's name
+        name: String,
+    },
 }
 
 pub(super) fn run(options: &Options) -> u8 {
     match &options.what {
         What::ApiKey { name } => api_key(name),
+        What::Password { name } => password(name),
     }
 }
 
@@ -46,6 +55,31 @@ fn api_key(name: &str) -> u8 {
     ));
     print(&format!("[{name}]\nsha256 = \"{}\"\n", ApiKeys::hash(&key)));
     GOOD
+}
+
+fn password(name: &str) -> u8 {
+    if name.is_empty() || name.contains(|c: char| c == ':' || c.is_control()) {
+        say("error: a user's name has no `:` and is not empty");
+        return BAD_COMMAND;
+    }
+    let mut line = Zeroizing::new(String::new());
+    if io::stdin().lock().read_line(&mut line).is_err() || line.trim_end_matches(['\r', '\n']).is_empty() {
+        say("error: no password on standard input");
+        return BAD_COMMAND;
+    }
+    let Some(salt) = random::<16>() else {
+        return BAD_ENVIRONMENT;
+    };
+    match Password::hash(line.trim_end_matches(['\r', '\n']), &salt) {
+        Some(hash) => {
+            print(&format!("{name}:{hash}\n"));
+            GOOD
+        }
+        None => {
+            say("error: such a password cannot be hashed");
+            BAD_COMMAND
+        }
+    }
 }
 
 fn random<const N: usize>() -> Option<[u8; N]> {

@@ -142,8 +142,9 @@ enum Command {
         after_help = "Examples:\n  gateway limits report\n  gateway limits bans\n  gateway limits unban 192.0.2.1"
     )]
     Limits(limits::Options),
-    /// Make what the files of `[auth.NAME]` hold: keys of partners
-    #[command(after_help = "Example:\n  gateway hash api-key acme >> keys/partners.toml")]
+    /// Make what the files of `[auth.NAME]` hold: keys of partners, hashes of passwords
+    #[command(after_help = "Examples:\n  gateway hash api-key acme >> keys/partners.toml\n  \
+        gateway hash password ann < password.txt >> users")]
     Hash(hash::Options),
     /// What a gateway that runs keeps of answers: why, and out with it
     #[command(

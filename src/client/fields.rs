@@ -8,6 +8,9 @@ pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwa
 pub(super) const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 pub(super) const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
+/// What a trusted proxy says of a request's way.
+pub const FORWARDING: [HeaderName; 3] = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST];
+
 /// Begins the name of every field of the `X-Forwarded-` family: `-For`, `-By`, `-User`, `-Client-Cert` and what comes next.
 const FAMILY: &[u8] = b"x-forwarded";
 

@@ -6,14 +6,17 @@
 mod chain;
 mod fields;
 mod forwarding;
+mod presets;
 
 use std::net::IpAddr;
 
 use http::HeaderMap;
-use ipnet::{IpNet, Ipv4Net};
 
-pub use fields::disclaim;
+pub use fields::{FORWARDING, disclaim};
 pub use forwarding::{Forwarding, write_forwarding};
+pub use presets::{PRESETS, Preset};
+
+use crate::networks::Networks;
 
 /// The scheme by which the client reached the outermost trusted hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +40,7 @@ impl Scheme {
 
 /// Addresses whose forwarding fields are believed; by default nobody's.
 #[derive(Debug, Clone, Default)]
-pub struct TrustedProxies(Vec<IpNet>);
+pub struct TrustedProxies(Networks);
 
 /// Who is calling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,15 +56,14 @@ pub struct Client {
 impl TrustedProxies {
     /// Trusts these networks; IPv4-mapped IPv6 addresses count as IPv4.
     #[must_use]
-    pub fn new(networks: Vec<IpNet>) -> Self {
-        Self(networks.into_iter().map(without_mapping).collect())
+    pub fn new(networks: Networks) -> Self {
+        Self(networks)
     }
 
     /// Whether this address is a trusted proxy.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        self.0.iter().any(|network| network.contains(&ip))
+        self.0.contains(ip)
     }
 
     /// Identifies the client of a connection from `peer` that sent these fields; `scheme` is the connection's own.
@@ -105,19 +107,6 @@ impl TrustedProxies {
     }
 }
 
-/// The IPv4 network that an IPv4-mapped IPv6 network stands for (RFC 4291 §2.5.5.2).
-fn without_mapping(network: IpNet) -> IpNet {
-    let IpNet::V6(v6) = network else {
-        return network;
-    };
-    let mapped = v6.addr().to_ipv4_mapped();
-    let folded = mapped.zip(v6.prefix_len().checked_sub(96));
-    match folded.and_then(|(address, length)| Ipv4Net::new(address, length).ok()) {
-        Some(v4) => IpNet::V4(v4),
-        None => network,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +115,12 @@ mod tests {
 
     fn trusted() -> TrustedProxies {
         let networks = ["10.0.0.0/8", "2001:db8::/32", "::ffff:192.0.2.0/120"];
-        TrustedProxies::new(networks.iter().map(|network| network.parse().unwrap()).collect())
+        TrustedProxies::new(
+            networks
+                .iter()
+                .map(|network| network.parse::<ipnet::IpNet>().unwrap())
+                .collect(),
+        )
     }
 
     fn headers(lines: &[(&str, &str)]) -> HeaderMap {

@@ -6,15 +6,21 @@ use std::path::Path;
 
 /// Reads a file of at most `limit` bytes; or why not.
 pub(super) fn read(path: &Path, limit: u64) -> Result<String, String> {
-    let file = open(path)?;
-    let mut text = String::new();
-    file.take(limit + 1)
-        .read_to_string(&mut text)
+    let text = String::from_utf8(bytes(path, limit)?);
+    text.map_err(|_| "it is not text in UTF-8".to_owned())
+}
+
+/// The same of a file that is no text.
+pub(super) fn bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    open(path)?
+        .take(limit + 1)
+        .read_to_end(&mut bytes)
         .map_err(|error| error.to_string())?;
-    if text.len() as u64 > limit {
+    if bytes.len() as u64 > limit {
         return Err(format!("it is larger than {} KB", limit >> 10));
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 /// Whether a file could be read; or why not.

@@ -30,6 +30,7 @@ pub(super) fn sections(file: &File) -> Vec<Section> {
         bandwidth,
         headers,
         cors,
+        access,
         auth,
         cache,
         defaults,
@@ -57,6 +58,7 @@ pub(super) fn sections(file: &File) -> Vec<Section> {
     named("bandwidth", &bandwidth.value, &mut sections);
     named("headers", &headers.value, &mut sections);
     named("cors", &cors.value, &mut sections);
+    named("access", &access.value, &mut sections);
     named("auth", &auth.value, &mut sections);
     named("cache", &cache.value, &mut sections);
     sections.push(table("defaults", &defaults.value));

@@ -178,7 +178,10 @@ impl FromText for FilePath {
         substituted: true,
     };
 
-    fn from_text(_: &str) -> Result<Self, Fault> {
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        if text.trim().is_empty() {
+            return Err(Fault::new("a path is missing").help("write for example `\"/etc/gateway/ca.pem\"`"));
+        }
         Ok(Self)
     }
 }

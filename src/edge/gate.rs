@@ -1,23 +1,20 @@
 //! The gate: owns a client's connection from its first byte to its last.
 
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use http::request;
-use pingora::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
-use pingora::protocols::Stream;
+use pingora::apps::{HttpServerApp, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::tls::ALPN;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 
-use super::caps::{Caps, Refused};
+use super::caps::Caps;
 use super::direct::{Direct, Served};
 use super::farewell::{LINGER_TIME, close, linger};
 use super::head::{self, Framing};
@@ -33,21 +30,20 @@ use crate::answer::Reason;
 use crate::config::model;
 use crate::http1;
 
-/// How long a connection that there is no room for is told so.
-const TURN_AWAY_TIME: Duration = Duration::from_millis(100);
-
 /// The application behind a listener, one strict request at a time.
 pub struct Gate<A, O> {
     pub(super) app: Arc<A>,
     pub(super) observer: Arc<O>,
-    caps: Arc<Caps>,
+    pub(super) caps: Arc<Caps>,
     /// Answers over HTTP/2 that wait for their client.
     pub(super) stalled: Arc<Stalled>,
     pub(super) last_call: watch::Receiver<bool>,
-    secure: Option<Arc<Secure>>,
+    pub(super) secure: Option<Arc<Secure>>,
     direct: Option<Arc<dyn Direct>>,
     /// Only held: whoever has the other end knows by it whether connections are left.
     _alive: Option<Arc<()>>,
+    /// Where it listens, as the file has it; `None`: the file says nothing about connections to it.
+    pub(super) listener: Option<SocketAddr>,
 }
 
 impl<A, O> Gate<A, O> {
@@ -63,6 +59,7 @@ impl<A, O> Gate<A, O> {
             secure: None,
             direct: None,
             _alive: None,
+            listener: None,
             stalled: Arc::default(),
         }
     }
@@ -85,6 +82,15 @@ impl<A, O> Gate<A, O> {
         }
     }
 
+    /// The same, at an address of the file, which may say that connections to it are announced.
+    #[must_use]
+    pub fn at(self, listener: SocketAddr) -> Self {
+        Self {
+            listener: Some(listener),
+            ..self
+        }
+    }
+
     /// Asks `direct` first.
     #[must_use]
     pub fn with_fast_lane(mut self, direct: Arc<dyn Direct>) -> Self {
@@ -97,12 +103,12 @@ impl<A, O> Gate<A, O> {
 pub(super) struct Client {
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
-    link: Arc<Link>,
+    pub(super) link: Arc<Link>,
     pub(super) tls: Option<Arc<Secured>>,
 }
 
 /// Whether the connection goes on after a request.
-enum After {
+pub(super) enum After {
     Keep(Conn),
     Close(Conn),
     Gone,
@@ -113,7 +119,7 @@ where
     A: HttpServerApp + Send + Sync + 'static,
     O: Observer,
 {
-    async fn serve(&self, mut conn: Conn, client: Client, shutdown: &ShutdownWatch) {
+    pub(super) async fn serve(&self, mut conn: Conn, client: Client, shutdown: &ShutdownWatch) {
         let mut rest = Rest::new(self.last_call.clone());
         let mut served = 0;
         loop {
@@ -231,33 +237,14 @@ where
         self.app.process_new_http(session, shutdown)
     }
 
-    /// Whether this client may connect now; trusted proxies always may.
-    fn welcome(&self, client: Option<IpAddr>, limits: &model::Server) -> Result<(), Refused> {
-        let Some(client) = client.filter(|_| self.observer.is_guarded()) else {
-            return Ok(());
-        };
-        if self.observer.is_banned(client) {
-            return Err(Refused::Banned);
-        }
-        match limits.connection_rate_per_client {
-            Some(rate) => self.caps.arrive(client, rate),
-            None => Ok(()),
-        }
-    }
-
-    /// Tells a client that there is no room, in one write that hardly waits: a flood must not cost more than this.
-    async fn turn_away(&self, stream: Stream, client: &Client, reason: Reason) {
-        let conn = Conn {
-            io: stream,
-            ahead: BytesMut::new(),
-        };
-        let told = self.refuse(conn, client, Instant::now(), reason, TURN_AWAY_TIME);
-        if let After::Close(conn) = told.await {
-            close(conn).await;
-        }
-    }
-
-    async fn refuse(&self, mut conn: Conn, client: &Client, started: Instant, reason: Reason, time: Duration) -> After {
+    pub(super) async fn refuse(
+        &self,
+        mut conn: Conn,
+        client: &Client,
+        started: Instant,
+        reason: Reason,
+        time: Duration,
+    ) -> After {
         let request = RefusedRequest {
             reason,
             peer: client.peer,
@@ -336,60 +323,4 @@ async fn read_head(conn: &mut Conn, limits: &model::Server) -> Result<Option<Ext
     tokio::time::timeout(limits.header_timeout, complete)
         .await
         .unwrap_or(Err(Reason::RequestTimeout))
-}
-
-#[async_trait]
-impl<A, O> ServerApp for Gate<A, O>
-where
-    A: HttpServerApp + Send + Sync + 'static,
-    O: Observer,
-{
-    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let digest = stream.get_socket_digest()?;
-        let peer = *digest.peer_addr()?.as_inet()?;
-        let local = *digest.local_addr()?.as_inet()?;
-        let limits = self.observer.limits();
-        let stranger = (!self.observer.is_trusted(&limits, peer.ip())).then_some(peer.ip());
-        let admitted = self.welcome(stranger, &limits).and_then(|()| {
-            self.caps
-                .admit(stranger, limits.max_connections, limits.max_connections_per_client)
-        });
-        drop(limits);
-        let mut client = Client {
-            peer,
-            local,
-            link: Arc::new(Link::new(shutdown.clone())),
-            tls: None,
-        };
-        let place = match admitted {
-            Ok(place) => place,
-            Err(which) => {
-                self.observer.capped(which);
-                // Over TLS a handshake would have to come first: a flood must not cost that.
-                if self.secure.is_none() {
-                    Box::pin(self.turn_away(stream, &client, which.reason())).await;
-                }
-                return None;
-            }
-        };
-        let _open = (self.observer.opened(), place);
-        let stream = match &self.secure {
-            None => stream,
-            Some(secure) => {
-                let shaken = Box::pin(secure.shake(stream, stranger, &*self.observer)).await?;
-                client.tls = Some(shaken.secured);
-                if shaken.stream.selected_alpn_proto() == Some(ALPN::H2) {
-                    Box::pin(self.serve_h2(shaken.stream, client, shutdown)).await;
-                    return None;
-                }
-                shaken.stream
-            }
-        };
-        let conn = Conn {
-            io: stream,
-            ahead: BytesMut::new(),
-        };
-        self.serve(conn, client, shutdown).await;
-        None
-    }
 }

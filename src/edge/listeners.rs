@@ -83,6 +83,12 @@ impl Bound {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// Where it was to listen, as the file has it.
+    #[must_use]
+    pub fn wanted(&self) -> SocketAddr {
+        self.wanted
+    }
 }
 
 fn bind_one(address: SocketAddr, shared: bool) -> io::Result<Bound> {

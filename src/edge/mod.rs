@@ -3,9 +3,11 @@
 //! Pingora accepts; each connection then belongs to [`gate::Gate`], which reads one strict head after the other and
 //! lends the connection to an application for exactly one request at a time.
 
+mod announced;
 mod arrivals;
 mod caps;
 mod direct;
+mod door;
 mod farewell;
 mod gate;
 mod head;
@@ -20,6 +22,13 @@ mod rest;
 mod scanner;
 mod secure;
 mod tls;
+
+/// What fuzzers call.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed {
+    pub(crate) use super::head::{judge, take_apart};
+    pub(crate) use super::scanner::Scanner;
+}
 
 pub use caps::{Caps, Refused};
 pub use direct::{Direct, Served};

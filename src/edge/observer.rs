@@ -78,6 +78,17 @@ pub trait Observer: Send + Sync + 'static {
     fn is_trusted(&self, limits: &model::Server, peer: IpAddr) -> bool {
         limits.trusted_proxies.contains(peer)
     }
+    /// Whether a connection of this peer to this listener begins with a PROXY header.
+    fn is_announced(&self, limits: &model::Server, peer: IpAddr, listener: SocketAddr, over_tls: bool) -> bool {
+        let announcers = if over_tls {
+            &limits.tls_announcers
+        } else {
+            &limits.announcers
+        };
+        announcers.as_ref().is_some_and(|known| known.announce(peer, listener))
+    }
+    /// A connection that had to begin with a PROXY header did not: it was closed, for this reason.
+    fn misannounced(&self, peer: IpAddr, why: &'static str);
     /// Whether bans and the rate of connections are for this listener.
     fn is_guarded(&self) -> bool;
     /// Whether this client is turned away from everything.

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, Sleep};
 
@@ -88,6 +88,8 @@ pub(crate) struct Connection {
     scanned: usize,
     rest: Rest,
     keep_alive: bool,
+    /// The server was told whose it is.
+    one_client: bool,
     /// What was written has left the gateway whole.
     sent: bool,
     give_up: Instant,
@@ -95,16 +97,22 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects.
-    pub(crate) async fn open(target: &Target, within: Duration) -> Result<Self, Fault> {
+    /// Connects. `preamble`: what is written before the first request; with it the connection belongs to one client.
+    pub(crate) async fn open(target: &Target, preamble: Option<&[u8]>, within: Duration) -> Result<Self, Fault> {
+        let first = preamble.unwrap_or_default();
         let connect = async {
             Ok(match target {
                 Target::Tcp(address) => {
-                    let stream = TcpStream::connect(address).await?;
+                    let mut stream = TcpStream::connect(address).await?;
                     stream.set_nodelay(true)?;
+                    stream.write_all(first).await?;
                     Socket::Tcp(stream)
                 }
-                Target::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
+                Target::Unix(path) => {
+                    let mut stream = UnixStream::connect(path).await?;
+                    stream.write_all(first).await?;
+                    Socket::Unix(stream)
+                }
             })
         };
         let give_up = Instant::now() + within;
@@ -119,6 +127,7 @@ impl Connection {
             scanned: 0,
             rest: Rest::Over,
             keep_alive: true,
+            one_client: preamble.is_some(),
             sent: true,
             give_up,
             alarm,
@@ -253,7 +262,7 @@ impl Connection {
 
     /// Whether the connection may be used again: request and answer are complete, and nothing follows the answer.
     pub(crate) fn is_reusable(&self) -> bool {
-        self.is_over() && self.sent && self.keep_alive && self.buffer.is_empty()
+        self.is_over() && self.sent && self.keep_alive && !self.one_client && self.buffer.is_empty()
     }
 
     /// Whether an idle connection is still open and silent. A server that says something before it is asked, or that has

@@ -10,6 +10,12 @@ mod response;
 mod scratch;
 mod write;
 
+/// What fuzzers call.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed {
+    pub(crate) use super::response::take;
+}
+
 pub(crate) use chunked::Chunked;
 pub(crate) use connection::{Connection, Fault, Target};
 pub(crate) use idle::Idle;

@@ -10,7 +10,9 @@ mod https;
 mod redirect;
 mod rewrite;
 
-pub use access::AllowList;
+pub use access::{
+    Access, Addresses, AgentPattern, Agents, AllowList, Countries, CountryRule, Maintenance, SCANNER_LISTS, Scanners,
+};
 pub use compress::{Coding, Compression, Encoder};
 pub use cors::{Cors, OriginPattern, Origins, RequestFields, announced as announced_method};
 pub use headers::{ContentSecurityPolicy, HeaderPolicy, Preset};
@@ -23,9 +25,28 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::answer::{Answer, Reason};
+
+/// The facts of a request that wants to be admitted.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Who asks.
+    pub client: IpAddr,
+    /// How.
+    pub method: &'a Method,
+    /// For what; normalised, as routes see it.
+    pub path: &'a str,
+    /// Its fields.
+    pub headers: &'a HeaderMap,
+    /// Whether a body follows.
+    pub has_body: bool,
+    /// How long its body is, bytes; `None`: there is none, or only its end will tell.
+    pub length: Option<u64>,
+    /// Whether it only asks what a page of another site may ask.
+    pub preflight: bool,
+}
 
 /// What a route asks of a request before it does anything.
 ///
@@ -33,8 +54,12 @@ use crate::answer::{Answer, Reason};
 /// (`proxy/limit.rs`), then how many requests are in progress. So what is refused here costs nobody a unit.
 #[derive(Debug, Clone)]
 pub struct Admission {
+    /// Whether the route is closed.
+    pub maintenance: Option<Maintenance>,
     /// Who may use the route; `None`: everyone.
     pub allow: Option<AllowList>,
+    /// Who may use it, and with what; all of them must agree.
+    pub access: Box<[Arc<Access>]>,
     /// Whether preflights are answered here, by what [`Delivery::cors`] says.
     pub preflights: bool,
     /// Largest request body, bytes.
@@ -42,22 +67,35 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Lets a request continue or answers it. `body`: the length that the request announces, bytes; `preflight`: whether it
-    /// is one.
-    pub fn admit(&self, client: IpAddr, body: Option<u64>, preflight: bool) -> ControlFlow<Answer> {
+    /// Lets a request continue or answers it.
+    pub fn admit(&self, asked: &Asked<'_>) -> ControlFlow<Answer> {
         // A new policy must be placed below, or this does not compile.
         let Self {
+            maintenance,
             allow,
+            access,
             preflights,
             max_body,
         } = self;
-        // Addresses first: who may not come in learns nothing about the other rules.
-        if allow.as_ref().is_some_and(|list| !list.admits(client)) {
+        // First of all: behind it nothing may be relied on.
+        if let Some(retry_after) = maintenance.as_ref().and_then(|closed| closed.turns_away(asked.client)) {
+            return ControlFlow::Break(Answer::Refusal {
+                reason: Reason::Maintenance,
+                retry_after: Some(retry_after),
+                fields: Vec::new(),
+                members: Vec::new(),
+            });
+        }
+        // Then addresses: who may not come in learns nothing about the other rules.
+        if allow.as_ref().is_some_and(|list| !list.admits(asked.client)) {
             return ControlFlow::Break(Answer::refuse(Reason::AddressNotAllowed));
+        }
+        if let Some(refusal) = access.iter().find_map(|access| access.refuse_client(asked)) {
+            return ControlFlow::Break(refusal);
         }
         // Before everything that asks who somebody is or counts: browsers send neither names nor keys along (Fetch, "CORS
         // protocol and credentials"). What may follow is said at delivery.
-        if *preflights && preflight {
+        if *preflights && asked.preflight {
             return ControlFlow::Break(Answer::Content {
                 status: StatusCode::NO_CONTENT,
                 content_type: const { HeaderValue::from_static("text/plain") },
@@ -65,8 +103,11 @@ impl Admission {
                 fields: Vec::new(),
             });
         }
+        if let Some(refusal) = access.iter().find_map(|access| access.refuse_request(asked)) {
+            return ControlFlow::Break(refusal);
+        }
         // By its announcement, before a byte of it is read; what is not announced is counted as it arrives.
-        if body.is_some_and(|length| length > *max_body) {
+        if asked.length.is_some_and(|length| length > *max_body) {
             return ControlFlow::Break(Answer::refuse(Reason::BodyTooLarge));
         }
         ControlFlow::Continue(())
@@ -124,40 +165,96 @@ impl Delivery {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::networks::Networks;
+
+    fn admission() -> Admission {
+        Admission {
+            maintenance: None,
+            allow: Some(AllowList::new(vec!["10.0.0.0/8".parse().expect("network")])),
+            access: Box::default(),
+            preflights: false,
+            max_body: 10,
+        }
+    }
+
+    fn status(admission: &Admission, ip: &str, length: Option<u64>, preflight: bool) -> u16 {
+        let asked = Asked {
+            client: ip.parse().expect("address"),
+            method: &if preflight { Method::OPTIONS } else { Method::GET },
+            path: "/.env",
+            headers: &HeaderMap::new(),
+            has_body: length.is_some(),
+            length,
+            preflight,
+        };
+        match admission.admit(&asked) {
+            ControlFlow::Break(answer) => answer.render(None, "").status.as_u16(),
+            ControlFlow::Continue(()) => 200,
+        }
+    }
 
     #[test]
     fn strangers_learn_nothing_about_the_body_limit() {
-        let allow = Some(AllowList::new(vec!["10.0.0.0/8".parse().expect("network")]));
-        let admission = Admission {
-            allow,
-            preflights: false,
-            max_body: 10,
-        };
-        let refused = |ip: &str, body| match admission.admit(ip.parse().expect("address"), body, false) {
-            ControlFlow::Break(Answer::Refusal { reason, .. }) => Some(reason),
-            _ => None,
-        };
-        assert_eq!(refused("192.0.2.1", Some(11)), Some(Reason::AddressNotAllowed));
-        assert_eq!(refused("10.0.0.1", Some(11)), Some(Reason::BodyTooLarge));
-        assert_eq!(refused("10.0.0.1", Some(10)), None);
-        assert_eq!(refused("10.0.0.1", None), None);
+        let admission = admission();
+        for (ip, length, expected) in [
+            ("192.0.2.1", Some(11), 403),
+            ("10.0.0.1", Some(11), 413),
+            ("10.0.0.1", Some(10), 200),
+            ("10.0.0.1", None, 200),
+        ] {
+            assert_eq!(status(&admission, ip, length, false), expected, "{ip} {length:?}");
+        }
     }
 
     #[test]
     fn preflights_are_answered_behind_the_addresses() {
-        let allow = Some(AllowList::new(vec!["10.0.0.0/8".parse().expect("network")]));
         let admission = Admission {
-            allow,
             preflights: true,
-            max_body: 10,
+            access: [Arc::new(Access {
+                methods: vec![Method::POST],
+                ..Access::default()
+            })]
+            .into(),
+            ..admission()
         };
-        let status = |ip: &str, preflight| match admission.admit(ip.parse().expect("address"), Some(11), preflight) {
-            ControlFlow::Break(answer) => answer.render(None, "").status.as_u16(),
-            ControlFlow::Continue(()) => 200,
+        assert_eq!(status(&admission, "192.0.2.1", Some(11), true), 403);
+        assert_eq!(status(&admission, "10.0.0.1", Some(11), true), 204);
+        assert_eq!(status(&admission, "10.0.0.1", Some(11), false), 405);
+    }
+
+    #[test]
+    fn what_is_closed_is_closed_before_anything_else() {
+        let closed = Admission {
+            maintenance: Some(Maintenance {
+                allow: ["10.0.0.1/32".parse::<ipnet::IpNet>().expect("network")]
+                    .into_iter()
+                    .collect::<Networks>(),
+                retry_after: Duration::from_secs(60),
+            }),
+            preflights: true,
+            ..admission()
         };
-        assert_eq!(status("192.0.2.1", true), 403);
-        assert_eq!(status("10.0.0.1", true), 204);
-        assert_eq!(status("10.0.0.1", false), 413);
+        assert_eq!(status(&closed, "192.0.2.1", Some(11), true), 503);
+        assert_eq!(status(&closed, "10.0.0.2", None, true), 503);
+        assert_eq!(status(&closed, "10.0.0.1", None, true), 204);
+        assert_eq!(status(&closed, "10.0.0.1", None, false), 200);
+    }
+
+    #[test]
+    fn all_that_is_asked_must_hold() {
+        let one = Access::default();
+        let other = Access {
+            scanners: Scanners::all(),
+            ..Access::default()
+        };
+        let both = Admission {
+            access: [Arc::new(one), Arc::new(other)].into(),
+            ..admission()
+        };
+        assert_eq!(status(&both, "10.0.0.1", None, false), 404);
+        assert_eq!(status(&both, "192.0.2.1", None, false), 403);
     }
 }

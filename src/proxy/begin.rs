@@ -10,7 +10,7 @@ use crate::answer::{Answer, Grpc, Reason};
 use crate::client::Scheme;
 use crate::edge::Framing;
 use crate::observe::identity::Identity;
-use crate::policy;
+use crate::policy::{self, Asked};
 use crate::route::{self, Request};
 use crate::runtime::Action;
 
@@ -126,7 +126,15 @@ impl Exchange {
             Framing::Length(length) => Some(length),
             Framing::None | Framing::Chunked => None,
         };
-        route.admission.admit(self.client.ip, body, self.preflight)?;
+        route.admission.admit(&Asked {
+            client: self.client.ip,
+            method: &request.method,
+            path: self.path.as_deref().unwrap_or(raw),
+            headers: &request.headers,
+            has_body: arrival.framing != Framing::None,
+            length: body,
+            preflight: self.preflight,
+        })?;
         ControlFlow::Continue(match &route.action {
             Action::Proxy { .. } => Decision::Proxy,
             Action::Respond(answer) => Decision::Answer(answer.clone()),

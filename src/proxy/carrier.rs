@@ -104,18 +104,30 @@ enum Kind {
 }
 
 impl Carrier {
-    /// Connects, or takes an idle connection.
+    /// Connects, or takes an idle connection. `preamble`: what begins a connection that is for one client.
     pub(super) async fn open(
         live: &Arc<Live>,
         upstream: &Upstream,
         endpoint: &Endpoint,
         limits: Limits,
+        preamble: Option<Vec<u8>>,
     ) -> Result<Self, Broken> {
         if upstream.tls.is_none() && upstream.protocol == Protocol::Http1 {
             let idle = endpoint.kept.filled(Arc::<Idle>::default).ok_or_else(mistake)?;
-            let (connection, reused) = match idle.take(limits.idle) {
+            let kept = if preamble.is_none() {
+                idle.take(limits.idle)
+            } else {
+                None
+            };
+            let (connection, reused) = match kept {
                 Some(connection) => (connection, true),
-                None => (Connection::open(&target(endpoint), limits.connect).await?, false),
+                None => {
+                    let target = target(endpoint);
+                    (
+                        Connection::open(&target, preamble.as_deref(), limits.connect).await?,
+                        false,
+                    )
+                }
             };
             let kind = Kind::Own {
                 connection: Some(connection),
@@ -128,7 +140,9 @@ impl Carrier {
             .prepared
             .filled(|| Template::new(upstream))
             .ok_or_else(mistake)?;
-        let mut peer = template.peer(endpoint, false).map_err(|error| connect_fault(&error))?;
+        let mut peer = template
+            .peer(endpoint, false, preamble)
+            .map_err(|error| connect_fault(&error))?;
         peer.options.connection_timeout = Some(limits.connect);
         peer.options.total_connection_timeout = Some(limits.connect);
         let opened = connector.get_http_session(&*peer).await;

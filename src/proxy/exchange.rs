@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use super::cache::{Change, HeadOf};
 use super::limit::Limited;
@@ -54,6 +55,8 @@ pub struct Exchange {
     pub(super) change: Option<Box<Change>>,
     /// Where interim answers to a fetch go.
     pub(super) interim: Option<super::fetch::Interim>,
+    /// What a fetch tells the upstream beside the request's own fields.
+    pub(super) further: HeaderMap,
     /// A stored answer whose head is asked for.
     pub(super) head_of: Option<Box<HeadOf>>,
     /// What it made stale; to be waited for before the client is told.
@@ -134,6 +137,7 @@ impl Exchange {
             cache_status: None,
             change: None,
             interim: None,
+            further: HeaderMap::new(),
             head_of: None,
             purged: None,
             flows: None,

@@ -38,6 +38,8 @@ pub struct Caller {
     pub identity: Option<Identity>,
     /// Where interim answers go; `None`: nobody wants them.
     pub interim: Option<Interim>,
+    /// Fields that the upstream is sent as they are, beside those of the request.
+    pub further: HeaderMap,
 }
 
 /// Takes interim answers (RFC 9110 §15.2) while the final one is waited for.
@@ -96,6 +98,7 @@ pub async fn fetch(
     exchange.host = caller.host;
     exchange.identity = caller.identity;
     exchange.interim = caller.interim;
+    exchange.further = caller.further;
     exchange.route = Some(route);
     let (head, body) = exchange.fetch(request).await?;
     Ok(Fetched { head, exchange, body })
@@ -191,8 +194,12 @@ impl Exchange {
         let mut fields = wire.fields.clone();
         let h2 = upstream.protocol == Protocol::H2;
         self.forward(&mut fields, wire.version, h2);
+        for (name, value) in &self.further {
+            fields.insert(name, value.clone());
+        }
         Some(Errand {
             live: Arc::clone(&self.live),
+            preamble: self.announcement(),
             upstream: Arc::clone(upstream),
             endpoint: Arc::clone(lease.endpoint()),
             limits: Limits {
@@ -264,6 +271,7 @@ impl<'a> Wire<'a> {
 /// One attempt at one server.
 pub(super) struct Errand<'a> {
     live: Arc<Live>,
+    preamble: Option<Vec<u8>>,
     upstream: Arc<Upstream>,
     endpoint: Arc<Endpoint>,
     limits: Limits,
@@ -280,7 +288,8 @@ pub(super) struct Carried {
 impl Errand<'_> {
     /// Connects, sends, and reads the head of the answer. Whoever drops this gives it up.
     pub(super) async fn carry(self) -> Carried {
-        let mut carrier = match Carrier::open(&self.live, &self.upstream, &self.endpoint, self.limits).await {
+        let opened = Carrier::open(&self.live, &self.upstream, &self.endpoint, self.limits, self.preamble);
+        let mut carrier = match opened.await {
             Ok(carrier) => carrier,
             Err(broken) => {
                 return Carried {

@@ -2,19 +2,22 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, Method};
 
 use crate::answer::{Answer, Reason};
 use crate::config::model;
 use crate::edge::{HandshakeEnd, Observer, Refused, RefusedRequest, Reply, TlsRules};
+use crate::observe::Throttle;
 use crate::observe::access_log::Entry;
 use crate::observe::identity::Identity;
 use crate::observe::metrics::{ConnectionLimit, Handshake, InFlight};
 use crate::policy::Recipient;
 use crate::runtime::Live;
 
+/// How often the log says that a connection was not announced.
+const COMPLAINT: Duration = Duration::from_secs(10);
 /// Longest part of a refused target that is logged, bytes.
 const MAX_LOGGED: usize = 512;
 
@@ -22,25 +25,41 @@ const MAX_LOGGED: usize = 512;
 pub struct GateSide {
     live: Arc<Live>,
     guarded: bool,
+    misannounced: Throttle,
 }
 
 impl GateSide {
     /// Over the running gateway.
     #[must_use]
     pub fn new(live: Arc<Live>) -> Self {
-        Self { live, guarded: true }
+        Self {
+            live,
+            guarded: true,
+            misannounced: Throttle::new(COMPLAINT),
+        }
     }
 
     /// Before a listener for operators: who is banned for what was asked of the site may still look, and lift the ban.
     #[must_use]
     pub fn for_operators(live: Arc<Live>) -> Self {
-        Self { live, guarded: false }
+        Self {
+            guarded: false,
+            ..Self::new(live)
+        }
     }
 }
 
 impl Observer for GateSide {
     fn limits(&self) -> Arc<model::Server> {
         Arc::clone(&self.live.peek().server)
+    }
+
+    fn misannounced(&self, peer: IpAddr, why: &'static str) {
+        let connections = self.live.registry.metrics.connections();
+        connections.refused(ConnectionLimit::Announcement);
+        if let Some(left_out) = self.misannounced.admit(Instant::now()) {
+            tracing::warn!(%peer, why, left_out, "a connection without the PROXY header that `proxy_protocol` asks for was closed");
+        }
     }
 
     fn is_guarded(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The thin Pingora adapter: one short method per phase, top to bottom in the order in which they run.
 
 mod affinity;
+mod announce;
 mod begin;
 mod cache;
 mod carrier;

@@ -11,6 +11,7 @@ use pingora::protocols::tls::{ALPN, CaType};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
+use super::announce;
 use crate::balance::Endpoint;
 use crate::config::model::Protocol;
 use crate::runtime::{ClientTls, UNIX, Upstream, system_authorities};
@@ -69,11 +70,11 @@ impl Template {
     }
 
     /// For an attempt at this server. `upgrade`: the request wants another protocol (WebSocket), which HTTP/2 cannot
-    /// carry this way.
+    /// carry this way; `preamble`: what begins a connection that is for one client.
     ///
     /// # Errors
     /// The path of a socket in the file system is longer than the system allows.
-    pub(super) fn peer(&self, endpoint: &Endpoint, upgrade: bool) -> Result<Box<HttpPeer>> {
+    pub(super) fn peer(&self, endpoint: &Endpoint, upgrade: bool, preamble: Option<Vec<u8>>) -> Result<Box<HttpPeer>> {
         let mut peer = Box::new(self.peer.clone());
         peer._address = match endpoint.server().strip_prefix(UNIX) {
             Some(path) => SocketAddr::Unix(
@@ -84,6 +85,9 @@ impl Template {
         };
         if let Some(tls) = &self.tls {
             tls.name(endpoint.server()).clone_into(&mut peer.sni);
+        }
+        if let Some(preamble) = preamble {
+            announce::prepare(&mut peer, preamble);
         }
         if upgrade {
             peer.options.read_timeout = Some(self.tunnel);

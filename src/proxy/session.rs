@@ -86,7 +86,7 @@ impl Exchange {
             ));
         };
         let upgrading = self.arrival.as_ref().is_some_and(|arrival| arrival.upgrade);
-        let mut peer = template.peer(lease.endpoint(), upgrading)?;
+        let mut peer = template.peer(lease.endpoint(), upgrading, self.announcement())?;
         if upgrading {
             upgrade::prepare(&mut peer);
         }

@@ -41,6 +41,20 @@ pub struct Matcher {
     pub conditions: Conditions,
 }
 
+impl Matcher {
+    /// The prefixes among its paths, the longest first.
+    #[must_use]
+    pub fn prefixes(&self) -> Vec<Box<str>> {
+        let prefix = |path: &PathPattern| match path {
+            PathPattern::Prefix(prefix) => Some(prefix.clone()),
+            PathPattern::Exact(_) | PathPattern::Regex(_) => None,
+        };
+        let mut prefixes: Vec<Box<str>> = self.paths.iter().filter_map(prefix).collect();
+        prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
+        prefixes
+    }
+}
+
 impl Conditions {
     /// How many there are, for precedence: the methods count as one, so do the extensions.
     #[must_use]

@@ -23,6 +23,13 @@ pub enum LoadError {
         /// Why.
         why: String,
     },
+    /// A file of an `[access.NAME]` cannot be used.
+    Access {
+        /// Its name.
+        name: Arc<str>,
+        /// Why.
+        why: String,
+    },
     /// The files of an upstream's `tls` cannot be used.
     Tls {
         /// Its name.
@@ -75,6 +82,7 @@ impl fmt::Display for LoadError {
             Self::Disk { name, path, why } => {
                 write!(f, "cache `{name}` cannot keep answers in {}: {why}", path.display())
             }
+            Self::Access { name, why } => write!(f, "access `{name}`: {why}"),
             Self::Auth { name, why } => write!(f, "auth `{name}`: {why}"),
             Self::Tls { upstream, fault } => write!(
                 f,

@@ -1,5 +1,6 @@
 //! What requests read: the snapshot, compiled once from the model; and what outlives it.
 
+mod access;
 mod auth;
 mod caches;
 mod certificates;
@@ -20,7 +21,7 @@ mod tls;
 mod unix;
 mod watched;
 
-pub use auth::{Identified, Known, RemoteKeys, RouteAuth, Way};
+pub use auth::{Application, Asked, Identified, Known, Question, RemoteKeys, RouteAuth, Way};
 pub use caches::{Begun, Behind, Landed, Purged, RouteCache, RunningCache};
 pub use certificates::{ServerTls, ServerTlsFault, watch as watch_certificates};
 pub use concurrency::{Concurrency, Full, Place};
@@ -59,7 +60,7 @@ use crate::slot::Slot;
 use crate::tls::Tickets;
 use limits::LimitState;
 use orders::Orders;
-use snapshot::Profiles;
+use tls::Profiles;
 
 /// What outlives a snapshot, found by name: counters, servers and their health, what limits counted, the access log.
 pub struct Registry {
@@ -74,6 +75,7 @@ pub struct Registry {
     logs: Mutex<Vec<(LogTarget, AccessLog)>>,
     concurrency: Mutex<HashMap<Arc<str>, RunningLimit>>,
     keys: Mutex<Vec<(model::Jwks, Weak<RemoteKeys>)>>,
+    password_checks: Arc<auth::Checks>,
     /// What the proxy keeps for connections to upstreams.
     pub connector: Slot,
     tickets: Mutex<Option<Tickets>>,
@@ -110,6 +112,7 @@ impl Registry {
             logs: Mutex::default(),
             concurrency: Mutex::default(),
             keys: Mutex::default(),
+            password_checks: Arc::default(),
             connector: Slot::default(),
             refused: Mutex::default(),
             tickets: Mutex::default(),

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use super::access;
 use super::auth::{self, RouteAuth, Way};
 use super::caches::Disks;
 use super::limits::{CompiledLimits, RouteBandwidth, RouteLimits};
+use super::tls::{self, Profiles};
 use super::{ClientTls, Concurrency, LoadError, LogSink, Queue, Registry, RouteCache, ServerTls, Stamp};
 use crate::answer::Answer;
 use crate::auth::ClaimedFields;
@@ -16,8 +18,8 @@ use crate::balance::{Pool, Priority, Quantile, Sticky};
 use crate::config::model::{self, Config};
 use crate::observe::Throttle;
 use crate::observe::metrics::{Metrics, RouteMetrics, UNROUTED, UpstreamMetrics};
-use crate::policy::{Admission, Delivery, Redirect, Rewrite, ToHttps};
-use crate::route::{self, PathPattern, Router};
+use crate::policy::{Access, Admission, Delivery, Redirect, Rewrite, ToHttps};
+use crate::route::{self, Router};
 use crate::slot::Slot;
 
 /// Of the failures of one upstream, the log tells one in this time.
@@ -200,7 +202,11 @@ impl Snapshot {
     pub fn compile(config: Config, generation: u64, registry: &Registry) -> Result<Self, LoadError> {
         let inputs = Stamp::all(config.inputs());
         // First what can fail: from the first pool on, there is no way back.
-        let profiles = config.upstreams.iter().map(load_tls).collect::<Result<Vec<_>, _>>()?;
+        let profiles = config
+            .upstreams
+            .iter()
+            .map(tls::profiles)
+            .collect::<Result<Vec<_>, _>>()?;
         let tls = config.tls.map(|tls| ServerTls::load(tls, registry)).transpose();
         let tls = tls.map_err(LoadError::ServerTls)?.map(Arc::new);
         let redis_tls = config.redis.as_ref().and_then(|redis| redis.tls.as_ref());
@@ -217,6 +223,17 @@ impl Snapshot {
         let ways = ways.collect::<Result<Vec<_>, _>>()?;
         let cached = config.routes.iter().filter_map(|route| route.cache.as_ref());
         let disks = registry.caches.disks(cached)?;
+        let countries = config
+            .server
+            .country_file
+            .as_deref()
+            .map(access::countries)
+            .transpose()?;
+        let accesses = config
+            .accesses
+            .into_iter()
+            .map(|access| access::compile(access, countries.as_ref()).map(Arc::new));
+        let accesses = accesses.collect::<Result<Vec<_>, _>>()?;
         let access_log = match config.access_log {
             Some(log) => Some(LogSink {
                 log: registry.access_log(&log.target).map_err(LoadError::AccessLog)?,
@@ -234,6 +251,9 @@ impl Snapshot {
             .zip(profiles)
             .map(|(model, profiles)| registry.upstream(model, profiles))
             .collect();
+        for way in &ways {
+            way.reach(&upstreams, registry);
+        }
         let limits = CompiledLimits::new(
             &config.rate_limits,
             config.redis.as_ref().map(|redis| (redis, redis_tls.as_ref())),
@@ -243,20 +263,18 @@ impl Snapshot {
         );
         let rate_limits = config.rate_limits.iter().map(|limit| Arc::clone(&limit.name)).collect();
         let router = Router::new(config.routes.iter().map(|route| route.matcher.clone()).collect());
+        let named = Named {
+            upstreams: &upstreams,
+            ways: &ways,
+            accesses: &accesses,
+            limits: &limits,
+            bandwidths: &config.bandwidths,
+            disks: &disks,
+        };
         let routes: Vec<Arc<Route>> = config
             .routes
             .into_iter()
-            .map(|route| {
-                Arc::new(compile_route(
-                    route,
-                    &upstreams,
-                    &ways,
-                    &limits,
-                    &config.bandwidths,
-                    &disks,
-                    registry,
-                ))
-            })
+            .map(|route| Arc::new(named.compile(route, registry)))
             .collect();
         let mut caches: Vec<RouteCache> = Vec::new();
         for cache in routes.iter().filter_map(|route| route.cache.as_ref()) {
@@ -304,94 +322,80 @@ impl Snapshot {
     }
 }
 
-/// TLS of an upstream, and of its probes.
-pub(super) type Profiles = (Option<Arc<ClientTls>>, Option<Arc<ClientTls>>);
-
-fn load_tls(upstream: &model::Upstream) -> Result<Profiles, LoadError> {
-    let load = |tls: &Option<model::UpstreamTls>| {
-        let loaded = tls.as_ref().map(ClientTls::load).transpose();
-        loaded
-            .map(|tls| tls.map(Arc::new))
-            .map_err(|fault| LoadError::tls(&upstream.name, fault))
-    };
-    let tls = load(&upstream.tls)?;
-    let probe_tls = match &upstream.health_check {
-        Some(check) if check.tls == upstream.tls => tls.clone(),
-        Some(check) => load(&check.tls)?,
-        None => None,
-    };
-    Ok((tls, probe_tls))
+/// What the tables of a file became that routes name.
+struct Named<'a> {
+    upstreams: &'a [Arc<Upstream>],
+    ways: &'a [Arc<Way>],
+    accesses: &'a [Arc<Access>],
+    limits: &'a CompiledLimits,
+    bandwidths: &'a [model::Bandwidth],
+    disks: &'a Disks,
 }
 
-fn compile_route(
-    route: model::Route,
-    upstreams: &[Arc<Upstream>],
-    ways: &[Arc<Way>],
-    limits: &CompiledLimits,
-    bandwidths: &[model::Bandwidth],
-    disks: &Disks,
-    registry: &Registry,
-) -> Route {
-    let action = match route.action {
-        model::Action::Proxy { upstream, rewrite } => Action::Proxy {
-            upstream: Arc::clone(&upstreams[upstream]),
-            rewrite,
-        },
-        model::Action::Respond(model::Respond {
-            status,
-            content_type,
-            body,
-            fields,
-        }) => Action::Respond(Answer::Content {
-            status,
-            content_type,
-            body,
-            fields,
-        }),
-        model::Action::Redirect(redirect) => Action::Redirect(redirect),
-        model::Action::Files(files) => Action::Files(files),
-        model::Action::Metrics => Action::Metrics,
-        model::Action::Health => Action::Health(prefixes(&route.matcher.paths)),
-    };
-    Route {
-        // Whoever watches over the gateway must not be told that it watches too closely.
-        limits: match action {
-            Action::Health(_) => None,
-            _ => limits.route(&route.rate_limits),
-        },
-        bandwidth: {
-            let named: Vec<&model::Bandwidth> = route.bandwidths.iter().map(|&index| &bandwidths[index]).collect();
-            RouteBandwidth::new(&named, &registry.limits)
-        },
-        action,
-        admission: Admission {
-            allow: route.allow,
-            preflights: route.cors.is_some(),
-            max_body: route.max_body,
-        },
-        auth: route.auth.map(|auth| Arc::new(RouteAuth::compile(&auth, ways))),
-        cache: route
-            .cache
-            .map(|policy| registry.caches.of(&policy, disks, &registry.metrics)),
-        delivery: Delivery {
-            headers: route.headers,
-            cors: route.cors,
-            compress: route.compress,
-        },
-        access_log: route.access_log,
-        priority: route.priority,
-        concurrency: route.concurrency.map(|limit| registry.concurrency(&route.name, limit)),
-        metrics: registry.metrics.route(&route.name),
-        name: route.name,
+impl Named<'_> {
+    fn compile(&self, route: model::Route, registry: &Registry) -> Route {
+        let action = match route.action {
+            model::Action::Proxy { upstream, rewrite } => Action::Proxy {
+                upstream: Arc::clone(&self.upstreams[upstream]),
+                rewrite,
+            },
+            model::Action::Respond(model::Respond {
+                status,
+                content_type,
+                body,
+                fields,
+            }) => Action::Respond(Answer::Content {
+                status,
+                content_type,
+                body,
+                fields,
+            }),
+            model::Action::Redirect(redirect) => Action::Redirect(redirect),
+            model::Action::Files(files) => Action::Files(files),
+            model::Action::Metrics => Action::Metrics,
+            model::Action::Health => Action::Health(route.matcher.prefixes()),
+        };
+        Route {
+            // Whoever watches over the gateway must not be told that it watches too closely.
+            limits: match action {
+                Action::Health(_) => None,
+                _ => self.limits.route(&route.rate_limits),
+            },
+            bandwidth: {
+                let named: Vec<&model::Bandwidth> =
+                    route.bandwidths.iter().map(|&index| &self.bandwidths[index]).collect();
+                RouteBandwidth::new(&named, &registry.limits)
+            },
+            admission: Admission {
+                // Nor be told that the gateway is gone, because what is behind it is closed.
+                maintenance: match action {
+                    Action::Health(_) | Action::Metrics => None,
+                    _ => route.maintenance,
+                },
+                allow: route.allow,
+                access: route
+                    .access
+                    .iter()
+                    .map(|&index| Arc::clone(&self.accesses[index]))
+                    .collect(),
+                preflights: route.cors.is_some(),
+                max_body: route.max_body,
+            },
+            action,
+            auth: route.auth.map(|auth| Arc::new(RouteAuth::compile(&auth, self.ways))),
+            cache: route
+                .cache
+                .map(|policy| registry.caches.of(&policy, self.disks, &registry.metrics)),
+            delivery: Delivery {
+                headers: route.headers,
+                cors: route.cors,
+                compress: route.compress,
+            },
+            access_log: route.access_log,
+            priority: route.priority,
+            concurrency: route.concurrency.map(|limit| registry.concurrency(&route.name, limit)),
+            metrics: registry.metrics.route(&route.name),
+            name: route.name,
+        }
     }
-}
-
-fn prefixes(paths: &[PathPattern]) -> Vec<Box<str>> {
-    let prefix = |path: &PathPattern| match path {
-        PathPattern::Prefix(prefix) => Some(prefix.clone()),
-        PathPattern::Exact(_) | PathPattern::Regex(_) => None,
-    };
-    let mut prefixes: Vec<Box<str>> = paths.iter().filter_map(prefix).collect();
-    prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
-    prefixes
 }

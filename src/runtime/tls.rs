@@ -9,11 +9,32 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature,
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::LoadError;
 use crate::config::model;
 use crate::tls::{self, Kind, TlsFault};
 
 /// The name that a server is asked for whose entry has none: a socket in the file system.
 const LOCAL_NAME: &str = "localhost";
+
+/// TLS of an upstream, and of its probes.
+pub(super) type Profiles = (Option<Arc<ClientTls>>, Option<Arc<ClientTls>>);
+
+/// Reads the files of an upstream.
+pub(super) fn profiles(upstream: &model::Upstream) -> Result<Profiles, LoadError> {
+    let load = |tls: &Option<model::UpstreamTls>| {
+        let loaded = tls.as_ref().map(ClientTls::load).transpose();
+        loaded
+            .map(|tls| tls.map(Arc::new))
+            .map_err(|fault| LoadError::tls(&upstream.name, fault))
+    };
+    let tls = load(&upstream.tls)?;
+    let probe_tls = match &upstream.health_check {
+        Some(check) if check.tls == upstream.tls => tls.clone(),
+        Some(check) => load(&check.tls)?,
+        None => None,
+    };
+    Ok((tls, probe_tls))
+}
 
 /// What one `tls = { … }` table stands for.
 pub struct ClientTls {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::discovery::files::{self, Stamp};
+use super::discovery::files::Stamp;
 
 /// How often it is looked whether a file has changed.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -14,24 +14,22 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// What a file says, as it last was good.
 pub(super) struct Watched<T> {
     path: PathBuf,
-    most: u64,
-    parse: fn(&str) -> Result<T, String>,
+    read: fn(&Path) -> Result<T, String>,
     value: ArcSwap<T>,
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {
-    /// Reads a file of at most `most` bytes, and again when it changes, until nobody has this any more.
+    /// Reads a file, and again when it changes, until nobody has this any more.
     ///
     /// # Errors
     /// Why it cannot be used, in words, with its path.
-    pub(super) fn open(path: PathBuf, most: u64, parse: fn(&str) -> Result<T, String>) -> Result<Arc<Self>, String> {
+    pub(super) fn open(path: PathBuf, read: fn(&Path) -> Result<T, String>) -> Result<Arc<Self>, String> {
         // Before reading: a change in between is seen at the next look.
         let stamp = Stamp::of(&path);
-        let value = read(&path, most, parse).map_err(|why| format!("{}: {why}", path.display()))?;
+        let value = read(&path).map_err(|why| format!("{}: {why}", path.display()))?;
         let watched = Arc::new(Self {
             path,
-            most,
-            parse,
+            read,
             value: ArcSwap::from_pointee(value),
         });
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -52,7 +50,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
             return last;
         }
         let path = self.path.display();
-        match read(&self.path, self.most, self.parse) {
+        match (self.read)(&self.path) {
             Ok(value) => {
                 self.value.store(Arc::new(value));
                 tracing::info!(%path, "read again");
@@ -61,11 +59,6 @@ impl<T: Send + Sync + 'static> Watched<T> {
         }
         stamp
     }
-}
-
-fn read<T>(path: &Path, most: u64, parse: fn(&str) -> Result<T, String>) -> Result<T, String> {
-    let text = files::text(path, most).map_err(|error| error.to_string())?;
-    parse(&text)
 }
 
 async fn watch<T: Send + Sync + 'static>(watched: Weak<Watched<T>>, mut stamp: Option<Stamp>) {

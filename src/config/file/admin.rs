@@ -2,10 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::server::FilePath;
 use crate::config::secret::{Secret, SecretText};
 use crate::config::table::table;
-use crate::config::text::{Fault, Written};
+use crate::config::text::{Fault, FilePath, Written};
 use crate::config::value::{Either, False};
 
 table! {

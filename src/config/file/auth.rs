@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use ::http::{HeaderName, Uri, header};
 
+use super::http::RequestTarget;
 use super::matching::{CookieName, ParameterName};
 use super::sticky::SigningKey;
 use crate::auth::jwt;
 use crate::auth::{ClaimName, Source};
-use crate::config::list::{OneOrMore, Several};
+use crate::config::list::{List, OneOrMore, Several};
 use crate::config::named::Pairs;
 use crate::config::secret::Secret;
 use crate::config::shape::Kind;
@@ -20,7 +21,7 @@ use crate::config::words::words;
 use crate::policy::HeaderPolicy;
 
 table! {
-    /// How it is found out who asks. A table has exactly one of `jwt` and `api_keys`.
+    /// How it is found out who asks. A table has exactly one of `jwt`, `api_keys`, `basic` and `forward_auth`.
     ///
     /// Whoever is not known gets 401, whoever is known and may not gets 403, and 503 says that it cannot be found out now.
     /// Nothing of this is ever written to a log.
@@ -29,6 +30,10 @@ table! {
         optional jwt: Jwt,
         /// Keys of partners: `{ header = "x-api-key", file = "keys/partners.toml" }`.
         optional api_keys: ApiKeys,
+        /// Names and passwords that browsers ask for (RFC 7617): `{ file = "users" }`.
+        optional basic: Basic,
+        /// The application decides: it is asked whether somebody may, for each request.
+        optional forward_auth: ForwardAuth,
         /// Header fields that tell the application who asks, each with the claim that it says: `{ "firebase-uid" = "sub" }`.
         /// Whatever a client sends in a field of these names, or of one that an application could take for it (`firebase_uid`),
         /// is taken out first, on every route of the file. A query parameter of such a name is left alone.
@@ -83,6 +88,32 @@ table! {
         /// hash), or a list of them during a rotation. Whatever else stands in the table is a claim; `sub` is the name. Read
         /// again when it changes; a faulty file changes nothing.
         required file: Written<FilePath>,
+    }
+}
+
+table! {
+    /// Users.
+    pub struct Basic {
+        /// The file with the users, as `htpasswd -B` writes it: `name:hash` on each line, the hash one of Argon2 or bcrypt
+        /// (`gateway hash password NAME` makes one); `#` begins a comment. Read again when it changes; a faulty file changes
+        /// nothing. `sub` is the name.
+        required file: Written<FilePath>,
+    }
+}
+
+table! {
+    /// A question to the application: a GET without a body. 2xx lets the request in, and the fields of the answer are the
+    /// claims of this table, by their names in lower case; 401, 403 and redirects go to the client; with any other answer,
+    /// or none in time, it gets 503.
+    pub struct ForwardAuth {
+        /// Whom to ask: a name from `[upstream.NAME]`.
+        required upstream: Written<Reference>,
+        /// The path that is asked for. `X-Forwarded-Method` and `X-Forwarded-Uri` say what the client asks for.
+        required path: Written<RequestTarget>,
+        /// The fields of the request that go with it, beside `Host` and those that say where it came from.
+        default send: List<Written<HeaderName>> = "[\"authorization\", \"cookie\", \"accept\"]",
+        /// When the answer must be there.
+        default timeout: Written<Timeout> = "\"5s\"",
     }
 }
 

@@ -1,5 +1,6 @@
 //! The file as written: an element a file. The doc comments are the reference and the schema.
 
+pub(super) mod access;
 pub(super) mod access_log;
 pub(super) mod action;
 pub(super) mod admin;
@@ -28,6 +29,7 @@ pub(super) mod tls;
 pub(super) mod upstream;
 pub(super) mod upstream_tls;
 
+use self::access::Access;
 use self::access_log::AccessLog;
 use self::admin::Admin;
 use self::auth::Auth;
@@ -78,6 +80,8 @@ table! {
         default headers: Named<Headers> = "{}",
         /// Which other sites' pages may call an application.
         default cors: Named<Cors> = "{}",
+        /// Who may use an application, and with what.
+        default access: Named<Access> = "{}",
         /// How it is found out who asks.
         default auth: Named<Auth> = "{}",
         /// What is kept of an application's answers, and for how long.

@@ -5,9 +5,12 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use ::http::HeaderValue;
 use ipnet::IpNet;
 
+use crate::client::{PRESETS, Preset};
+use crate::config::list::{OneOrMore, Several};
 use crate::config::shape::Kind;
-use crate::config::suggest::clip;
-use crate::config::text::{Fault, FromText};
+use crate::config::suggest::{clip, did_you_mean};
+use crate::config::table::table;
+use crate::config::text::{Fault, FilePath, FromText, Written};
 
 /// An address to listen on.
 impl FromText for SocketAddr {
@@ -63,9 +66,6 @@ impl FromText for IpNet {
         let Ok(network) = text.parse::<Self>() else {
             let fault = Fault::new(format!("`{}` is not a network", clip(text)));
             return Err(match text {
-                "cloudflare" | "cloudfront" | "fastly" | "private" => fault.help(format!(
-                    "`{text}` is not known in this release: list its networks, for example `\"173.245.48.0/20\"`"
-                )),
                 "*" | "all" | "any" => fault.help("write `\"0.0.0.0/0\"` and `\"::/0\"` for every address"),
                 _ => {
                     fault.help("write an address or a network: `\"192.0.2.7\"`, `\"10.0.0.0/8\"`, `\"2001:db8::/32\"`")
@@ -82,6 +82,56 @@ impl FromText for IpNet {
             );
         }
         Ok(network)
+    }
+}
+
+/// Networks of proxies: one, or those of a provider.
+#[derive(Debug, Clone)]
+pub(crate) enum Proxies {
+    Network(IpNet),
+    Preset(Preset),
+}
+
+impl FromText for Proxies {
+    const KIND: Kind = Kind {
+        what: "a network, an address or the name of a provider",
+        pattern: Some("^([0-9a-fA-F:.]+(/[0-9]{1,3})?|[a-z-]+)$"),
+        example: "10.0.0.0/8",
+        substituted: true,
+    };
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        if let Some(preset) = Preset::named(text) {
+            return Ok(Self::Preset(preset));
+        }
+        let named = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        if named && !matches!(text, "all" | "any") {
+            let names = PRESETS.map(|preset| preset.name);
+            let help = did_you_mean(text, &names, "there are");
+            return Err(Fault {
+                message: format!("the networks of `{}` are not known", clip(text)),
+                help: help.map(|help| format!("{help}; any others in a file: `{{ file = \"lists/{text}.txt\" }}`")),
+            });
+        }
+        IpNet::from_text(text).map(Self::Network)
+    }
+}
+
+table! {
+    /// Networks in a file.
+    pub struct NetworkFile {
+        /// The file: a network or an address on each line, `#` begins a comment.
+        required file: Written<FilePath>,
+    }
+}
+
+table! {
+    /// Whose connections begin with a header of the PROXY protocol.
+    pub struct Announcers {
+        /// The peers: networks, addresses, or names as in `trusted_proxies`.
+        required from: OneOrMore<Written<Proxies>>,
+        /// At which of the addresses in `listen`.
+        optional listen: Several<Written<SocketAddr>> => "all of them",
     }
 }
 
@@ -227,11 +277,29 @@ mod tests {
         }
         for (text, help) in [
             ("10.1.2.3/8", "`\"10.0.0.0/8\"`"),
-            ("cloudflare", "list its networks"),
             ("10.0.0.0/33", "write an address"),
             ("*", "0.0.0.0/0"),
         ] {
             let fault = IpNet::from_text(text).expect_err(text);
+            assert!(
+                fault.help.as_deref().is_some_and(|has| has.contains(help)),
+                "{text}: {fault:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn proxies() {
+        for text in ["cloudflare", "fastly", "private", "10.0.0.0/8", "::1"] {
+            assert!(Proxies::from_text(text).is_ok(), "{text}");
+        }
+        for (text, help) in [
+            ("cloudfront", "lists/cloudfront.txt"),
+            ("cloudflair", "`cloudflare`"),
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("all", "0.0.0.0/0"),
+        ] {
+            let fault = Proxies::from_text(text).expect_err(text);
             assert!(
                 fault.help.as_deref().is_some_and(|has| has.contains(help)),
                 "{text}: {fault:?}"

@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 
+use super::access::Maintenance;
 use super::auth::AuthRule;
 use super::rate_limit::MAX_COST;
 use crate::config::list::{List, OneOrMore, Several};
@@ -47,6 +48,12 @@ table! {
         optional priority: Priority => "`normal`",
         /// The only networks or addresses that may use the route. Answered with 403.
         optional allow: List<Written<IpNet>> => "everybody",
+        /// Who may use the route, and with what: a name from `[access.NAME]`, or several, of which all must agree; `false` for
+        /// everybody.
+        optional access: Either<False, OneOrMore<Written<Reference>>> => "everybody",
+        /// Whether the route is closed for a while, or how: `{ allow = ["10.0.0.0/8"], retry_after = "10min" }`. Everybody is
+        /// answered with 503. What `serve` gives is never closed.
+        optional maintenance: Either<bool, Maintenance> => "`false`",
         /// Whether requests are written to the access log.
         optional access_log: bool => "`true`",
         /// The largest request body. Answered with 413.
@@ -68,6 +75,8 @@ impl Policies {
             concurrency,
             priority,
             allow,
+            access,
+            maintenance,
             access_log,
             max_body,
         } = self;
@@ -82,6 +91,8 @@ impl Policies {
             concurrency: either(concurrency, &defaults.concurrency),
             priority: either(priority, &defaults.priority),
             allow: either(allow, &defaults.allow),
+            access: either(access, &defaults.access),
+            maintenance: either(maintenance, &defaults.maintenance),
             access_log: either(access_log, &defaults.access_log),
             max_body: either(max_body, &defaults.max_body),
         }

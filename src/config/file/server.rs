@@ -3,14 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
-
-use crate::config::list::List;
+use super::net::{Announcers, NetworkFile, Proxies};
+use crate::config::list::{List, OneOrMore};
 use crate::config::shape::Kind;
 use crate::config::table::table;
-use crate::config::text::{Fault, FromText, Written};
+use crate::config::text::{Fault, FilePath, FromText, Written};
 use crate::config::units::{Rate, Size, Timeout};
-use crate::config::value::Integer;
+use crate::config::value::{Either, Integer};
 
 table! {
     /// Where clients connect, and the limits of what they send.
@@ -20,8 +19,16 @@ table! {
         /// Worker threads.
         optional threads: Integer<1, 1024> => "the number of cores",
         /// Whose `X-Forwarded-For` and `Forwarded` are believed: networks or addresses of the proxies in front of the
-        /// gateway. By default nobody's.
-        default trusted_proxies: List<Written<IpNet>> = "[]",
+        /// gateway; the names of providers whose networks are known (`cloudflare`, `fastly`, `google-cloud`, and `private` for
+        /// what is not routed on the Internet); or files, `{ file = "lists/cdn.txt" }`. By default nobody's.
+        default trusted_proxies: List<Either<Written<Proxies>, NetworkFile>> = "[]",
+        /// Whose connections begin with a header of the PROXY protocol (v1 or v2), which says who the client is: networks or
+        /// addresses of balancers, or `{ from = […], listen = […] }` where it is not so at every address. They must send it,
+        /// and nobody else may.
+        optional proxy_protocol: Either<OneOrMore<Written<Proxies>>, Announcers> => "nobody's",
+        /// The file that knows in which country an address is, in MaxMind's format (GeoLite2 Country or City, or another
+        /// maker's). Read again when it changes.
+        optional country_file: Written<FilePath> => "nobody knows",
         /// The largest request body; a route can set its own. Answered with 413.
         default max_body: Written<Size> = "\"100MB\"",
         /// The largest request head, from the request line to the empty line. Answered with 431.
@@ -66,26 +73,6 @@ table! {
         /// A directory of the gateway's own, where every configuration that was in force is kept, with who put it there
         /// and what it changed. Files in it are readable by their owner only: they may hold secrets.
         optional state_dir: Written<StateDir> => "history is kept in memory",
-    }
-}
-
-/// A file that is made where it is not there.
-#[derive(Debug, Clone)]
-pub(crate) struct FilePath;
-
-impl FromText for FilePath {
-    const KIND: Kind = Kind {
-        what: "the path of a file",
-        pattern: None,
-        example: "/var/log/gateway/audit.log",
-        substituted: true,
-    };
-
-    fn from_text(text: &str) -> Result<Self, Fault> {
-        if text.trim().is_empty() {
-            return Err(Fault::new("a path is missing").help("write for example `\"/var/log/gateway/audit.log\"`"));
-        }
-        Ok(Self)
     }
 }
 

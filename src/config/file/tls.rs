@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 
 use crate::config::file::http::FieldName;
-use crate::config::list::List;
+use crate::config::file::net::{Announcers, Proxies};
+use crate::config::list::{List, OneOrMore};
 use crate::config::named::Pairs;
 use crate::config::table::table;
 use crate::config::text::{FilePath, Written};
 use crate::config::units::{Rate, Timeout};
-use crate::config::value::Integer;
+use crate::config::value::{Either, Integer};
 use crate::config::words::words;
 
 table! {
@@ -16,6 +17,8 @@ table! {
     pub struct Tls {
         /// The addresses to listen on, for TLS.
         default listen: List<Written<SocketAddr>> = "[]",
+        /// Whose connections begin with a header of the PROXY protocol (v1 or v2), before TLS: as in `[server]`.
+        optional proxy_protocol: Either<OneOrMore<Written<Proxies>>, Announcers> => "nobody's",
         /// Whether everything that arrives in clear text is sent to https with 308; `/health` and what is below
         /// `/.well-known/acme-challenge/` aside.
         default redirect_http: bool = "false",

@@ -20,6 +20,7 @@ use crate::config::text::{Fault, FilePath, FromText, Written};
 use crate::config::units::{Load, Percent, Timeout};
 use crate::config::value::{Either, False};
 use crate::config::words::words;
+use crate::proxy_protocol;
 
 table! {
     /// An application: one or more servers that answer the same requests.
@@ -39,6 +40,9 @@ table! {
         default protocol: Protocol = "\"http1\"",
         /// TLS to the servers. Their certificates are verified.
         default tls: Either<bool, UpstreamTls> = "false",
+        /// Begins every connection to the servers with a header of the PROXY protocol, which says who the client is. Each
+        /// request then has a connection of its own. With `protocol = "http1"` only.
+        optional proxy_protocol: ProxyVersion => "none",
         /// How a server is chosen for a request.
         default balance: Balance = "\"peak-ewma\"",
         /// What of the request the server is chosen by: `client-ip`, `path`, `header:NAME`, `cookie:NAME` or `query:NAME`; the
@@ -102,6 +106,25 @@ impl From<Protocol> for model::Protocol {
         match protocol {
             Protocol::Http1 => Self::Http1,
             Protocol::H2 => Self::H2,
+        }
+    }
+}
+
+words! {
+    /// A version of the PROXY protocol.
+    pub enum ProxyVersion {
+        /// A line of text.
+        V1 = "v1",
+        /// Binary.
+        V2 = "v2",
+    }
+}
+
+impl From<ProxyVersion> for proxy_protocol::Version {
+    fn from(version: ProxyVersion) -> Self {
+        match version {
+            ProxyVersion::V1 => Self::V1,
+            ProxyVersion::V2 => Self::V2,
         }
     }
 }

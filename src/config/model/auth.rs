@@ -38,6 +38,26 @@ pub enum AuthMethod {
         /// The file, absolute.
         file: PathBuf,
     },
+    /// By a name and a password that a file has.
+    Basic {
+        /// The file, absolute.
+        file: PathBuf,
+    },
+    /// By the application's word.
+    Asked(ForwardAuth),
+}
+
+/// `forward_auth = { … }`
+#[derive(Debug, Clone)]
+pub struct ForwardAuth {
+    /// Whom to ask: an index into [`Config::upstreams`](super::Config::upstreams).
+    pub upstream: usize,
+    /// The path that is asked for, with a query where there is one.
+    pub target: Box<str>,
+    /// The fields of the request that go with it.
+    pub send: Vec<HeaderName>,
+    /// When the answer must be there.
+    pub timeout: Duration,
 }
 
 /// `jwt = { … }`

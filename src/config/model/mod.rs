@@ -1,5 +1,6 @@
 //! The file as meant: names resolved, defaults filled, values checked. What the runtime compiles.
 
+mod access;
 mod auth;
 mod bandwidth;
 mod limit;
@@ -10,13 +11,14 @@ mod server;
 mod tls;
 mod upstream;
 
-pub use self::auth::{Auth, AuthMethod, Jwks, Jwt, JwtKeys, RouteAuth};
+pub use self::access::{Access, NetworkList};
+pub use self::auth::{Auth, AuthMethod, ForwardAuth, Jwks, Jwt, JwtKeys, RouteAuth};
 pub use self::bandwidth::Bandwidth;
 pub use self::limit::{Ban, LimitUse, RateLimit, Redis, RedisServers};
 pub use self::resilience::{Breaker, Hedge, HedgeAfter, Outlier, Queue, Retry, RetryOn};
 pub use self::route::{Action, Concurrency, Files, Priority, Respond, Route};
 pub use self::secret::Secret;
-pub use self::server::{AccessLog, Admin, Dns, HeadLimits, Log, LogTarget, Server};
+pub use self::server::{AccessLog, Admin, Announcers, Dns, HeadLimits, Log, LogTarget, Server};
 pub use self::tls::{CertificateFiles, Tls};
 pub use self::upstream::{
     Address, Balance, ClientCertificate, HashKey, HealthCheck, HttpCheck, Probing, Protocol, SameSite, Sticky, Target,
@@ -49,6 +51,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Rate limits, in file order.
     pub rate_limits: Vec<RateLimit>,
+    /// Who may use routes, in file order.
+    pub accesses: Vec<Access>,
     /// Ways to be known, in file order.
     pub auths: Vec<Auth>,
     /// Limits of bandwidth, in file order.
@@ -80,6 +84,7 @@ impl Config {
                     .chain(certificate.flat_map(|files| [&files.cert, &files.key]))
             })
             .chain(&self.credential_files)
+            .chain(&self.server.network_files)
             .cloned()
             .collect();
         inputs.sort();

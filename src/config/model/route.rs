@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::{LimitUse, RouteAuth};
 pub use crate::balance::Priority;
 use crate::cache;
-use crate::policy::{AllowList, Compression, Cors, HeaderPolicy, Redirect, Rewrite};
+use crate::policy::{AllowList, Compression, Cors, HeaderPolicy, Maintenance, Redirect, Rewrite};
 use crate::route::Matcher;
 
 /// `[[route]]`, with the defaults filled in.
@@ -22,8 +22,12 @@ pub struct Route {
     pub matcher: Matcher,
     /// What it does.
     pub action: Action,
+    /// Whether it is closed.
+    pub maintenance: Option<Maintenance>,
     /// Who may use it; `None`: everyone.
     pub allow: Option<AllowList>,
+    /// Who may use it, and with what: indices into [`Config::accesses`](super::Config::accesses), none of them twice.
+    pub access: Vec<usize>,
     /// Response header fields.
     pub headers: Option<Arc<HeaderPolicy>>,
     /// Who may call it from other sites; `None`: nothing is said about it.

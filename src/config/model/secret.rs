@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-/// A text that is never printed: neither `Debug` nor `Display` shows it.
+use zeroize::Zeroize;
+
+/// A text that is never printed: neither `Debug` nor `Display` shows it. It is wiped when it is let go: what stays in memory
+/// after a reload is what is in force.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<str>);
 
@@ -15,6 +18,12 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

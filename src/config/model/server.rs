@@ -1,12 +1,13 @@
 //! `[server]`, `[admin]`, and the logs.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Secret;
 use crate::client::TrustedProxies;
 use crate::config::units::Rate;
+use crate::networks::Networks;
 use crate::observe::access_log;
 use crate::observe::rotation::Rotation;
 
@@ -19,6 +20,14 @@ pub struct Server {
     pub threads: usize,
     /// Whose forwarding fields are believed.
     pub trusted_proxies: TrustedProxies,
+    /// The files that these are from, absolute.
+    pub network_files: Vec<PathBuf>,
+    /// Whose connections in clear text begin with a PROXY header; `None`: nobody's.
+    pub announcers: Option<Announcers>,
+    /// Whose connections over TLS do.
+    pub tls_announcers: Option<Announcers>,
+    /// The file that knows the countries of addresses, absolute.
+    pub country_file: Option<PathBuf>,
     /// Largest request body, bytes, where a route says nothing.
     pub max_body: u64,
     /// Limits of a request head.
@@ -53,6 +62,23 @@ pub struct Server {
     pub confirm: Option<Duration>,
     /// Where the history is kept, absolute; `None`: in memory only.
     pub state_dir: Option<PathBuf>,
+}
+
+/// Peers whose connections begin with a PROXY header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcers {
+    /// The peers.
+    pub from: Networks,
+    /// The addresses at which it is so, as `listen` has them; empty: at all of them.
+    pub listen: Vec<SocketAddr>,
+}
+
+impl Announcers {
+    /// Whether a connection of `peer` to `listener` begins with it.
+    #[must_use]
+    pub fn announce(&self, peer: IpAddr, listener: SocketAddr) -> bool {
+        (self.listen.is_empty() || self.listen.contains(&listener)) && self.from.contains(peer)
+    }
 }
 
 /// Limits of a request head.

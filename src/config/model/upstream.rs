@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{Breaker, Hedge, Outlier, Queue, Retry, Secret};
+use crate::proxy_protocol;
 
 /// `[upstream.NAME]`
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,8 @@ pub struct Upstream {
     pub host: Option<HeaderValue>,
     /// What is spoken with the servers.
     pub protocol: Protocol,
+    /// What begins a connection to the servers; `None`: the first request.
+    pub proxy_protocol: Option<proxy_protocol::Version>,
     /// TLS to the servers; `None`: clear text.
     pub tls: Option<UpstreamTls>,
     /// How a server is chosen.

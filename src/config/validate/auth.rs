@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use ::http::header::AUTHORIZATION;
 
+use super::names::Names;
 use super::{Checker, Known};
-use crate::auth::{API_KEYS_MAX, ApiKeys, ClaimName, KEY_FILE_MAX, KeySet, Requirement, Source, jwt};
+use crate::auth::{API_KEYS_MAX, ApiKeys, ClaimName, KEY_FILE_MAX, KeySet, Requirement, Source, Users, jwt};
 use crate::config::file;
 use crate::config::file::auth::{ClaimValue, Credentials};
 use crate::config::list::OneOrMore;
-use crate::config::model::{Auth, AuthMethod, Jwks, Jwt, JwtKeys, RouteAuth};
+use crate::config::model::{Auth, AuthMethod, ForwardAuth, Jwks, Jwt, JwtKeys, RouteAuth};
 use crate::config::named::Pairs;
 use crate::config::plain_file;
 use crate::config::suggest::clip;
@@ -19,19 +20,49 @@ use crate::config::value::{Either, Spanned};
 type Requires = Pairs<ClaimName, OneOrMore<Written<ClaimValue>>>;
 
 /// Makes the model of a table; `None`: something of it is wrong and has been reported.
-pub(super) fn auth(name: &Spanned<String>, auth: &file::auth::Auth, checker: &mut Checker<'_>) -> Option<Auth> {
+pub(super) fn auth(
+    name: &Spanned<String>,
+    auth: &file::auth::Auth,
+    upstreams: &mut Names<'_>,
+    checker: &mut Checker<'_>,
+) -> Option<Auth> {
     let file::auth::Auth {
         jwt,
         api_keys,
+        basic,
+        forward_auth,
         forward,
         require,
         optional,
         credentials,
     } = auth;
-    let faulty = jwt.is_faulty() || api_keys.is_faulty();
-    let method = match (jwt.given(), api_keys.given()) {
-        (Some(jwt), None) => Some(AuthMethod::Jwt(self::jwt(jwt, checker)?)),
-        (None, Some(keys)) => Some(AuthMethod::ApiKeys {
+    let faulty = jwt.is_faulty() || api_keys.is_faulty() || basic.is_faulty() || forward_auth.is_faulty();
+    let places = [
+        jwt.given().map(|way| way.span),
+        api_keys.given().map(|way| way.span),
+        basic.given().map(|way| way.span),
+        forward_auth.given().map(|way| way.span),
+    ];
+    let mut places = places.into_iter().flatten();
+    match (places.next(), places.next()) {
+        (None, _) if faulty => {}
+        (None, _) => checker.error(
+            name.span,
+            format!("`[auth.{}]` does not say how somebody is known", clip(&name.value)),
+            "add `jwt = { … }`, `api_keys = { … }`, `basic = { … }` or `forward_auth = { … }`".to_owned(),
+        ),
+        (Some(_), None) => {}
+        (Some(_), Some(second)) => checker.error(
+            second,
+            format!("`[auth.{}]` has two ways to be known", clip(&name.value)),
+            "make a table of each, and let the route name both: `auth = [\"one\", \"other\"]` is any of them"
+                .to_owned(),
+        ),
+    }
+    let method = if let Some(jwt) = jwt.given() {
+        Some(AuthMethod::Jwt(self::jwt(jwt, checker)?))
+    } else if let Some(keys) = api_keys.given() {
+        Some(AuthMethod::ApiKeys {
             header: keys.header.value.value.clone(),
             file: readable(
                 keys.file.given()?,
@@ -39,25 +70,16 @@ pub(super) fn auth(name: &Spanned<String>, auth: &file::auth::Auth, checker: &mu
                 |text| ApiKeys::parse(text).err(),
                 checker,
             )?,
-        }),
-        (None, None) if faulty => None,
-        (None, None) => {
-            checker.error(
-                name.span,
-                format!("`[auth.{}]` does not say how somebody is known", clip(&name.value)),
-                "add `jwt = { … }` or `api_keys = { … }`".to_owned(),
-            );
-            None
-        }
-        (Some(_), Some(second)) => {
-            checker.error(
-                second.span,
-                format!("`[auth.{}]` has two ways to be known", clip(&name.value)),
-                "make a table of each, and let the route name both: `auth = [\"one\", \"other\"]` is any of them"
-                    .to_owned(),
-            );
-            None
-        }
+        })
+    } else if let Some(users) = basic.given() {
+        let file = users.file.given()?;
+        Some(AuthMethod::Basic {
+            file: readable(file, API_KEYS_MAX, |text| Users::parse(text).err(), checker)?,
+        })
+    } else if let Some(asked) = forward_auth.given() {
+        Some(AuthMethod::Asked(self::forward_auth(&asked.value, upstreams, checker)?))
+    } else {
+        None
     };
     let mut fields: Vec<(::http::HeaderName, ClaimName)> = Vec::new();
     for (field, claim) in &forward.0 {
@@ -83,6 +105,13 @@ pub(super) fn auth(name: &Spanned<String>, auth: &file::auth::Auth, checker: &mu
                 .to_owned(),
         );
     }
+    if credentials.value == Credentials::Remove && matches!(method, AuthMethod::Asked(_)) {
+        checker.error(
+            credentials.span,
+            "only the application knows what the credential is",
+            "leave `credentials` away".to_owned(),
+        );
+    }
     Some(Auth {
         name: name.value.as_str().into(),
         method,
@@ -90,6 +119,28 @@ pub(super) fn auth(name: &Spanned<String>, auth: &file::auth::Auth, checker: &mu
         require: requirements(require),
         optional: optional.value,
         removes_credential: credentials.value == Credentials::Remove,
+    })
+}
+
+fn forward_auth(
+    asked: &file::auth::ForwardAuth,
+    upstreams: &mut Names<'_>,
+    checker: &mut Checker<'_>,
+) -> Option<ForwardAuth> {
+    let file::auth::ForwardAuth {
+        upstream,
+        path,
+        send,
+        timeout,
+    } = asked;
+    let upstream = upstream
+        .given()
+        .and_then(|name| upstreams.find(&name.text, name.span, checker));
+    Some(ForwardAuth {
+        upstream: upstream?,
+        target: path.given()?.text.as_str().into(),
+        send: send.0.iter().map(|name| name.value.value.clone()).collect(),
+        timeout: timeout.value.value.0,
     })
 }
 
@@ -262,6 +313,12 @@ pub(super) fn credentials(auths: &[Auth]) -> Vec<String> {
                 Source::Cookie(_) => "header:cookie".to_owned(),
                 Source::Query(name) => format!("query:{name}"),
             })),
+            AuthMethod::Basic { .. } => {} // `Authorization`
+            // What it goes by is what the question has.
+            AuthMethod::Asked(asked) => {
+                let names = asked.send.iter().filter(|name| **name != ::http::header::ACCEPT);
+                hidden.extend(names.map(|name| format!("header:{name}")));
+            }
             AuthMethod::ApiKeys { header, .. } => hidden.push(format!("header:{header}")),
         }
     }

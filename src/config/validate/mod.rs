@@ -1,6 +1,7 @@
 //! From the file as written to the file as meant: names are resolved, defaults filled in, and what only shows when
 //! several values are seen together is judged.
 
+mod access;
 mod action;
 mod auth;
 mod bandwidth;
@@ -8,6 +9,7 @@ mod cache;
 mod cors;
 mod health_check;
 mod names;
+mod networks;
 mod policies;
 mod rate_limit;
 mod redis;
@@ -78,6 +80,7 @@ struct Known<'f> {
     cors: Names<'f>,
     caches: Names<'f>,
     auths: Names<'f>,
+    accesses: Names<'f>,
 }
 
 /// Policies that routes name, in file order; `None`: faulty, which has been reported.
@@ -90,7 +93,7 @@ struct Named<'a> {
 /// Makes the model; `None`: what is wrong has been reported, here or before.
 pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<Config> {
     let checker = &mut Checker { dir, report };
-    let server = server::server(&file.server, checker);
+    let server = server::server(&file.server, &file.tls, checker);
     let tls = tls::tls(&file.tls, &file.certificate, &file.server, checker);
     let admin = server::admin(&file.admin, &file.server, &file.tls, checker);
     let mut access_log = tables::access_log(&file.access_log, checker);
@@ -120,11 +123,19 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         .iter()
         .map(|(_, headers)| tables::headers(headers, checker))
         .collect();
+    let mut upstream_names = Names::new("upstream", &file.upstream);
     let auths: Vec<_> = file
         .auth
         .0
         .iter()
-        .map(|(name, auth)| auth::auth(name, auth, checker))
+        .map(|(name, auth)| auth::auth(name, auth, &mut upstream_names, checker))
+        .collect();
+    let countries = !file.server.country_file.is_absent();
+    let accesses: Vec<_> = file
+        .access
+        .0
+        .iter()
+        .map(|(name, access)| access::access(name, access, countries, checker))
         .collect();
     let cors: Vec<_> = file.cors.0.iter().map(|(_, cors)| cors::cors(cors, checker)).collect();
     let caches: Vec<_> = file
@@ -135,7 +146,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         .collect();
 
     let mut known = Known {
-        upstreams: Names::new("upstream", &file.upstream),
+        upstreams: upstream_names,
         headers: Names::new("headers", &file.headers),
         rate_limits: Names::new("rate_limit", &file.rate_limit),
         capacities: (rate_limits.iter())
@@ -145,6 +156,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         cors: Names::new("cors", &file.cors),
         caches: Names::new("cache", &file.cache),
         auths: Names::new("auth", &file.auth),
+        accesses: Names::new("access", &file.access),
     };
     let named = Named {
         headers: &headers,
@@ -197,8 +209,9 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         caches: e,
         auths: f,
         bandwidths: g,
+        accesses: h,
     } = known;
-    [a, b, c, d, e, f, g]
+    [a, b, c, d, e, f, g, h]
         .iter()
         .for_each(|names| names.warn_unused(checker));
 
@@ -212,6 +225,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
     Some(Config {
         credential_files: Vec::new(),
         auths,
+        accesses: accesses.into_iter().collect::<Option<_>>()?,
         server,
         tls,
         admin,

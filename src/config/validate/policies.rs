@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::names::Names;
 use super::rate_limit::too_dear;
 use super::{Checker, Known, Named, count};
 use crate::cache::Policy;
@@ -14,7 +15,7 @@ use crate::config::suggest::clip;
 use crate::config::text::{Reference, Written};
 use crate::config::value::{Either, Field, Spanned};
 use crate::limit::MAX_LIMITS;
-use crate::policy::{AllowList, Compression, Cors, HeaderPolicy};
+use crate::policy::{AllowList, Compression, Cors, HeaderPolicy, Maintenance};
 
 /// What waits where only the limit is written; a test compares these with the defaults of the table.
 const QUEUE: usize = 100;
@@ -28,6 +29,8 @@ pub(super) struct Compiled {
     pub(super) cache: Option<Option<Arc<Policy>>>,
     pub(super) compress: Option<Option<Arc<Compression>>>,
     pub(super) allow: Option<AllowList>,
+    pub(super) access: Option<Vec<usize>>,
+    pub(super) maintenance: Option<Option<Maintenance>>,
     pub(super) access_log: Option<bool>,
     pub(super) max_body: Option<u64>,
     pub(super) rate_limits: Option<Vec<LimitUse>>,
@@ -53,6 +56,8 @@ pub(super) fn compile(
         concurrency,
         priority,
         allow,
+        access,
+        maintenance,
         access_log,
         max_body,
     } = policies;
@@ -91,6 +96,15 @@ pub(super) fn compile(
         allow: allow
             .given()
             .map(|allow| AllowList::new(allow.0.iter().map(|network| network.value.value).collect())),
+        access: access.given().map(|access| match &access.value {
+            Either::First(_) => Vec::new(),
+            Either::Second(names) => names_once(&names.0, &mut known.accesses, checker),
+        }),
+        maintenance: maintenance.given().map(|maintenance| match &maintenance.value {
+            Either::First(false) => None,
+            Either::First(true) => Some(super::access::closed()),
+            Either::Second(maintenance) => Some(super::access::maintenance(maintenance)),
+        }),
         access_log: access_log.given().map(|access_log| access_log.value),
         max_body: max_body.given().map(|max_body| max_body.value.value.0),
         rate_limits,
@@ -149,6 +163,22 @@ fn rate_limits(
         );
     }
     uses
+}
+
+/// Tables that a route names, none of them twice.
+fn names_once(names: &[Spanned<Written<Reference>>], known: &mut Names<'_>, checker: &mut Checker<'_>) -> Vec<usize> {
+    let mut found = Vec::new();
+    for name in names {
+        let Some(index) = known.find_at(name, checker) else {
+            continue;
+        };
+        if found.contains(&index) {
+            let message = format!("`{}` is there twice", clip(&name.text));
+            checker.error(name.span, message, "remove it".to_owned());
+        }
+        found.push(index);
+    }
+    found
 }
 
 /// The limits of bandwidth of a route.

@@ -31,6 +31,8 @@ pub(super) fn route(
         matcher: matcher?,
         action: action?,
         allow: own.allow.or_else(|| defaults.allow.clone()),
+        access: own.access.or_else(|| defaults.access.clone()).unwrap_or_default(),
+        maintenance: own.maintenance.or_else(|| defaults.maintenance.clone()).flatten(),
         headers: own.headers.or_else(|| defaults.headers.clone()).flatten(),
         cors: own.cors.or_else(|| defaults.cors.clone()).flatten(),
         auth: own.auth.or_else(|| defaults.auth.clone()).flatten(),

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Checker, count};
+use super::{Checker, count, networks};
 use crate::client::TrustedProxies;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::file;
@@ -11,11 +11,13 @@ use crate::config::text::Written;
 use crate::config::units::Size;
 use crate::config::value::{Either, Spanned};
 
-pub(super) fn server(server: &file::server::Server, checker: &mut Checker<'_>) -> Server {
+pub(super) fn server(server: &file::server::Server, tls: &file::tls::Tls, checker: &mut Checker<'_>) -> Server {
     let file::server::Server {
         listen,
         threads,
         trusted_proxies,
+        proxy_protocol,
+        country_file,
         max_body,
         max_header_size,
         max_header_count,
@@ -37,16 +39,7 @@ pub(super) fn server(server: &file::server::Server, checker: &mut Checker<'_>) -
         state_dir,
     } = server;
 
-    for network in &trusted_proxies.0 {
-        if network.value.value.prefix_len() == 0 {
-            checker.warning(
-                network.span,
-                format!("`{}` believes everybody's `X-Forwarded-For`", network.text),
-                "clients can then claim any address: list the networks of the proxies in front of the gateway"
-                    .to_owned(),
-            );
-        }
-    }
+    let (trusted_proxies, network_files) = networks::trusted(trusted_proxies, checker);
     let size = bounded("max_header_size", max_header_size, 1 << 10, 1 << 20, checker);
     let uri = bounded("max_uri_length", max_uri_length, 1 << 8, 1 << 20, checker);
     if max_uri_length.given && uri > size {
@@ -67,7 +60,13 @@ pub(super) fn server(server: &file::server::Server, checker: &mut Checker<'_>) -
     Server {
         listen: listen.0.iter().map(|address| address.value.value).collect(),
         threads: threads.given().map_or_else(cores, |threads| count(threads.value.0)),
-        trusted_proxies: TrustedProxies::new(trusted_proxies.0.iter().map(|network| network.value.value).collect()),
+        trusted_proxies: TrustedProxies::new(trusted_proxies),
+        network_files,
+        announcers: networks::announcers(proxy_protocol, listen, checker),
+        tls_announcers: networks::announcers(&tls.proxy_protocol, &tls.listen, checker),
+        country_file: country_file
+            .given()
+            .and_then(|file| networks::country_file(file, checker)),
         max_body: max_body.value.value.0,
         head: HeadLimits {
             size,

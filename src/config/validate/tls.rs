@@ -29,6 +29,7 @@ pub(super) fn tls(
 ) -> Option<Tls> {
     let file::tls::Tls {
         listen,
+        proxy_protocol: _, // with that of `[server]`
         redirect_http,
         public_port,
         min_version,

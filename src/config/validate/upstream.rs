@@ -18,6 +18,7 @@ pub(super) fn upstream(
         host,
         protocol,
         tls,
+        proxy_protocol,
         balance,
         hash,
         bounded_load,
@@ -40,6 +41,16 @@ pub(super) fn upstream(
         resolve_interval,
     } = upstream;
 
+    if let Some(field) = proxy_protocol.given()
+        && protocol.value == file::upstream::Protocol::H2
+    {
+        checker.error(
+            field.span,
+            "a connection of HTTP/2 is shared by many clients: no header can say whose it is",
+            "remove `proxy_protocol` and let the application read `X-Forwarded-For`, or write `protocol = \"http1\"`"
+                .to_owned(),
+        );
+    }
     let balance = self::balance(balance.value, hash, bounded_load, checker);
     let outlier = resilience::outlier(&outlier.value, checker);
     let retry = resilience::retry(&retry.value, first_byte_timeout, checker);
@@ -65,6 +76,7 @@ pub(super) fn upstream(
         servers_file: servers.file,
         host,
         protocol: protocol.value.into(),
+        proxy_protocol: proxy_protocol.given().map(|version| version.value.into()),
         tls,
         balance,
         sticky: sticky.given().and_then(|sticky| self::sticky(&sticky.value)),

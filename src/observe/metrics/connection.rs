@@ -15,6 +15,8 @@ pub enum ConnectionLimit {
     Rate,
     /// A ban.
     Ban,
+    /// It had to begin with a PROXY header, and did not.
+    Announcement,
 }
 
 /// Handles to the metrics of client connections.
@@ -26,6 +28,7 @@ pub struct ConnectionMetrics {
     refused_client: IntCounter,
     refused_rate: IntCounter,
     refused_ban: IntCounter,
+    refused_announcement: IntCounter,
 }
 
 impl ConnectionMetrics {
@@ -37,6 +40,7 @@ impl ConnectionMetrics {
             refused_client: catalogue::CONNECTIONS_REFUSED.counter(registry, &["client_limit"]),
             refused_rate: catalogue::CONNECTIONS_REFUSED.counter(registry, &["rate_limit"]),
             refused_ban: catalogue::CONNECTIONS_REFUSED.counter(registry, &["banned"]),
+            refused_announcement: catalogue::CONNECTIONS_REFUSED.counter(registry, &["proxy_protocol"]),
         }
     }
 
@@ -53,6 +57,7 @@ impl ConnectionMetrics {
             ConnectionLimit::Client => self.refused_client.inc(),
             ConnectionLimit::Rate => self.refused_rate.inc(),
             ConnectionLimit::Ban => self.refused_ban.inc(),
+            ConnectionLimit::Announcement => self.refused_announcement.inc(),
         }
     }
 }

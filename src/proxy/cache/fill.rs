@@ -225,6 +225,7 @@ impl Fill {
             host: self.host.clone(),
             identity: self.identity.clone(),
             interim: self.interim.clone(),
+            further: HeaderMap::new(),
         };
         let mut request = self.request.clone();
         request.headers = fields;

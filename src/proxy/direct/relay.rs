@@ -128,12 +128,21 @@ async fn attempt(
     };
     let idle = Arc::clone(idle);
     let within = |limit: Duration| exchange.time_left().map_or(limit, |left| left.min(limit));
-    let (mut connection, reused) = match idle.take(timeouts.idle) {
+    let preamble = exchange.announcement();
+    let kept = if preamble.is_none() {
+        idle.take(timeouts.idle)
+    } else {
+        None
+    };
+    let (mut connection, reused) = match kept {
         Some(connection) => (connection, true),
-        None => match Connection::open(&carrier::target(lease.endpoint()), within(timeouts.connect)).await {
-            Ok(connection) => (connection, false),
-            Err(fault) => return Outcome::failed(fault, None),
-        },
+        None => {
+            let target = carrier::target(lease.endpoint());
+            match Connection::open(&target, preamble.as_deref(), within(timeouts.connect)).await {
+                Ok(connection) => (connection, false),
+                Err(fault) => return Outcome::failed(fault, None),
+            }
+        }
     };
     exchange.connected(reused);
     let first_byte = within(exchange.first_byte_limit());

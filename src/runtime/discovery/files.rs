@@ -41,6 +41,11 @@ impl Stamp {
 
 /// The text of a file of at most `most` bytes. Blocks.
 pub(in crate::runtime) fn text(path: &Path, most: u64) -> io::Result<String> {
+    String::from_utf8(bytes(path, most)?).map_err(|_| io::Error::other("it is not text in UTF-8"))
+}
+
+/// The content of a file of at most `most` bytes. Blocks.
+pub(in crate::runtime) fn bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     // Opening a pipe would wait for somebody who writes.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a file"));
@@ -50,7 +55,7 @@ pub(in crate::runtime) fn text(path: &Path, most: u64) -> io::Result<String> {
     if bytes.len() as u64 > most {
         return Err(io::Error::other(format!("it is larger than {most} bytes")));
     }
-    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not text in UTF-8"))
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -4,13 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::probe::Failure;
 use crate::balance::Endpoint;
+use crate::proxy_protocol;
 use crate::runtime::{ClientTls, UNIX};
 
 /// A connection, whatever it is made of.
@@ -23,17 +24,29 @@ pub(super) struct Dialer {
     port: Option<u16>,
     tls: Option<(Arc<ClientTls>, TlsConnector)>,
     http2: bool,
+    preamble: Vec<u8>,
 }
 
 impl Dialer {
-    /// `port`: another one than the servers' own.
-    pub(super) fn new(port: Option<u16>, tls: Option<Arc<ClientTls>>, http2: bool) -> Self {
+    /// `port`: another one than the servers' own; `announced`: a connection begins with a PROXY header.
+    pub(super) fn new(
+        port: Option<u16>,
+        tls: Option<Arc<ClientTls>>,
+        http2: bool,
+        announced: Option<proxy_protocol::Version>,
+    ) -> Self {
         let protocol: &[u8] = if http2 { b"h2" } else { b"http/1.1" };
         let tls = tls.map(|tls| {
             let connector = TlsConnector::from(tls.config(&[protocol]));
             (tls, connector)
         });
-        Self { port, tls, http2 }
+        Self {
+            port,
+            tls,
+            http2,
+            // Nobody's: the gateway's own (`LOCAL`).
+            preamble: announced.map_or_else(Vec::new, |version| proxy_protocol::write(version, None)),
+        }
     }
 
     pub(super) fn is_tls(&self) -> bool {
@@ -58,7 +71,8 @@ impl Dialer {
         }
     }
 
-    async fn secure(&self, stream: impl Io + 'static, server: &str) -> Result<Box<dyn Io>, Failure> {
+    async fn secure(&self, mut stream: impl Io + 'static, server: &str) -> Result<Box<dyn Io>, Failure> {
+        stream.write_all(&self.preamble).await.map_err(Failure::of_connect)?;
         let Some((tls, connector)) = &self.tls else {
             return Ok(Box::new(stream));
         };

@@ -75,7 +75,13 @@ impl Probe {
         // Another port is another service: a small health server next to the application, which speaks HTTP/1.1.
         let http2 = grpc || upstream.protocol == Protocol::H2 && check.port.is_none();
         Self {
-            dialer: Dialer::new(check.port, tls, http2),
+            // Another port is another service here, too.
+            dialer: Dialer::new(
+                check.port,
+                tls,
+                http2,
+                upstream.proxy_protocol.filter(|_| check.port.is_none()),
+            ),
             asks: check.probing.clone(),
             host: host.as_ref().or(upstream.host.as_ref()).cloned(),
             http2,

@@ -3,16 +3,19 @@
 
 mod model;
 mod robust;
+mod secrets;
 
 use std::path::{Path, PathBuf};
 
 use deals247_gateway::config::{self, Loaded, Report};
 
 /// Documents with samples that are whole files.
-const GUIDES: [&str; 10] = [
+const GUIDES: [&str; 12] = [
+    "docs/access.md",
     "docs/auth.md",
     "docs/cache.md",
     "docs/cdn.md",
+    "docs/clients.md",
     "docs/cors.md",
     "docs/limits.md",
     "docs/operations.md",
@@ -205,6 +208,17 @@ fn what_is_printed_means_the_same() {
         expose = ["X-Total"]
         private_network = true
         upstream_fields = "keep"
+        [access.site]
+        allow = ["private", "192.0.2.0/24", { file = "faults/networks.txt" }]
+        deny = "2001:db8::/32"
+        deny_agents = ["", "curl/*", "~(?i)\\bbot\\b$"]
+        scanners = ["secrets", "scripts"]
+        methods = ["GET"]
+        content_types = ["application/*+json"]
+        [access.all]
+        scanners = true
+        [auth.session]
+        forward_auth = { upstream = "app", path = "/session?x=1" }
         [auth.staff]
         jwt = { secret = "another secret that is long enough", algorithms = ["HS512"], issuer = ["a", "b"], from = ["cookie:s", "query:t"] }
         forward = { "X-User" = "sub", x_roles = "realm.roles" }

@@ -61,6 +61,7 @@ async fn fetch(gateway: &Running, request: &request::Parts) -> Result<Fetched, F
         host: "site.test".into(),
         identity: None,
         interim: None,
+        further: http::HeaderMap::new(),
     };
     proxy::fetch(&live, snapshot, route, caller, request).await
 }

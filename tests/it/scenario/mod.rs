@@ -1,18 +1,22 @@
 //! What someone would notice, over real sockets.
 
+mod access;
 mod admin;
+mod announced;
 mod answers;
 mod auth;
 mod cache;
 mod cache_disk;
 mod contract;
 mod contract_edge;
+mod corpus;
 mod cors;
 mod delivery;
 mod discovery;
 mod faults;
 mod fetch;
 mod files;
+mod forward_auth;
 mod frozen;
 mod gate;
 mod grpc;
@@ -26,6 +30,7 @@ mod observability;
 mod once;
 mod operations;
 mod pair;
+mod passwords;
 mod probes;
 mod process;
 mod protocols;

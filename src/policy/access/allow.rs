@@ -1,4 +1,4 @@
-//! `allow`: only these networks.
+//! `allow` of a route: only these networks.
 
 use std::net::IpAddr;
 

@@ -1,0 +1,6 @@
+//! The head of a request.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| deals247_gateway::fuzz::request_head(bytes));

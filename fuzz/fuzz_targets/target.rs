@@ -1,0 +1,6 @@
+//! A path or a host.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| deals247_gateway::fuzz::target(bytes));

@@ -1,0 +1,149 @@
+//! The door: who may connect, whose connection it is, and the TLS handshake; all before the first request.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::tls::ALPN;
+use pingora::server::ShutdownWatch;
+
+use super::announced;
+use super::caps::{Place, Refused};
+use super::farewell::close;
+use super::gate::{After, Client, Gate};
+use super::link::{Conn, Link};
+use super::observer::Observer;
+use crate::config::model;
+
+/// How long a connection that there is no room for is told so.
+const TURN_AWAY_TIME: Duration = Duration::from_millis(100);
+
+#[async_trait]
+impl<A, O> ServerApp for Gate<A, O>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+    O: Observer,
+{
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let digest = stream.get_socket_digest()?;
+        let mut client = Client {
+            peer: *digest.peer_addr()?.as_inet()?,
+            local: *digest.local_addr()?.as_inet()?,
+            link: Arc::new(Link::new(shutdown.clone())),
+            tls: None,
+        };
+        let limits = self.observer.limits();
+        let announced = self.listener.is_some_and(|listener| {
+            let over_tls = self.secure.is_some();
+            self.observer
+                .is_announced(&limits, client.peer.ip(), listener, over_tls)
+        });
+        // Who announces others counts in the total only, until it has said whose connection it is.
+        let mut stranger = if announced {
+            None
+        } else {
+            self.stranger(&client, &limits)
+        };
+        let mut place = match self.admit(stranger, &limits) {
+            Ok(place) => place,
+            Err(which) => {
+                drop(limits);
+                return self.turn_away(stream, &client, which).await;
+            }
+        };
+        let _open = self.observer.opened();
+        let mut stream = stream;
+        if announced {
+            let read = Box::pin(announced::read(stream, limits.header_timeout)).await;
+            let (back, ends) = match read {
+                Ok(read) => read,
+                Err(why) => {
+                    self.observer.misannounced(client.peer.ip(), why);
+                    return None; // what it speaks is not known: there is nothing that could be answered
+                }
+            };
+            stream = back;
+            if let Some(ends) = ends {
+                (client.peer, client.local) = (ends.source, ends.destination);
+                stranger = self.stranger(&client, &limits);
+                place = match self.admit(stranger, &limits) {
+                    Ok(own) => own,
+                    Err(which) => {
+                        drop(place);
+                        return self.turn_away(stream, &client, which).await;
+                    }
+                };
+            }
+        }
+        let _place = place;
+        drop(limits);
+        if let Some(secure) = &self.secure {
+            let shaken = Box::pin(secure.shake(stream, stranger, &*self.observer)).await?;
+            client.tls = Some(shaken.secured);
+            stream = shaken.stream;
+            if stream.selected_alpn_proto() == Some(ALPN::H2) {
+                Box::pin(self.serve_h2(stream, client, shutdown)).await;
+                return None;
+            }
+        }
+        let conn = Conn {
+            io: stream,
+            ahead: BytesMut::new(),
+        };
+        self.serve(conn, client, shutdown).await;
+        None
+    }
+}
+
+impl<A, O> Gate<A, O>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+    O: Observer,
+{
+    /// The client, unless it is a trusted proxy, on whose connections many clients come.
+    fn stranger(&self, client: &Client, limits: &model::Server) -> Option<IpAddr> {
+        let ip = client.peer.ip();
+        (!self.observer.is_trusted(limits, ip)).then_some(ip)
+    }
+
+    fn admit(&self, stranger: Option<IpAddr>, limits: &model::Server) -> Result<Place, Refused> {
+        self.welcome(stranger, limits)?;
+        self.caps
+            .admit(stranger, limits.max_connections, limits.max_connections_per_client)
+    }
+
+    /// Whether this client may connect now; trusted proxies always may.
+    fn welcome(&self, client: Option<IpAddr>, limits: &model::Server) -> Result<(), Refused> {
+        let Some(client) = client.filter(|_| self.observer.is_guarded()) else {
+            return Ok(());
+        };
+        if self.observer.is_banned(client) {
+            return Err(Refused::Banned);
+        }
+        match limits.connection_rate_per_client {
+            Some(rate) => self.caps.arrive(client, rate),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a connection that there is no room for, and tells its client so in one write that hardly waits: a flood must
+    /// not cost more than this. Over TLS a handshake would have to come first, and that would.
+    async fn turn_away(&self, stream: Stream, client: &Client, which: Refused) -> Option<Stream> {
+        self.observer.capped(which);
+        if self.secure.is_none() {
+            let conn = Conn {
+                io: stream,
+                ahead: BytesMut::new(),
+            };
+            let told = self.refuse(conn, client, Instant::now(), which.reason(), TURN_AWAY_TIME);
+            if let After::Close(conn) = Box::pin(told).await {
+                close(conn).await;
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,163 @@
+//! The application decides who may: asked before each request, over the connections of its upstream.
+
+use std::time::Duration;
+
+use crate::support::client;
+use crate::support::gateway::{self, Running};
+use crate::support::origin::{Origin, Received, Step, raw, reply};
+
+/// What the deciding application does: by the cookie that it is shown.
+fn decide(asked: &Received) -> Vec<Step> {
+    match asked.header("cookie").unwrap_or_default() {
+        "session=ann" => reply(
+            200,
+            "X-User: ann\r\nX-Role: admin\r\nX-Role: staff\r\nX-Inner: 1\r\n",
+            "a body that nobody reads",
+        ),
+        "session=bob" => reply(204, "X-User: bob\r\n", "")
+            .into_iter()
+            .map(without_length)
+            .collect(),
+        "session=forbidden" => reply(403, "X-Inner: 1\r\n", "the application's own words"),
+        "session=expired" => raw(
+            "HTTP/1.1 302 Found\r\nLocation: https://login.test/?back=x\r\nSet-Cookie: session=; Max-Age=0\r\nSet-Cookie: next=1\r\nContent-Length: 0\r\n\r\n",
+        ),
+        "session=broken" => reply(500, "", ""),
+        "session=slow" => vec![Step::Hang],
+        "session=cut" => vec![Step::Close],
+        _ => reply(401, "WWW-Authenticate: Cookie realm=\"app\"\r\n", ""),
+    }
+}
+
+fn without_length(step: Step) -> Step {
+    match step {
+        Step::Send(bytes) => Step::Send(
+            String::from_utf8_lossy(&bytes)
+                .replace("Content-Length: 0\r\n", "")
+                .into_bytes(),
+        ),
+        step => step,
+    }
+}
+
+async fn site(app: &Origin, judge: &Origin, more: &str) -> Running {
+    gateway::start(&format!(
+        "[upstream.app]\nservers = [\"{}\"]\n[upstream.judge]\nservers = [\"{}\"]\nretry = {{ attempts = 1 }}\n\
+         [auth.session]\nforward_auth = {{ upstream = \"judge\", path = \"/check?v=1\", timeout = \"500ms\" }}\n\
+         forward = {{ \"x-user\" = \"x-user\", \"x-role\" = \"x-role\" }}\n{more}\n\
+         [[route]]\nname = \"admin\"\npath = \"/admin/*\"\nupstream = \"app\"\nauth = {{ by = \"session\", require = {{ x-role = \"admin\" }} }}\n\
+         [[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\nauth = \"session\"\n",
+        app.address, judge.address
+    ))
+    .await
+}
+
+async fn ask(gateway: &Running, path: &str, session: &str, fields: &str) -> client::Response {
+    client::get(gateway.address, path, &format!("Cookie: session={session}\r\n{fields}")).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_applications_word_counts() {
+    let (app, judge) = (Origin::fixed("inside").await, Origin::start(decide).await);
+    let gateway = site(&app, &judge, "").await;
+
+    let forged = "X-User: root\r\nX_User: root\r\nX-Role: admin\r\n";
+    assert_eq!(ask(&gateway, "/a?b=c", "ann", forged).await.text(), "inside");
+    let told = app.last();
+    assert_eq!(told.header("x-user"), Some("ann"));
+    assert_eq!(told.header("x-role"), Some("admin,staff"));
+    assert!(
+        !told.head.contains("root") && !told.head.to_ascii_lowercase().contains("x-inner"),
+        "{}",
+        told.head
+    );
+    let asked = judge.last();
+    assert_eq!(asked.line(), "GET /check?v=1 HTTP/1.1");
+    assert_eq!(asked.header("x-forwarded-method"), Some("GET"));
+    assert_eq!(asked.header("x-forwarded-uri"), Some("/a?b=c"));
+    assert_eq!(asked.header("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(asked.header("host"), Some("site.test"));
+    assert_eq!(asked.headers("x-user"), Vec::<&str>::new());
+
+    // Another one has no role, although the client says so.
+    assert_eq!(ask(&gateway, "/", "bob", forged).await.status, 200);
+    assert_eq!(
+        (app.last().header("x-user"), app.last().header("x-role")),
+        (Some("bob"), None)
+    );
+    let before = app.received().len();
+    assert_eq!(ask(&gateway, "/admin/x", "ann", "").await.status, 200);
+    assert_eq!(ask(&gateway, "/admin/x", "bob", forged).await.status, 403);
+
+    let forbidden = ask(&gateway, "/", "forbidden", "Accept: application/json\r\n").await;
+    assert_eq!((forbidden.status, forbidden.header("x-inner")), (403, None));
+    assert_eq!(forbidden.json()["status"], 403);
+    let unknown = ask(&gateway, "/", "nobody", "").await;
+    assert_eq!(
+        (unknown.status, unknown.header("www-authenticate")),
+        (401, Some("Cookie realm=\"app\""))
+    );
+    let login = ask(&gateway, "/", "expired", "").await;
+    assert_eq!(
+        (login.status, login.header("location")),
+        (302, Some("https://login.test/?back=x"))
+    );
+    assert_eq!(
+        login
+            .headers
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"))
+            .count(),
+        2
+    );
+    for session in ["broken", "slow", "cut"] {
+        let refused = ask(&gateway, "/", session, "").await;
+        assert_eq!(refused.status, 503, "{session}");
+        assert!(refused.header("retry-after").is_some());
+    }
+    assert_eq!(
+        app.received().len(),
+        before + 1,
+        "who was refused did not reach the application"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_body_is_for_the_application_only() {
+    let (app, judge) = (Origin::fixed("inside").await, Origin::start(decide).await);
+    let gateway = site(&app, &judge, "").await;
+    let mut connection = gateway.connect().await;
+    for number in 0..3 {
+        let request = format!(
+            "POST /p{number} HTTP/1.1\r\nHost: site.test\r\nCookie: session=ann\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello"
+        );
+        connection.send(request).await;
+        let answer = loop {
+            let answer = connection.response(false).await.expect("an answer");
+            if answer.status != 100 {
+                break answer;
+            }
+        };
+        assert_eq!(answer.status, 200);
+        assert_eq!(app.last().body, b"hello");
+        let asked = judge.last();
+        assert_eq!(
+            (asked.header("x-forwarded-method"), asked.header("content-length")),
+            (Some("POST"), None)
+        );
+        assert!(asked.body.is_empty());
+    }
+    assert_eq!(judge.connections(), 1, "one connection for all questions");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn optional_means_nobody_and_a_dead_judge_lets_nobody_in() {
+    let (app, judge) = (Origin::fixed("inside").await, Origin::start(decide).await);
+    let gateway = site(&app, &judge, "optional = true").await;
+    assert_eq!(ask(&gateway, "/", "nobody", "X-User: root\r\n").await.status, 200);
+    assert_eq!(app.last().header("x-user"), None);
+    assert_eq!(ask(&gateway, "/", "forbidden", "").await.status, 403);
+    drop(judge);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(ask(&gateway, "/", "ann", "").await.status, 503);
+}
