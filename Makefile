@@ -27,9 +27,9 @@ test: ## run every test, and what a client would notice once more without the fa
 	cargo test --locked
 	GATEWAY_TEST_LANE=pingora cargo test --locked --test it scenario::
 
-test-valkey: ## the tests with a Redis once more with Valkey
+test-valkey: ## the tests with a Redis once more with Valkey (but TLS, with which that package is not built)
 	$(NEED) rust build valkey redis
-	GATEWAY_TEST_REDIS=valkey-server cargo test --locked --test it -- shared_ store_ limits::shared
+	GATEWAY_TEST_REDIS=valkey-server cargo test --locked --test it -- shared_ store_ limits::shared --skip over_tls
 
 api: ## ask the admin listener whatever its OpenAPI description allows, and what it does not (schemathesis)
 	$(NEED) rust build schemathesis

@@ -189,10 +189,15 @@ async fn a_user_without_the_rights_bans_for_itself_and_the_log_says_so() {
     redis.knows_gateways(1).await;
     fleet.ban(0, "192.0.2.1").await;
     assert!(fleet.is_banned(0, "192.0.2.1").await);
-    eventually("a limit is shared all the same", async || {
-        !redis.ask::<Vec<String>>(&["KEYS", "gw:{*"]).await.is_empty()
+    eventually("it has tried more than once", async || {
+        let text: String = redis.ask(&["INFO", "commandstats"]).await;
+        let line = text.lines().find(|line| line.starts_with("cmdstat_evalsha:"));
+        let failed = line.and_then(|line| line.rsplit_once("failed_calls="));
+        failed.is_some_and(|(_, count)| count.trim().parse::<u32>().expect("a count") > 1)
     })
     .await;
+    let keys: Vec<String> = redis.ask(&["KEYS", "gw:{*"]).await;
+    assert!(!keys.is_empty(), "the limit is shared all the same");
     let gateway = fleet.gateways.pop().expect("a gateway");
     gateway.signal(Signal::TERM);
     let (_, said) = gateway.ended().await;
