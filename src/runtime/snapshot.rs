@@ -215,8 +215,7 @@ impl Snapshot {
             .into_iter()
             .map(|auth| Way::compile(auth, registry).map(Arc::new));
         let ways = ways.collect::<Result<Vec<_>, _>>()?;
-        let cached = config.routes.iter().filter_map(|route| route.cache.as_ref());
-        let disks = registry.caches.disks(cached)?;
+        let disks = registry.caches.disks(config.routes.iter().filter_map(|route| route.cache.as_ref()))?;
         let access_log = match config.access_log {
             Some(log) => Some(LogSink {
                 log: registry.access_log(&log.target).map_err(LoadError::AccessLog)?,
