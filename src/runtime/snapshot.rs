@@ -221,8 +221,9 @@ impl Snapshot {
             .into_iter()
             .map(|auth| Way::compile(auth, registry).map(Arc::new));
         let ways = ways.collect::<Result<Vec<_>, _>>()?;
-        let cached = config.routes.iter().filter_map(|route| route.cache.as_ref());
-        let disks = registry.caches.disks(cached)?;
+        let disks = registry
+            .caches
+            .disks(config.routes.iter().filter_map(|route| route.cache.as_ref()))?;
         let countries = config
             .server
             .country_file

@@ -614,6 +614,7 @@ async fn the_previous_builds_files_outlive_the_build() {
         assert_eq!(get(&gateway, path, "").await.header("cache-control"), immutable);
     }
     deployed.store(true, SeqCst);
+    tokio::time::sleep(Duration::from_millis(2)).await; // beyond their time
     for path in ["/app-1a2b3c4d.js", "/fallback-1a2b3c4d.js"] {
         let kept = get(&gateway, path, "").await;
         assert_eq!((kept.status, kept.text()), (200, "old"), "{path}");
