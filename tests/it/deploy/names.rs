@@ -2,6 +2,7 @@
 //! one that Prometheus understands.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use regex::Regex;
 use serde_json::Value;
@@ -66,13 +67,13 @@ fn dashboard() -> Vec<String> {
 }
 
 /// A gateway that has done everything once that shows in a metric.
-async fn seasoned(redis: &Redis, origin: &Origin, closed: &Closed) -> gateway::Running {
+async fn seasoned(redis: &Redis, origin: &Origin, closed: &Closed, disk: &Path) -> gateway::Running {
     let certificate = root().join("config/tls/localhost.pem");
     let text = format!(
         "[tls]\nlisten = [\"127.0.0.1:0\"]\n[[certificate]]\ncert = {certificate:?}\nkey = {:?}\n\
          [redis]\nurl = \"{}\"\ntimeout = \"2s\"\n\
          [rate_limit.shared]\nrate = \"1/h\"\nban = {{ after = 2, within = \"1h\", for = \"1s\" }}\n\
-         [cache.kept]\ndefault_ttl = \"1h\"\n\
+         [cache.kept]\ndefault_ttl = \"1h\"\ndisk = {{ path = {disk:?}, size = \"16MB\" }}\n\
          [upstream.app]\nservers = [\"{}\", \"{}\"]\nbalance = \"round-robin\"\nretry = {{ attempts = 2, on = [\"connect\"] }}\n\
          [[route]]\nname = \"app\"\npath = \"/*\"\nupstream = \"app\"\n\
          [[route]]\nname = \"kept\"\npath = \"/kept/*\"\nupstream = \"app\"\ncache = \"kept\"\n\
@@ -97,7 +98,8 @@ async fn what_rules_and_dashboard_name_exists() {
     let (redis, closed) = (Redis::start().await, Closed::new());
     let origin =
         Origin::start(|received| reply(if received.line().contains("fails") { 500 } else { 200 }, "", "x")).await;
-    let gateway = seasoned(&redis, &origin, &closed).await;
+    let disk = tempfile::tempdir().expect("directory");
+    let gateway = seasoned(&redis, &origin, &closed, disk.path()).await;
     let prometheus = Prometheus::start(gateway.admin, TOKEN).await;
 
     let groups = prometheus.ask("rules").await;
