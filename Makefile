@@ -3,13 +3,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: run test test-valkey api check fmt lint audit deploy-check image load bench doc setup help
+.PHONY: run test conformance test-valkey api check fmt lint audit deploy-check image load bench doc setup help
 
 export PATH := $(HOME)/.cargo/bin:$(CURDIR)/target/tools:$(PATH)
 
 NEED := @.ci/need
 ARGS ?=
 BENCH ?=
+SUITE ?=
 PEERS ?= nginx,haproxy
 SCENARIOS ?= quick
 ROUNDS ?= 5
@@ -35,6 +36,17 @@ api: ## ask the admin listener whatever its OpenAPI description allows, and what
 	$(NEED) rust build schemathesis
 	cargo build --locked
 	tests/api/run.sh target/debug/gateway target/tools/schemathesis/bin/schemathesis
+
+conformance: ## the public suite of HTTP caching, both lanes: make conformance SUITE=path/to/cache-tests
+ifeq ($(SUITE),)
+	@echo "The suite is https://github.com/http-tests/cache-tests: clone it, and name the folder: SUITE=path"
+	@echo "What it asks for is also in tests/it/scenario/cache_rules.rs, which \`make test\` runs without the network."
+else
+	$(NEED) rust build node
+	cargo build --locked --release
+	[ -d $(SUITE)/node_modules ] || (cd $(SUITE) && npm install --silent --no-audit --no-fund)
+	node tests/conformance/cache.mjs $(SUITE)
+endif
 
 check: fmt lint audit ## formatting, lints, dependencies
 

@@ -166,7 +166,7 @@ impl Gateway {
             }),
         };
         let mut world = gateway.world.lock().await;
-        world.tasks.replace(tasks(&snapshot, &resolver)).await;
+        world.tasks.replace(tasks(&snapshot, &gateway.live, &resolver)).await;
         gateway.accept(&mut world.edge, bound);
         let unused = world.edge.drop_inherited();
         if !unused.is_empty() {
@@ -204,7 +204,7 @@ impl Gateway {
             world.dns = dns;
         }
         let before = self.live.pin();
-        let wanted_tasks = tasks(&next, &world.resolver);
+        let wanted_tasks = tasks(&next, &self.live, &world.resolver);
         // Whoever feeds a pool from an old list must be gone before it is filled from the new one.
         world.tasks.retire(&wanted_tasks).await;
         let is_new = |upstream: &&Arc<Upstream>| !before.upstreams.iter().any(|old| Arc::ptr_eq(old, upstream));

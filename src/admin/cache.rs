@@ -11,6 +11,7 @@ use crate::answer::Answer;
 use crate::cache::store::{Entry, Target};
 use crate::cache::{Address, Asked, Lookup, Moment, Reuse, Why, Wish, judge};
 use crate::route::{self, Request};
+use crate::runtime::sharing::View as Sharing;
 use crate::runtime::{Live, Purged, RouteCache};
 
 /// Every cache, and what it holds.
@@ -41,7 +42,15 @@ pub(super) fn list(live: &Live) -> Answer {
             (cache.policy.name.to_string(), shown)
         })
         .collect();
-    wire::json(StatusCode::OK, &json!({ "caches": caches }))
+    let sharing = snapshot.sharing.as_ref().map(|sharing| sharing.view());
+    let sharing = sharing.map(
+        |Sharing {
+             up_to_date,
+             generation,
+             untold,
+         }| { json!({ "up_to_date": up_to_date, "generation": generation, "untold": untold }) },
+    );
+    wire::json(StatusCode::OK, &json!({ "caches": caches, "sharing": sharing }))
 }
 
 /// Takes out what the body names: `{"url": …}`, `{"prefix": …}`, `{"tag": …}` or `{"all": true}`; `"soft": true` makes it

@@ -87,6 +87,22 @@ impl KeyRules {
     /// The key of a request that a route takes.
     #[must_use]
     pub fn key(&self, seed: Seed, asked: &Asked<'_>, route: &str, request: &HeaderMap) -> Key {
+        Key {
+            url: asked.url_key(seed),
+            extra: self.extra(seed, route, request),
+        }
+    }
+
+    /// The parts of the key beside the URL where they are the same for every request of a route.
+    #[must_use]
+    pub fn constant(&self, seed: Seed, route: &str) -> Option<Extra> {
+        let constant = self.headers.is_empty() && self.cookies.is_empty();
+        constant.then(|| self.extra(seed, route, &HeaderMap::new()))
+    }
+
+    /// The parts of the key beside the URL.
+    #[must_use]
+    pub fn extra(&self, seed: Seed, route: &str, request: &HeaderMap) -> Extra {
         let mut extra = Frame::new(seed);
         extra.part(Some(route.as_bytes()));
         for name in &self.headers {
@@ -102,14 +118,28 @@ impl KeyRules {
         for name in &self.cookies {
             extra.part(cookie(request, name));
         }
-        Key {
-            url: asked.url_key(seed),
-            extra: Extra(extra.finish() as u64),
-        }
+        Extra(extra.finish() as u64)
     }
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    /// What a whole URL asks for, as [`url`](Self::url) writes it.
+    #[must_use]
+    pub fn of(url: &'a str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        let (authority, target) = rest.split_at(rest.find('/')?);
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        Some(Self {
+            scheme,
+            authority,
+            path,
+            query,
+        })
+    }
+
     /// The URL, hashed.
     #[must_use]
     pub fn url_key(&self, seed: Seed) -> UrlKey {
@@ -124,15 +154,15 @@ impl Asked<'_> {
     /// The URL, as people read it.
     #[must_use]
     pub fn url(&self) -> String {
-        let Self {
-            scheme,
-            authority,
-            path,
-            query,
-        } = self;
-        match query {
-            Some(query) => format!("{scheme}://{authority}{path}?{query}"),
-            None => format!("{scheme}://{authority}{path}"),
+        format!("{}://{}{}", self.scheme, self.authority, self.target())
+    }
+
+    /// Path and query, as the application is asked for them.
+    #[must_use]
+    pub fn target(&self) -> String {
+        match self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.to_owned(),
         }
     }
 }

@@ -10,6 +10,9 @@ pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// The name under which the gateway speaks of itself.
 const SELF: &str = "gateway";
 
+/// Room for what is usually said.
+const LONGEST: usize = 64;
+
 /// Why a request went on to the application (RFC 9211 §2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forward {
@@ -125,39 +128,56 @@ impl Status {
 
     /// Appends it to what other caches on the way said.
     pub fn write(&self, fields: &mut HeaderMap) {
-        if let Ok(value) = HeaderValue::try_from(self.to_string()) {
+        let mut text = String::with_capacity(LONGEST);
+        self.spell(&mut text);
+        if let Ok(value) = HeaderValue::try_from(text) {
             fields.append(CACHE_STATUS, value);
+        }
+    }
+
+    /// Written by hand: it is on every answer of a route with a cache.
+    fn spell(&self, text: &mut String) {
+        text.push_str(SELF);
+        if self.hit {
+            text.push_str("; hit");
+        }
+        if let Some(forward) = self.forward {
+            text.push_str("; fwd=");
+            text.push_str(forward.word());
+        }
+        if let Some(status) = self.forward_status {
+            text.push_str("; fwd-status=");
+            text.push_str(status.as_str());
+        }
+        if let Some(fresh) = self.fresh {
+            text.push_str(if fresh.is_ok() { "; ttl=" } else { "; ttl=-" });
+            decimal(fresh.unwrap_or_else(|by| by).as_secs(), text);
+        }
+        if self.stored {
+            text.push_str("; stored");
+        }
+        if self.collapsed {
+            text.push_str("; collapsed");
+        }
+        if let Some(detail) = self.detail {
+            text.push_str("; detail=");
+            text.push_str(detail);
         }
     }
 }
 
+fn decimal(number: u64, text: &mut String) {
+    if number >= 10 {
+        decimal(number / 10, text);
+    }
+    text.push(char::from(b'0' + u8::try_from(number % 10).unwrap_or_default()));
+}
+
 impl std::fmt::Display for Status {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(SELF)?;
-        if self.hit {
-            f.write_str("; hit")?;
-        }
-        if let Some(forward) = self.forward {
-            write!(f, "; fwd={}", forward.word())?;
-        }
-        if let Some(status) = self.forward_status {
-            write!(f, "; fwd-status={}", status.as_u16())?;
-        }
-        match self.fresh {
-            Some(Ok(left)) => write!(f, "; ttl={}", left.as_secs())?,
-            Some(Err(by)) => write!(f, "; ttl=-{}", by.as_secs())?,
-            None => {}
-        }
-        if self.stored {
-            f.write_str("; stored")?;
-        }
-        if self.collapsed {
-            f.write_str("; collapsed")?;
-        }
-        if let Some(detail) = self.detail {
-            write!(f, "; detail={detail}")?;
-        }
-        Ok(())
+        let mut text = String::with_capacity(LONGEST);
+        self.spell(&mut text);
+        f.write_str(&text)
     }
 }
 

@@ -134,6 +134,17 @@ fn listed(reply: &Reply) {
             ));
         }
     }
+    let told = reply.json();
+    if let sharing @ Value::Object(_) = &told["sharing"] {
+        let heard = match sharing["up_to_date"] {
+            Value::Bool(true) => "heard",
+            _ => "NOT heard",
+        };
+        print(&format!(
+            "purges of other gateways are {heard}; {} were so far, {} of ours are still to be told\n",
+            sharing["generation"], sharing["untold"]
+        ));
+    }
 }
 
 fn explained(reply: &Reply) {

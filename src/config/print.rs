@@ -33,6 +33,7 @@ pub(super) fn sections(file: &File) -> Vec<Section> {
         access,
         auth,
         cache,
+        cache_redis,
         defaults,
         route,
     } = file;
@@ -61,6 +62,7 @@ pub(super) fn sections(file: &File) -> Vec<Section> {
     named("access", &access.value, &mut sections);
     named("auth", &auth.value, &mut sections);
     named("cache", &cache.value, &mut sections);
+    sections.extend(cache_redis.given().map(|redis| table("cache_redis", &redis.value)));
     sections.push(table("defaults", &defaults.value));
     sections.extend(route.value.0.iter().map(|route| {
         let mut route = route.value.clone();

@@ -8,20 +8,23 @@ use tokio::task::JoinSet;
 use crate::balance::Endpoint;
 use crate::runtime::discovery::{self, Resolver};
 use crate::runtime::tasks::Task;
-use crate::runtime::{Snapshot, Upstream, prober, watch_certificates};
+use crate::runtime::{Live, Snapshot, Upstream, prober, sharing, watch_certificates};
 
 /// How long a start or a reload waits for names and first health checks before it serves without them.
 const PREPARATION: Duration = Duration::from_secs(3);
 
 /// The work in the background that a snapshot needs. What is carried from snapshot to snapshot is worked on without a
 /// break: a task is made of the very things that the registry carries.
-pub(super) fn tasks(snapshot: &Snapshot, resolver: &Arc<Resolver>) -> Vec<Task> {
+pub(super) fn tasks(snapshot: &Snapshot, live: &Arc<Live>, resolver: &Arc<Resolver>) -> Vec<Task> {
     let mut tasks = Vec::new();
     if let Some(tls) = snapshot.tls.clone() {
         let made_of = vec![Arc::clone(&tls) as _];
         tasks.push(Task::new("certificates", Arc::from("tls"), made_of, move |stop| {
             watch_certificates(tls, stop)
         }));
+    }
+    if let Some(sharing) = &snapshot.sharing {
+        tasks.extend(sharing::tasks(sharing, live));
     }
     for upstream in &snapshot.upstreams {
         let name = Arc::clone(&upstream.name);

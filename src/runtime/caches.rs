@@ -10,11 +10,13 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use parking_lot::Mutex;
 
-use super::LoadError;
+use super::sharing::Sharing;
+use super::{ClientTls, LoadError};
 use crate::answer::Reason;
 use crate::cache::disk::Disk;
 use crate::cache::store::{Entry, Flights, Since, Store, Target};
-use crate::cache::{Address, Asked, Key, Moment, Offer, Policy, Seed, Settling, Tier};
+use crate::cache::{Address, Asked, Extra, Key, Moment, Offer, Policy, Seed, Settling, Tier};
+use crate::config::model;
 use crate::observe::metrics::{CacheMetrics, Metrics};
 
 /// How long who purges waits for the tiers.
@@ -80,6 +82,10 @@ pub struct RouteCache {
     pub policy: Arc<Policy>,
     /// The cache.
     pub running: Arc<RunningCache>,
+    /// The parts of the key beside the URL; `None`: they differ from request to request.
+    pub extra: Option<Extra>,
+    /// What is shared with other gateways; `None`: nothing.
+    pub sharing: Option<Arc<Sharing>>,
     /// What there is behind memory, in the order in which it is asked.
     pub tiers: Arc<[Arc<dyn Tier>]>,
 }
@@ -94,8 +100,20 @@ pub struct Purged {
 }
 
 impl RouteCache {
-    /// Purges what is meant, in memory and in every tier; counted. Soft (`Some(now)`): it is stale from now on.
+    /// Purges what is meant, in memory, in every tier and at the other gateways; counted. Soft (`Some(now)`): it is stale
+    /// from now on.
     pub fn purge(&self, target: &Target, soft: Option<Moment>) -> Purged {
+        self.tell(|| target.clone(), soft);
+        self.purge_here(target, soft)
+    }
+
+    /// Purges the answers of one URL: all of them, whatever tells their requests apart.
+    pub fn purge_url(&self, asked: &Asked<'_>, soft: Option<Moment>) -> Purged {
+        self.tell(|| Target::Url(asked.url()), soft);
+        self.purge_url_here(asked, soft)
+    }
+
+    pub(super) fn purge_here(&self, target: &Target, soft: Option<Moment>) -> Purged {
         let count = self.running.store.purge(target, soft);
         self.running.metrics.purged(count);
         Purged {
@@ -104,8 +122,7 @@ impl RouteCache {
         }
     }
 
-    /// Purges the answers of one URL: all of them, whatever tells their requests apart.
-    pub fn purge_url(&self, asked: &Asked<'_>, soft: Option<Moment>) -> Purged {
+    pub(super) fn purge_url_here(&self, asked: &Asked<'_>, soft: Option<Moment>) -> Purged {
         let store = &self.running.store;
         let count = store.purge(&Target::Key(asked.url_key(store.seed())), soft);
         self.running.metrics.purged(count);
@@ -194,6 +211,8 @@ pub(crate) struct Caches {
     running: Mutex<HashMap<Arc<str>, Arc<RunningCache>>>,
     /// Directories in use: as long as a snapshot has a tier there.
     disks: Mutex<HashMap<PathBuf, Weak<Disk>>>,
+    /// What is shared with other gateways.
+    sharing: Mutex<Option<Arc<Sharing>>>,
 }
 
 /// The disk tiers of a configuration, by the name of their policy.
@@ -237,8 +256,28 @@ impl Caches {
         Ok(named)
     }
 
+    /// What is shared with other gateways: what is shared already, if the file still says the same.
+    pub(super) fn share(&self, redis: Option<(model::Redis, Option<Arc<ClientTls>>)>) -> Option<Arc<Sharing>> {
+        let mut sharing = self.sharing.lock();
+        let Some((model, tls)) = redis else {
+            *sharing = None;
+            return None;
+        };
+        match &*sharing {
+            Some(same) if same.model == model => Some(Arc::clone(same)),
+            _ => Some(Arc::clone(sharing.insert(Sharing::new(model, tls.as_ref())))),
+        }
+    }
+
     /// The cache of a policy: the one that exists, with what it keeps, or a new one.
-    pub(super) fn of(&self, policy: &Arc<Policy>, disks: &Disks, metrics: &Metrics) -> RouteCache {
+    pub(super) fn of(
+        &self,
+        policy: &Arc<Policy>,
+        route: &str,
+        disks: &Disks,
+        sharing: Option<&Arc<Sharing>>,
+        metrics: &Metrics,
+    ) -> RouteCache {
         let mut caches = self.running.lock();
         let running = caches.entry(Arc::clone(&policy.name)).or_insert_with(|| {
             Arc::new(RunningCache {
@@ -256,7 +295,9 @@ impl Caches {
         }
         RouteCache {
             policy: Arc::clone(policy),
+            extra: policy.key.constant(running.store.seed(), route),
             running: Arc::clone(running),
+            sharing: sharing.cloned(),
             tiers: disk.map(|disk| Arc::clone(disk) as Arc<dyn Tier>).into_iter().collect(),
         }
     }

@@ -8,7 +8,7 @@ mod facts;
 mod inspect;
 mod policy;
 mod reporter;
-mod shared;
+pub(super) mod shared;
 mod standing;
 mod state;
 mod store;

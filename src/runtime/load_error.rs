@@ -48,8 +48,13 @@ pub enum LoadError {
     },
     /// The files of a certificate cannot be used.
     ServerTls(ServerTlsFault),
-    /// The files of `[redis] tls` cannot be used.
-    RedisTls(TlsFault),
+    /// The files of `[redis] tls` or `[cache_redis] tls` cannot be used.
+    RedisTls {
+        /// Which of them.
+        table: &'static str,
+        /// Why.
+        fault: TlsFault,
+    },
 }
 
 impl LoadError {
@@ -75,9 +80,9 @@ impl fmt::Display for LoadError {
                 f,
                 "TLS cannot be offered: {fault}\nhelp: `gateway check` says where in the file that is"
             ),
-            Self::RedisTls(fault) => write!(
+            Self::RedisTls { table, fault } => write!(
                 f,
-                "[redis]: {fault}\nhelp: `ca`, `cert` and `key` are PEM files that this user may read"
+                "{table}: {fault}\nhelp: `ca`, `cert` and `key` are PEM files that this user may read"
             ),
             Self::Disk { name, path, why } => {
                 write!(f, "cache `{name}` cannot keep answers in {}: {why}", path.display())

@@ -14,6 +14,7 @@ mod log_sink;
 pub mod orders;
 pub mod prober;
 mod queue;
+pub mod sharing;
 mod shown;
 mod snapshot;
 pub mod tasks;

@@ -10,6 +10,7 @@ use super::access;
 use super::auth::{self, RouteAuth, Way};
 use super::caches::Disks;
 use super::limits::{CompiledLimits, RouteBandwidth, RouteLimits};
+use super::sharing::Sharing;
 use super::tls::{self, Profiles};
 use super::{ClientTls, Concurrency, LoadError, LogSink, Queue, Registry, RouteCache, ServerTls, Stamp};
 use crate::answer::Answer;
@@ -51,6 +52,8 @@ pub struct Snapshot {
     pub claimed: ClaimedFields,
     /// The caches of all routes, none of them twice: what a change is told to.
     pub caches: Vec<RouteCache>,
+    /// What caches share with other gateways; `None`: nothing.
+    pub sharing: Option<Arc<Sharing>>,
     /// Counters of requests that no route took.
     pub no_route: RouteMetrics,
     router: Router,
@@ -209,12 +212,12 @@ impl Snapshot {
             .collect::<Result<Vec<_>, _>>()?;
         let tls = config.tls.map(|tls| ServerTls::load(tls, registry)).transpose();
         let tls = tls.map_err(LoadError::ServerTls)?.map(Arc::new);
-        let redis_tls = config.redis.as_ref().and_then(|redis| redis.tls.as_ref());
-        let redis_tls = redis_tls
-            .map(ClientTls::load)
-            .transpose()
-            .map_err(LoadError::RedisTls)?;
-        let redis_tls = redis_tls.map(Arc::new);
+        let redis_tls = config.redis.as_ref().map(|redis| ClientTls::of_redis("[redis]", redis));
+        let redis_tls = redis_tls.transpose()?.flatten();
+        let cache_redis = config
+            .cache_redis
+            .map(|shared| ClientTls::of_redis("[cache_redis]", &shared).map(|tls| (shared, tls)));
+        let cache_redis = cache_redis.transpose()?;
         let claimed = auth::claimed_fields(&config.auths);
         let ways = config
             .auths
@@ -263,6 +266,7 @@ impl Snapshot {
             registry.started,
         );
         let rate_limits = config.rate_limits.iter().map(|limit| Arc::clone(&limit.name)).collect();
+        let sharing = registry.caches.share(cache_redis);
         let router = Router::new(config.routes.iter().map(|route| route.matcher.clone()).collect());
         let named = Named {
             upstreams: &upstreams,
@@ -271,6 +275,7 @@ impl Snapshot {
             limits: &limits,
             bandwidths: &config.bandwidths,
             disks: &disks,
+            sharing: sharing.as_ref(),
         };
         let routes: Vec<Arc<Route>> = config
             .routes
@@ -297,6 +302,7 @@ impl Snapshot {
             routes,
             limits,
             caches,
+            sharing,
             upstreams,
             rate_limits,
             inputs,
@@ -331,6 +337,7 @@ struct Named<'a> {
     limits: &'a CompiledLimits,
     bandwidths: &'a [model::Bandwidth],
     disks: &'a Disks,
+    sharing: Option<&'a Arc<Sharing>>,
 }
 
 impl Named<'_> {
@@ -384,9 +391,11 @@ impl Named<'_> {
             },
             action,
             auth: route.auth.map(|auth| Arc::new(RouteAuth::compile(&auth, self.ways))),
-            cache: route
-                .cache
-                .map(|policy| registry.caches.of(&policy, self.disks, &registry.metrics)),
+            cache: route.cache.map(|policy| {
+                registry
+                    .caches
+                    .of(&policy, &route.name, self.disks, self.sharing, &registry.metrics)
+            }),
             delivery: Delivery {
                 headers: route.headers,
                 cors: route.cors,

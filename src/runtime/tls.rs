@@ -60,6 +60,13 @@ pub struct Identity {
 }
 
 impl ClientTls {
+    /// The TLS to a Redis that this table of the file names.
+    pub(super) fn of_redis(table: &'static str, redis: &model::Redis) -> Result<Option<Arc<Self>>, LoadError> {
+        let loaded = redis.tls.as_ref().map(Self::load).transpose();
+        let loaded = loaded.map_err(|fault| LoadError::RedisTls { table, fault })?;
+        Ok(loaded.map(Arc::new))
+    }
+
     /// Reads and checks the files of a profile.
     ///
     /// # Errors

@@ -13,8 +13,10 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Bodies up to this size become one chunk when they are complete.
-const SMALL: u64 = 64 << 10;
+use super::forms::Forms;
+
+/// The size of the chunks of a complete body, the last one excepted: written in one go, and not too hard to find room for.
+const CHUNK: usize = 256 << 10;
 
 /// What the writer may be ahead of the slowest reader, bytes, once a body is too large to be kept.
 const WINDOW: u64 = 256 << 10;
@@ -28,6 +30,7 @@ pub struct Body {
     whole: OnceLock<Whole>,
     /// While it arrives.
     arriving: Mutex<Option<Arc<Arriving>>>,
+    forms: Forms,
 }
 
 enum Whole {
@@ -70,6 +73,7 @@ impl Body {
                 more: Notify::new(),
                 room: Notify::new(),
             }))),
+            forms: Forms::default(),
         })
     }
 
@@ -89,6 +93,7 @@ impl Body {
         Arc::new(Self {
             whole: OnceLock::from(whole),
             arriving: Mutex::new(None),
+            forms: Forms::default(),
         })
     }
 
@@ -98,12 +103,29 @@ impl Body {
         self.whole.get().map(Whole::length)
     }
 
-    /// The bytes of it that are in memory.
+    /// Its form in a content coding, if it is kept.
+    #[must_use]
+    pub fn form(&self, coding: &str) -> Option<Arc<Self>> {
+        self.forms.made(coding)
+    }
+
+    /// Whether it is up to the caller to make its form in a coding: one of all who ask is told so.
+    #[must_use]
+    pub fn claim_form(&self, coding: &'static str) -> bool {
+        self.forms.claim(coding)
+    }
+
+    /// Keeps its form in a coding; [`Store::reweigh`](super::Store::reweigh) is to be told.
+    pub fn put_form(&self, coding: &'static str, form: Arc<Self>) {
+        self.forms.put(coding, form);
+    }
+
+    /// The bytes of it that are in memory, encoded forms included.
     #[must_use]
     pub fn in_memory(&self) -> u64 {
         match self.whole.get() {
             Some(Whole::Elsewhere(_)) => 0,
-            Some(whole) => whole.length(),
+            Some(whole) => whole.length() + self.forms.in_memory(),
             None => self.current().map_or(0, |arriving| {
                 let state = arriving.state.lock();
                 state.length - state.start
@@ -330,16 +352,26 @@ impl Whole {
     }
 }
 
-fn compact(mut chunks: Vec<Bytes>) -> Whole {
-    let length: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-    if chunks.len() == 1 {
-        return Whole::One(chunks.remove(0));
+/// Moves what arrived into memory of its own: the pieces are parts of larger buffers, which would stay as long as they.
+fn compact(pieces: Vec<Bytes>) -> Whole {
+    let mut left: usize = pieces.iter().map(Bytes::len).sum();
+    let mut chunks = Vec::with_capacity(left.div_ceil(CHUNK));
+    let mut chunk = BytesMut::with_capacity(left.min(CHUNK));
+    for mut piece in pieces {
+        while !piece.is_empty() {
+            if chunk.len() == CHUNK {
+                left -= CHUNK;
+                let next = BytesMut::with_capacity(left.min(CHUNK));
+                chunks.push(std::mem::replace(&mut chunk, next).freeze());
+            }
+            let room = CHUNK - chunk.len();
+            chunk.extend_from_slice(&piece.split_to(piece.len().min(room)));
+        }
     }
-    if length <= SMALL {
-        let mut all = BytesMut::with_capacity(usize::try_from(length).unwrap_or(0));
-        chunks.iter().for_each(|chunk| all.extend_from_slice(chunk));
-        return Whole::One(all.freeze());
+    if chunks.is_empty() {
+        return Whole::One(chunk.freeze());
     }
+    chunks.push(chunk.freeze());
     let mut end = 0;
     let ends = chunks.iter().map(|chunk| {
         end += chunk.len() as u64;

@@ -84,6 +84,14 @@ impl Entry {
         }
     }
 
+    /// The same answer, which is asked about before it is used again, whatever happens.
+    #[must_use]
+    pub fn doubted(&self, now: Moment) -> Self {
+        let mut doubted = self.expired(now);
+        doubted.terms.must_revalidate = true;
+        doubted
+    }
+
     /// The memory that it takes, bytes.
     #[must_use]
     pub fn weight(&self) -> u64 {

@@ -4,6 +4,7 @@ mod body;
 mod changes;
 mod entry;
 mod flight;
+mod forms;
 mod shard;
 mod sketch;
 
@@ -109,16 +110,22 @@ impl Store {
     /// The answer for a request; of several the one with the latest `Date` (RFC 9111 §4).
     #[must_use]
     pub fn find(&self, key: &Key, request: &HeaderMap) -> Found {
-        let variants = self.shard(key.url).lock().variants(key.url, key.extra);
+        let (first, others) = self.shard(key.url).lock().variants(key.url, key.extra);
         // The comparison is made without the lock.
-        let other = variants.last().cloned();
-        let selected = variants.into_iter().filter(|entry| entry.selector.selects(request));
-        match selected.max_by_key(|entry| (entry.selector.is_encoded(), entry.terms.date, entry.terms.since)) {
+        let Some(first) = first else { return Found::Nothing };
+        let latest = |entry: &Arc<Entry>| (entry.selector.is_encoded(), entry.terms.date, entry.terms.since);
+        let mut found: Option<&Arc<Entry>> = None;
+        for entry in std::iter::once(&first).chain(&others) {
+            if entry.selector.selects(request) && found.is_none_or(|found| latest(found) <= latest(entry)) {
+                found = Some(entry);
+            }
+        }
+        match found {
             Some(entry) => {
                 entry.touch();
-                Found::Entry(entry)
+                Found::Entry(Arc::clone(entry))
             }
-            None => other.map_or(Found::Nothing, Found::Others),
+            None => Found::Others(first),
         }
     }
 
@@ -193,6 +200,13 @@ impl Store {
         self.left(gone);
     }
 
+    /// The body of a stored answer takes more memory than when it was stored.
+    pub fn reweigh(&self, key: &Key, body: &Arc<Body>) {
+        let more = self.shard(key.url).lock().reweigh(key.url, body);
+        self.weight.fetch_add(more, Relaxed);
+        self.make_room();
+    }
+
     /// Purges; how many answers were meant. Soft (`Some(now)`): they are stale from now on.
     pub fn purge(&self, target: &Target, soft: Option<Moment>) -> u64 {
         self.changes.note(target.clone());
@@ -210,6 +224,12 @@ impl Store {
             self.left(gone);
         }
         all
+    }
+
+    /// Something was purged, and nobody knows what: every answer is asked about before it is used again.
+    pub fn doubt(&self, now: Moment) {
+        self.changes.note(Target::All);
+        self.shards.iter().for_each(|shard| shard.lock().doubt(now));
     }
 
     fn make_room(&self) {

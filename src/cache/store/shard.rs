@@ -5,6 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::body::Body;
 use super::changes::Target;
 use super::entry::Entry;
 use crate::cache::{Extra, Moment, UrlKey};
@@ -79,13 +80,14 @@ pub(super) struct Gone {
 }
 
 impl Shard {
-    /// The answers of a URL with these further parts of the key.
-    pub(super) fn variants(&self, url: UrlKey, extra: Extra) -> Vec<Arc<Entry>> {
+    /// The answers of a URL with these further parts of the key: the first, and the others. Mostly there are no others.
+    pub(super) fn variants(&self, url: UrlKey, extra: Extra) -> (Option<Arc<Entry>>, Vec<Arc<Entry>>) {
         let slot = self.slots.get(&url);
         let kept = slot.into_iter().flat_map(|slot| &slot.variants);
-        kept.filter(|kept| kept.entry.extra == extra)
-            .map(|kept| Arc::clone(&kept.entry))
-            .collect()
+        let mut kept = kept
+            .filter(|kept| kept.entry.extra == extra)
+            .map(|kept| Arc::clone(&kept.entry));
+        (kept.next(), kept.collect())
     }
 
     /// All answers of a URL.
@@ -178,9 +180,42 @@ impl Shard {
                 self.tags.entry(tag.clone()).or_default().insert(url);
             }
             kept.entry = new;
+            self.untag(url, &old.tags);
             return true;
         }
         false
+    }
+
+    /// Takes note of what the entry with this body weighs now; by how much that is more.
+    pub(super) fn reweigh(&mut self, url: UrlKey, body: &Arc<Body>) -> u64 {
+        let slot = self.slots.get_mut(&url);
+        let kept = slot.and_then(|slot| {
+            slot.variants
+                .iter_mut()
+                .find(|kept| Arc::ptr_eq(&kept.entry.body, body))
+        });
+        let Some(kept) = kept else { return 0 };
+        let more = kept.entry.weight().saturating_sub(kept.weight);
+        kept.weight += more;
+        self.weight += more;
+        if kept.small {
+            self.small_weight += more;
+        }
+        more
+    }
+
+    /// Forgets that a URL has these tags, as far as no entry of it has them.
+    fn untag(&mut self, url: UrlKey, tags: &[Box<str>]) {
+        let variants = self.slots.get(&url).map_or(&[][..], |slot| &slot.variants);
+        let of_others = || variants.iter().flat_map(|kept| &kept.entry.tags);
+        for tag in tags.iter().filter(|tag| of_others().all(|other| other != *tag)) {
+            if let Some(urls) = self.tags.get_mut(tag) {
+                urls.remove(&url);
+                if urls.is_empty() {
+                    self.tags.remove(tag);
+                }
+            }
+        }
     }
 
     /// Takes out one entry.
@@ -226,6 +261,13 @@ impl Shard {
             }
         }
         (meant, gone)
+    }
+
+    /// Every answer is asked about before it is used again.
+    pub(super) fn doubt(&mut self, now: Moment) {
+        for kept in self.slots.values_mut().flat_map(|slot| &mut slot.variants) {
+            kept.entry = Arc::new(kept.entry.doubted(now));
+        }
     }
 
     /// Takes out the entry that has the least claim to stay; `None`: there is none. `small_first`: those asked for once
@@ -274,16 +316,9 @@ impl Shard {
             return Gone::default();
         };
         let kept = slot.variants.remove(place);
-        let others: Vec<&Box<str>> = slot.variants.iter().flat_map(|kept| &kept.entry.tags).collect();
-        for tag in kept.entry.tags.iter().filter(|tag| !others.contains(tag)) {
-            if let Some(urls) = self.tags.get_mut(tag) {
-                urls.remove(&url);
-                if urls.is_empty() {
-                    self.tags.remove(tag);
-                }
-            }
-        }
-        if slot.variants.is_empty() && slot.passes.is_empty() {
+        let empty = slot.variants.is_empty() && slot.passes.is_empty();
+        self.untag(url, &kept.entry.tags);
+        if empty {
             self.slots.remove(&url);
         }
         if kept.small {

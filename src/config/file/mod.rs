@@ -7,6 +7,7 @@ pub(super) mod admin;
 pub(super) mod auth;
 pub(super) mod bandwidth;
 pub(super) mod cache;
+pub(super) mod cache_redis;
 pub(super) mod certificate;
 pub(super) mod cors;
 pub(super) mod dns;
@@ -35,6 +36,7 @@ use self::admin::Admin;
 use self::auth::Auth;
 use self::bandwidth::Bandwidth;
 use self::cache::Cache;
+use self::cache_redis::CacheRedis;
 use self::certificate::Certificate;
 use self::cors::Cors;
 use self::dns::Dns;
@@ -86,6 +88,8 @@ table! {
         default auth: Named<Auth> = "{}",
         /// What is kept of an application's answers, and for how long.
         default cache: Named<Cache> = "{}",
+        /// A Redis that gateways share for their caches; without this table each has its own alone.
+        optional cache_redis: CacheRedis,
         /// What routes do where they say nothing themselves.
         default defaults: Policies = "{}",
         /// Which requests go where.

@@ -47,6 +47,8 @@ pub struct Config {
     pub dns: Dns,
     /// The store that several gateways share; `None`: every store is in the process.
     pub redis: Option<Redis>,
+    /// The Redis that gateways share for their caches; `None`: each has its own alone.
+    pub cache_redis: Option<Redis>,
     /// Upstreams, in file order.
     pub upstreams: Vec<Upstream>,
     /// Rate limits, in file order.

@@ -105,6 +105,8 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         .collect();
     let dns = tables::dns(&file.dns, checker);
     let redis = file.redis.given().and_then(|redis| redis::redis(redis, checker));
+    let cache_redis = file.cache_redis.given();
+    let cache_redis = cache_redis.and_then(|redis| redis::cache_redis(redis, checker));
     let rate_limits: Vec<_> = file
         .rate_limit
         .0
@@ -233,6 +235,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         access_log,
         dns,
         redis,
+        cache_redis,
         upstreams: upstreams.into_iter().collect::<Option<_>>()?,
         rate_limits: rate_limits.into_iter().collect::<Option<_>>()?,
         bandwidths: bandwidths.into_iter().collect::<Option<_>>()?,

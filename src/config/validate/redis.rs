@@ -1,5 +1,7 @@
 //! `[redis]`
 
+use std::time::Duration;
+
 use super::{Checker, count};
 use crate::config::diagnostic::{Diagnostic, Span};
 use crate::config::file;
@@ -9,7 +11,10 @@ use crate::config::model::{self, Redis, RedisServers, UpstreamTls};
 use crate::config::secret::Secret;
 use crate::config::value::{Field, Spanned};
 
-/// Makes the store; `None`: something of it is wrong and has been reported.
+/// How long a question about purges may take. No request waits for it.
+const CACHE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Makes the store of limits; `None`: something of it is wrong and has been reported.
 pub(super) fn redis(redis: &Spanned<file::redis::Redis>, checker: &mut Checker<'_>) -> Option<Redis> {
     let file::redis::Redis {
         url,
@@ -21,31 +26,108 @@ pub(super) fn redis(redis: &Spanned<file::redis::Redis>, checker: &mut Checker<'
         connections,
         prefix,
     } = &redis.value;
+    let written = Written {
+        table: "[redis]",
+        span: redis.span,
+        url,
+        sentinel,
+        username,
+        password,
+    };
+    let servers = servers(&written, checker)?;
+    Some(Redis {
+        tls: self::tls(&servers, tls, checker),
+        servers,
+        timeout: timeout.value.value.0,
+        connections: count(connections.0),
+        prefix: prefix.text.as_str().into(),
+        username: credential(username),
+        password: credential(password),
+    })
+}
+
+/// Makes the store of caches; `None`: something of it is wrong and has been reported.
+pub(super) fn cache_redis(redis: &Spanned<file::cache_redis::CacheRedis>, checker: &mut Checker<'_>) -> Option<Redis> {
+    let file::cache_redis::CacheRedis {
+        url,
+        sentinel,
+        username,
+        password,
+        tls,
+        prefix,
+    } = &redis.value;
+    let written = Written {
+        table: "[cache_redis]",
+        span: redis.span,
+        url,
+        sentinel,
+        username,
+        password,
+    };
+    let servers = servers(&written, checker)?;
+    if let (RedisServers::Cluster(_), Some(url)) = (&servers, url.given()) {
+        let help = "name one server, or sentinels: purges are one sequence, which no Cluster can split".to_owned();
+        checker.error(url.span, "caches do not share a Cluster", help);
+    }
+    Some(Redis {
+        tls: self::tls(&servers, tls, checker),
+        servers,
+        timeout: CACHE_TIMEOUT,
+        connections: 1,
+        prefix: prefix.text.as_str().into(),
+        username: credential(username),
+        password: credential(password),
+    })
+}
+
+fn credential(field: &Field<Secret<file::redis::Credential>>) -> Option<model::Secret> {
+    field.given().map(|secret| secret.value.text.clone())
+}
+
+/// Where a Redis is, as a table says it.
+struct Written<'a> {
+    table: &'static str,
+    span: Span,
+    url: &'a Field<OneOrMore<Secret<RedisUrl>>>,
+    sentinel: &'a Field<file::redis::Sentinel>,
+    username: &'a Field<Secret<file::redis::Credential>>,
+    password: &'a Field<Secret<file::redis::Credential>>,
+}
+
+fn servers(written: &Written<'_>, checker: &mut Checker<'_>) -> Option<RedisServers> {
+    let Written {
+        table,
+        span,
+        url,
+        sentinel,
+        username,
+        password,
+    } = written;
     if let (Some(username), true) = (username.given(), password.is_absent()) {
         let help = "add `password = \"${REDIS_PASSWORD}\"`: without one, nobody is asked for a name".to_owned();
         checker.error(username.span, "`username` needs `password`", help);
     }
     let beside = password.given().map(|password| password.span);
-    let servers = match (url, sentinel) {
+    match (url, sentinel) {
         (Field::Absent, Field::Absent) => {
             let help = "add for example `url = \"redis://127.0.0.1:6379\"`".to_owned();
-            checker.error(redis.span, "`[redis]` has no `url`", help);
-            return None;
+            checker.error(*span, format!("`{table}` has no `url`"), help);
+            None
         }
         (Field::Given(url), Field::Given(sentinel)) => {
             checker.report.push(
-                Diagnostic::error(sentinel.span, "`[redis]` has both `url` and `sentinel`")
+                Diagnostic::error(sentinel.span, format!("`{table}` has both `url` and `sentinel`"))
                     .also(url.span, "the other one")
                     .help("sentinels say where it is: remove one of them".to_owned()),
             );
-            return None;
+            None
         }
         (url, Field::Absent) => {
             let url = url.given()?;
             let mut urls = urls(&url.value, beside, url.value.0.len() > 1, checker);
             match urls.len() {
-                0 | 1 => RedisServers::Single(urls.pop()?),
-                _ => RedisServers::Cluster(urls),
+                0 | 1 => Some(RedisServers::Single(urls.pop()?)),
+                _ => Some(RedisServers::Cluster(urls)),
             }
         }
         (_, sentinel) => {
@@ -55,23 +137,12 @@ pub(super) fn redis(redis: &Spanned<file::redis::Redis>, checker: &mut Checker<'
                 let help = "write what the sentinels call it: `\"mymaster\"`".to_owned();
                 checker.error(master.span, "`master` names nobody", help);
             }
-            RedisServers::Sentinel {
+            Some(RedisServers::Sentinel {
                 master: master.text.as_str().into(),
                 urls: self::urls(&urls.value, beside, false, checker),
-            }
+            })
         }
-    };
-    let tls = self::tls(&servers, tls, checker);
-    let secret = |field: &Field<Secret<file::redis::Credential>>| field.given().map(|secret| secret.value.text.clone());
-    Some(Redis {
-        servers,
-        tls,
-        timeout: timeout.value.value.0,
-        connections: count(connections.0),
-        prefix: prefix.text.as_str().into(),
-        username: secret(username),
-        password: secret(password),
-    })
+    }
 }
 
 /// TLS, where the URLs ask for it.

@@ -57,6 +57,13 @@ impl Encoder {
         }
     }
 
+    /// The coding of a body of which nothing was encoded yet.
+    #[must_use]
+    pub fn beginning(&self) -> Option<Coding> {
+        let State::Fresh(coding) = self.state else { return None };
+        Some(coding)
+    }
+
     /// Encodes a chunk; `end` finishes the body. Returns what can be sent now, possibly nothing.
     ///
     /// # Errors

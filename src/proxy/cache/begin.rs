@@ -1,5 +1,7 @@
 //! Whether the cache has anything to do with a request, and by which key.
 
+use std::borrow::Cow;
+
 use http::{HeaderValue, Method, header, request};
 
 use super::super::Exchange;
@@ -12,11 +14,6 @@ use crate::runtime::RouteCache;
 pub(in crate::proxy) struct Asking {
     pub(super) cache: RouteCache,
     pub(super) key: Key,
-    pub(super) url: String,
-    /// Host and port, as they are in the key.
-    pub(super) authority: String,
-    /// Path and query, as the application is asked for them.
-    pub(super) target: String,
     pub(super) wish: Wish,
     /// It asks for the head only.
     pub(super) head: bool,
@@ -63,42 +60,54 @@ impl Exchange {
         if fields.contains_key(header::IF_MATCH) || fields.contains_key(header::IF_UNMODIFIED_SINCE) {
             return past("precondition"); // for the origin to judge (RFC 9111 §4.3.2)
         }
-        let authority = self.authority(request);
-        let query = policy.key.query(request.uri.query());
-        let asked = Asked {
-            scheme: self.client.scheme.as_str(),
-            authority: &authority,
-            path: request.uri.path(),
-            query: query.as_deref(),
-        };
-        let route = self.route.as_ref().map_or("", |route| &route.name);
-        let key = policy.key.key(cache.running.store.seed(), &asked, route, fields);
-        let target = match asked.query {
-            Some(query) => format!("{}?{query}", asked.path),
-            None => asked.path.to_owned(),
+        let seed = cache.running.store.seed();
+        let key = Key {
+            url: self.asked(cache, request, |asked| asked.url_key(seed)),
+            extra: cache.extra.unwrap_or_else(|| {
+                let route = self.route.as_ref().map_or("", |route| &route.name);
+                policy.key.extra(seed, route, fields)
+            }),
         };
         Ok(Asking {
             cache: cache.clone(),
             key,
-            url: asked.url(),
-            target,
             wish: Wish::of(policy, fields),
             head,
-            authority,
+        })
+    }
+
+    /// What is asked for, as far as the key of this cache goes.
+    pub(super) fn asked<T>(
+        &self,
+        cache: &RouteCache,
+        request: &request::Parts,
+        tell: impl FnOnce(&Asked<'_>) -> T,
+    ) -> T {
+        let authority = self.authority(request);
+        let query = cache.policy.key.query(request.uri.query());
+        tell(&Asked {
+            scheme: self.client.scheme.as_str(),
+            authority: &authority,
+            path: request.uri.path(),
+            query: query.as_deref(),
         })
     }
 
     /// Host and port as the application is told, in lower case; the usual port is none.
-    pub(super) fn authority(&self, request: &request::Parts) -> String {
+    pub(super) fn authority<'a>(&'a self, request: &'a request::Parts) -> Cow<'a, str> {
         let host = request
             .headers
             .get(header::HOST)
             .and_then(|host: &HeaderValue| host.to_str().ok());
-        let host = host.unwrap_or(&self.host).to_ascii_lowercase();
+        let host = host.unwrap_or(&self.host);
         let usual = match self.client.scheme {
             Scheme::Http => ":80",
             Scheme::Https => ":443",
         };
-        host.strip_suffix(usual).map_or_else(|| host.clone(), str::to_owned)
+        let host = host.strip_suffix(usual).unwrap_or(host);
+        match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => host.to_ascii_lowercase().into(),
+            false => host.into(),
+        }
     }
 }

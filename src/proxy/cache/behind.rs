@@ -18,7 +18,8 @@ impl Exchange {
         }
         let route = self.route.as_ref().map_or("", |route| &route.name);
         let rules = &asking.cache.policy.key;
-        Some(rules.address(&asking.url, route, &request.headers))
+        let url = self.asked(&asking.cache, request, |asked| asked.url());
+        Some(rules.address(&url, route, &request.headers))
     }
 
     /// Tells the tiers, now and then, that what memory gives is still asked for.

@@ -48,7 +48,7 @@ impl Exchange {
         }
         self.change = Some(Box::new(Change {
             scheme: self.client.scheme.as_str(),
-            authority: self.authority(request),
+            authority: self.authority(request).into_owned(),
             path: request.uri.path().to_owned(),
             query: request.uri.query().map(str::to_owned),
             method: request.method.clone(),
@@ -101,15 +101,7 @@ impl Exchange {
 
     /// `PURGE`: takes out what there is for the URL.
     pub(super) fn purge_one(&mut self, cache: &RouteCache, request: &request::Parts) -> Answer {
-        let authority = self.authority(request);
-        let query = cache.policy.key.query(request.uri.query());
-        let asked = Asked {
-            scheme: self.client.scheme.as_str(),
-            authority: &authority,
-            path: request.uri.path(),
-            query: query.as_deref(),
-        };
-        let purged = cache.purge_url(&asked, None);
+        let purged = self.asked(cache, request, |asked| cache.purge_url(asked, None));
         let count = purged.count;
         self.purged = (!purged.is_settled()).then(|| Box::new(purged));
         Answer::Content {

@@ -1,5 +1,7 @@
 //! What a client gets of a stored answer: all of it, a part, or word that it has it already.
 
+use std::sync::Arc;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, request, response};
 
@@ -8,8 +10,12 @@ use super::super::fetch::Fetched;
 use super::begin::Asking;
 use super::{Served, Source, now};
 use crate::cache::Status;
-use crate::cache::store::{Entry, Reader};
+use crate::cache::store::{Body, Entry, Reader};
 use crate::conditional::{self, ByteRange, Validators};
+use crate::policy::Encoder;
+
+/// Bodies up to this size are encoded on the spot, bytes; larger ones aside, so that nobody waits for them.
+const AT_ONCE: u64 = 64 << 10;
 
 /// Fields that describe a body, and so are not on a 304 (RFC 9110 §15.4.5).
 const OF_THE_BODY: [HeaderName; 4] = [
@@ -25,7 +31,7 @@ impl Exchange {
         &mut self,
         asking: &Asking,
         request: &request::Parts,
-        entry: &std::sync::Arc<Entry>,
+        entry: &Arc<Entry>,
         status: Status,
         aged: bool,
     ) -> Served {
@@ -37,7 +43,7 @@ impl Exchange {
         &mut self,
         asking: &Asking,
         request: &request::Parts,
-        entry: &std::sync::Arc<Entry>,
+        entry: &Arc<Entry>,
         status: Status,
         aged: bool,
         reader: Option<Reader>,
@@ -88,11 +94,12 @@ impl Exchange {
         } else if code == entry.status
             && let Some(total) = length
             && !bodiless
+            && !fields.contains_key(header::CONTENT_LENGTH)
         {
             fields.insert(header::CONTENT_LENGTH, total.into());
         }
         let nothing = bodiless || code == StatusCode::RANGE_NOT_SATISFIABLE || request.method == Method::HEAD;
-        let source = match nothing {
+        let mut source = match nothing {
             true => Source::Nothing,
             false => Source::Kept(match reader {
                 Some(reader) if part == (0, None) => reader,
@@ -100,7 +107,46 @@ impl Exchange {
             }),
         };
         self.cache_status = Some(status);
-        Served::Answer(self.head(asking, request, code, fields), source)
+        let mut head = self.head(asking, request, code, fields);
+        if let Some(form) = self.encoded(asking, entry) {
+            head.headers.remove(header::TRANSFER_ENCODING);
+            if let Some(length) = form.length() {
+                head.headers.insert(header::CONTENT_LENGTH, length.into());
+            }
+            source = Source::Kept(form.reader(0, None));
+            self.encoder = None;
+        }
+        Served::Answer(head, source)
+    }
+
+    /// The form of a stored answer that the client is to get: kept, or made now for all who come.
+    fn encoded(&self, asking: &Asking, entry: &Arc<Entry>) -> Option<Arc<Body>> {
+        let coding = self.encoder.as_ref()?.beginning()?;
+        if let Some(form) = entry.body.form(coding.name()) {
+            return Some(form);
+        }
+        let length = entry.body.chunks().and(entry.body.length())?;
+        if !entry.body.claim_form(coding.name()) {
+            return None; // somebody makes it: this one is encoded on its way
+        }
+        let (body, running, key) = (Arc::clone(&entry.body), Arc::clone(&asking.cache.running), asking.key);
+        let make = move || {
+            let mut encoder = Encoder::new(coding, false);
+            let mut pieces = Vec::new();
+            for chunk in body.chunks()? {
+                pieces.push(encoder.encode(chunk, false).ok()?);
+            }
+            pieces.push(encoder.encode(&[], true).ok()?);
+            let form = Body::whole(pieces);
+            body.put_form(coding.name(), Arc::clone(&form));
+            running.store.reweigh(&key, &body);
+            Some(form)
+        };
+        if length <= AT_ONCE {
+            return make();
+        }
+        drop(tokio::task::spawn_blocking(make));
+        None
     }
 
     /// Gives what the application answered, to the one who asked.

@@ -141,7 +141,10 @@ impl Exchange {
         hand: oneshot::Sender<Hand>,
     ) -> Option<Fill> {
         let mut outgoing = http::Request::new(());
-        *outgoing.uri_mut() = asking.target.parse().ok()?;
+        let (url, target, authority) = self.asked(&asking.cache, request, |asked| {
+            (asked.url(), asked.target(), asked.authority.to_owned())
+        });
+        *outgoing.uri_mut() = target.parse().ok()?;
         *outgoing.version_mut() = request.version;
         *outgoing.headers_mut() = request.headers.clone();
         let (mut outgoing, ()) = outgoing.into_parts();
@@ -164,8 +167,8 @@ impl Exchange {
             interim: self.interim.clone(),
             cache: asking.cache.clone(),
             key: asking.key,
-            url: asking.url.as_str().into(),
-            authority: asking.authority.clone(),
+            url: url.into(),
+            authority,
             request: outgoing,
             selecting: request.headers.clone(),
             stale: stale.cloned(),

@@ -78,7 +78,7 @@ impl Exchange {
             return Ok(Served::Proxy);
         };
         let asking = match self.asking(&cache, request) {
-            Ok(asking) => Box::new(asking),
+            Ok(asking) => asking,
             Err(begin::Aside::Purge) => return Ok(Served::Refuse(self.purge_one(&cache, request))),
             Err(begin::Aside::Past(forward, detail)) => {
                 self.cache_status = Some(Status {
@@ -94,9 +94,12 @@ impl Exchange {
             Err(missing) => missing,
         };
         if self.may_be_behind(&asking, request, missing.stale.is_some()) {
-            return Err(asking);
+            return Err(Box::new(asking));
         }
-        self.without_fetch(&asking, request, missing).map_err(|_| asking)
+        match self.without_fetch(&asking, request, missing) {
+            Ok(served) => Ok(served),
+            Err(_) => Err(Box::new(asking)),
+        }
     }
 
     /// Counts what the cache did.

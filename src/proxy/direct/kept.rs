@@ -24,7 +24,8 @@ pub(super) async fn serve(
             let (interim, mut arrived) = mpsc::unbounded_channel();
             exchange.interim = Some(interim);
             let served = {
-                let mut look = pin!(exchange.look(&asking, request));
+                // Boxed, as it is rare and large: what every request moves stays small.
+                let mut look = Box::pin(exchange.look(&asking, request));
                 loop {
                     tokio::select! {
                         biased;

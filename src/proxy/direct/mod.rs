@@ -88,7 +88,8 @@ async fn serve(
         Decision::Metrics => crate::admin::metrics(&exchange.live),
         Decision::Health => respond::health_answer(exchange, request),
         Decision::Proxy if kept::serve(exchange, request, client).await? => return Ok(()),
-        Decision::Proxy | Decision::Files => return relay::proxy(exchange, request, client).await,
+        // Boxed: what is answered here moves no state of what it does not need.
+        Decision::Proxy | Decision::Files => return Box::pin(relay::proxy(exchange, request, client)).await,
     };
     write_answer(exchange, request, client, &answer).await
 }

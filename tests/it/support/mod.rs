@@ -10,6 +10,7 @@ pub(crate) mod origin;
 pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod redis;
+pub(crate) mod relay;
 pub(crate) mod service;
 pub(crate) mod tls;
 

@@ -7,7 +7,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// Why the store could not be asked.
 #[derive(Debug, Clone)]
-pub(super) enum Failure {
+pub(in crate::runtime) enum Failure {
     /// It did not answer in time.
     Slow,
     /// It could not be connected to, or the connection was lost.
@@ -20,7 +20,7 @@ pub(super) enum Failure {
 
 /// What kind of a refusal it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(in crate::runtime) enum Refusal {
     /// User, password or rights.
     Credentials,
     /// It does not serve at the moment, or no longer: another server may.
@@ -36,7 +36,7 @@ impl Failure {
         Self::Unreachable(error.to_string())
     }
 
-    pub(super) fn of(error: &RedisError) -> Self {
+    pub(in crate::runtime) fn of(error: &RedisError) -> Self {
         let text = || match (error.code(), error.detail()) {
             (Some(code), Some(detail)) => format!("{code} {detail}"),
             _ => error.to_string(),

@@ -6,14 +6,14 @@
 
 mod attempt;
 mod cluster;
-mod failure;
+pub(in crate::runtime) mod failure;
 mod health;
 mod inspect;
 mod line;
 mod notices;
 mod routes;
 mod script;
-mod target;
+pub(in crate::runtime) mod target;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -25,7 +25,7 @@ const SENTINEL_PORT: u16 = 26379;
 
 /// A server that can be connected to.
 #[derive(Clone)]
-pub(super) struct Server {
+pub(in crate::runtime) struct Server {
     host: String,
     port: u16,
     login: RedisConnectionInfo,
@@ -34,7 +34,7 @@ pub(super) struct Server {
 
 /// What is connected to.
 #[derive(Clone)]
-pub(super) enum Target {
+pub(in crate::runtime) enum Target {
     /// This one.
     Server(Server),
     /// Whichever these sentinels call the master.
@@ -47,8 +47,8 @@ pub(super) enum Target {
 }
 
 /// A connection with the scripts loaded. Dropped, it is closed.
-pub(super) struct Connection {
-    pub(super) handle: MultiplexedConnection,
+pub(in crate::runtime) struct Connection {
+    pub(in crate::runtime) handle: MultiplexedConnection,
     pub(super) digests: Digests,
     driver: JoinHandle<()>,
 }
@@ -61,7 +61,7 @@ impl Drop for Connection {
 
 impl Connection {
     /// Returns when the connection is lost.
-    pub(super) async fn lost(&mut self) -> Failure {
+    pub(in crate::runtime) async fn lost(&mut self) -> Failure {
         let _ = (&mut self.driver).await;
         Failure::Unreachable("the connection was closed".to_owned())
     }
@@ -72,7 +72,7 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// The servers of the file. Several: the nodes of a Cluster.
-pub(super) fn servers(redis: &model::Redis, tls: Option<&Arc<ClientTls>>) -> Vec<Target> {
+pub(in crate::runtime) fn servers(redis: &model::Redis, tls: Option<&Arc<ClientTls>>) -> Vec<Target> {
     let server = |url: &model::Secret, port, credentials| Server::new(url.expose(), port, redis, tls, credentials);
     match &redis.servers {
         RedisServers::Single(url) => server(url, DEFAULT_PORT, true)
@@ -186,11 +186,22 @@ impl Server {
 impl Target {
     /// Connects, logs in and loads the scripts.
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {
-        let connecting = tokio::time::timeout(CONNECT, self.ready()).await;
+        let ready = async {
+            let mut connection = self.connected().await?;
+            connection.load().await?;
+            Ok(connection)
+        };
+        let connecting = tokio::time::timeout(CONNECT, ready).await;
         connecting.unwrap_or(Err(Failure::Slow))
     }
 
-    async fn ready(&self) -> Result<Connection, Failure> {
+    /// Connects and logs in.
+    pub(in crate::runtime) async fn open(&self) -> Result<Connection, Failure> {
+        let connecting = tokio::time::timeout(CONNECT, self.connected()).await;
+        connecting.unwrap_or(Err(Failure::Slow))
+    }
+
+    async fn connected(&self) -> Result<Connection, Failure> {
         let server = match self {
             Self::Server(server) => server.clone(),
             Self::Sentinel {
@@ -201,7 +212,7 @@ impl Target {
         };
         let (mut handle, driver) = server.connect().await?;
         // From here on, whoever gives up closes the connection.
-        let mut connection = Connection {
+        let connection = Connection {
             digests: Digests {
                 decide: String::new(),
                 beat: String::new(),
@@ -219,7 +230,6 @@ impl Target {
                 return Err(Failure::Refused(Refusal::NotServing, why));
             }
         }
-        connection.load().await?;
         Ok(connection)
     }
 }

@@ -1,0 +1,45 @@
+//! Purges of one cache: here, and at the other gateways.
+
+use std::time::SystemTime;
+
+use crate::cache::store::Target;
+use crate::cache::{Asked, Moment, Purge};
+use crate::runtime::RouteCache;
+
+impl RouteCache {
+    /// Has the other gateways told of a purge.
+    pub(in crate::runtime) fn tell(&self, target: impl FnOnce() -> Target, soft: Option<Moment>) {
+        if let Some(sharing) = &self.sharing {
+            sharing.tell(Purge {
+                cache: (*self.policy.name).into(),
+                target: target(),
+                soft: soft.is_some(),
+            });
+        }
+    }
+
+    /// Another gateway has purged something.
+    pub(super) fn hear(&self, purge: &Purge) {
+        let soft = purge.soft.then(|| Moment::from(SystemTime::now()));
+        // Nobody waits: what a restart could bring back is stale after it, as the sequence is joined anew.
+        let _ = match &purge.target {
+            // A whole URL is found by its hash, which costs no search.
+            Target::Url(url) => match Asked::of(url) {
+                Some(asked) => self.purge_url_here(&asked, soft),
+                None => self.purge_here(&purge.target, soft),
+            },
+            target => self.purge_here(target, soft),
+        };
+    }
+
+    /// Nobody knows what other gateways have purged; how many answers in memory that may concern. What is elsewhere is
+    /// stale from now on.
+    pub(super) fn doubt(&self) -> u64 {
+        let now = Moment::from(SystemTime::now());
+        self.running.store.doubt(now);
+        for tier in self.tiers.iter() {
+            drop(tier.purge(&Target::All, Some(now)));
+        }
+        self.running.store.holdings().entries
+    }
+}
