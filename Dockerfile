@@ -1,8 +1,8 @@
 # docker build -t deals247-gateway .
 # docker run --rm -p 8080:8080 -v ./gateway.toml:/etc/gateway/gateway.toml:ro deals247-gateway
 #
-# The same sources give the same binary, byte for byte: the toolchain is named, the build has one place, nothing of it
-# depends on a clock. A release names both bases by digest, too (see docs/runbooks/deploy.md).
+# The toolchain is named, the build has one place and reads no clock, so that the same sources give the same binary. A
+# release names both bases by digest, too (see docs/runbooks/deploy.md).
 
 ARG RUST=rust:1.95.0-bookworm
 ARG BASE=gcr.io/distroless/cc-debian12:nonroot
