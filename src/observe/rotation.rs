@@ -181,8 +181,10 @@ fn try_tidy(path: &Path, rotation: &Rotation) -> io::Result<()> {
     let mut parts = parts(path)?;
     let surplus = parts.len().saturating_sub(rotation.keep);
     for part in parts.drain(..surplus) {
-        fs::remove_file(part)?;
+        remove(&part)?;
     }
+    // The latest one has its turn the next time: another process with the same file (during an upgrade) may still write to it.
+    parts.pop();
     for part in parts
         .iter()
         .filter(|part| rotation.compress && part.extension().is_none_or(|ending| ending != "gz"))
@@ -190,6 +192,14 @@ fn try_tidy(path: &Path, rotation: &Rotation) -> io::Result<()> {
         compress(part)?;
     }
     Ok(())
+}
+
+/// Takes a file away; somebody else may have done so.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 /// The earlier parts, the oldest first.
@@ -221,6 +231,18 @@ fn parts(path: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn compress(part: &Path) -> io::Result<()> {
+    let mut plain = match File::open(part) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    // Other threads, and other processes, tidy too: who holds the part writes its compressed form.
+    match plain.try_lock() {
+        Err(fs::TryLockError::WouldBlock) => return Ok(()),
+        locked => locked.map_err(io::Error::from)?,
+    }
+    if !part.exists() {
+        return Ok(());
+    }
     let half = with(part, HALF);
     let whole = with(part, "gz");
     let file = OpenOptions::new()
@@ -230,10 +252,10 @@ fn compress(part: &Path) -> io::Result<()> {
         .mode(0o640)
         .open(&half)?;
     let mut encoder = GzEncoder::new(file, Compression::default());
-    io::copy(&mut File::open(part)?, &mut encoder)?;
+    io::copy(&mut plain, &mut encoder)?;
     encoder.finish()?.sync_all()?;
     fs::rename(&half, &whole)?;
-    fs::remove_file(part)
+    remove(part)
 }
 
 #[cfg(test)]
@@ -267,7 +289,7 @@ mod tests {
         for _ in 0..1000 {
             let _ = try_tidy(&path, &settings);
             let parts = parts(&path).unwrap();
-            if parts.len() == 2 && parts.iter().all(|part| part.extension().unwrap() == "gz") {
+            if parts.len() == 2 && parts[0].extension().unwrap() == "gz" {
                 break;
             }
             thread::yield_now();
@@ -279,8 +301,9 @@ mod tests {
                 .unwrap();
             text
         };
-        let kept: Vec<String> = parts(&path).unwrap().iter().map(read).collect();
-        assert_eq!(kept, ["three\n", "four-fo\n"]);
+        let kept = parts(&path).unwrap();
+        assert_eq!(read(&kept[0]), "three\n");
+        assert_eq!(fs::read_to_string(&kept[1]).unwrap(), "four-fo\n");
     }
 
     #[test]
