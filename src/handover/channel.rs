@@ -77,6 +77,7 @@ impl Channel {
     /// Waits for a message; `None`: the other end is gone. `most`: descriptors, at the most.
     pub(super) fn receive(&self, until: Instant, most: usize) -> io::Result<Option<Message>> {
         let mut message = Message::default();
+        let mut reset = false;
         loop {
             self.wait(until)?;
             let mut mark = [0];
@@ -86,6 +87,12 @@ impl Channel {
             let received = {
                 let mut parts = [IoSliceMut::new(&mut mark), IoSliceMut::new(&mut text)];
                 match recvmsg(&self.0, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+                    // The other end was closed before it had read all that was sent. Told once; what it has said last
+                    // can be read after it.
+                    Err(Errno::CONNRESET) if !reset => {
+                        reset = true;
+                        continue;
+                    }
                     Err(Errno::CONNRESET) => return Ok(None),
                     other => other?,
                 }
@@ -170,6 +177,16 @@ mod tests {
         drop(here);
         assert!(there.receive(soon(), 0).unwrap().is_none());
         assert!(there.send(b"{}", &[]).is_err());
+    }
+
+    #[test]
+    fn last_words_of_who_did_not_listen_are_heard() {
+        let (here, there) = Channel::pair().unwrap();
+        here.send(b"an offer", &[]).unwrap();
+        there.send(b"no", &[]).unwrap();
+        drop(there);
+        assert_eq!(here.receive(soon(), 0).unwrap().unwrap().text, b"no");
+        assert!(here.receive(soon(), 0).unwrap().is_none());
     }
 
     #[test]

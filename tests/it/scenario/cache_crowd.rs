@@ -12,7 +12,7 @@ use crate::support::origin::{Origin, Step, reply};
 
 async fn before(origin: &Origin, cache: &str) -> Running {
     gateway::start(&format!(
-        "[server]\nmax_connections_per_client = 4000\n[upstream.app]\nservers = [\"{}\"]\nretry = {{ attempts = 1 }}\n\
+        "max_connections_per_client = 4000\n[upstream.app]\nservers = [\"{}\"]\nretry = {{ attempts = 1 }}\n\
          [cache.c]\n{cache}\n[[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\ncache = \"c\"\n",
         origin.address
     ))
