@@ -99,13 +99,17 @@ fn who(live: &Live, ask: &Ask) -> String {
 
 /// Notes a change, or the attempt, in the audit log.
 async fn note(live: &Arc<Live>, ask: &Ask, status: StatusCode) {
+    // What strangers send is not kept: they could fill the disk with it.
+    let is_stranger = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status);
     let deed = Deed {
         who: who(live, ask),
         what: format!("{} {}", ask.method, ask.uri.path()),
         detail: ask
             .body
             .as_ref()
-            .map_or_else(|_| String::new(), |body| String::from_utf8_lossy(body).into_owned()),
+            .ok()
+            .filter(|_| !is_stranger)
+            .map_or_else(String::new, |body| String::from_utf8_lossy(body).into_owned()),
         done: status.is_success(),
         result: status.to_string(),
     };
