@@ -126,7 +126,7 @@ async def stampede(options):
     first, rest = b"a" * 50_000, b"b" * 150_000
     length = len(first) + len(rest)
     head = f"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nETag: \"v\"\r\nContent-Length: {length}\r\n\r\n".encode()
-    sent = {}
+    sent, begun, all_begun = {}, 0, asyncio.Event()
 
     async def respond(path, writer):
         breaks = path == "/breaks" and origin.requests == 1
@@ -134,7 +134,8 @@ async def stampede(options):
         sent.setdefault(path, time.monotonic())
         writer.write(head + first)
         await writer.drain()
-        await asyncio.sleep(0.5)
+        # The rest comes when everybody has the beginning: who would wait for the whole would wait for ever.
+        await asyncio.wait_for(all_begun.wait(), 100)
         if breaks:
             return False
         writer.write(rest)
@@ -151,6 +152,10 @@ async def stampede(options):
         await reader.readuntil(b"\r\n\r\n")
         begin = await reader.readexactly(1)
         at = time.monotonic()
+        nonlocal begun
+        begun += 1
+        if begun == options.clients:
+            all_begun.set()
         body = begin + await reader.read()
         while not reader.at_eof():
             body += await reader.read()
@@ -158,7 +163,8 @@ async def stampede(options):
         return at, body == first + rest
 
     for path, expected in [("/cold", 1), ("/breaks", 2)]:
-        origin.requests = 0
+        origin.requests, begun = 0, 0
+        all_begun.clear()
         go = asyncio.Event()
         clients = [asyncio.create_task(client(path, go)) for _ in range(options.clients)]
         await asyncio.sleep(2)  # until all are connected
@@ -167,11 +173,10 @@ async def stampede(options):
         late = sorted((at - sent[path]) * 1000 for at, _ in done)
         right = sum(right for _, right in done)
         say(
-            f"{path}: {options.clients} clients, {origin.requests} fetches (expected {expected}), {right} whole answers; "
-            f"first byte after the application's: median {statistics.median(late):.0f} ms, last {late[-1]:.0f} ms"
+            f"{path}: {options.clients} clients, {origin.requests} fetches (expected {expected}), {right} whole answers; the "
+            f"first byte before the rest was sent, after the application's: median {statistics.median(late):.0f} ms, last {late[-1]:.0f} ms"
         )
         assert (origin.requests, right) == (expected, options.clients)
-        assert late[-1] < 500, "somebody waited for the rest"
     gateway.stop()
 
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::sharing::Sharing;
 use super::{ClientTls, LoadError};
 use crate::answer::Reason;
-use crate::cache::disk::Disk;
+use crate::cache::disk::{DiskTier, Unusable};
 use crate::cache::store::{Entry, Flights, Since, Store, Target};
 use crate::cache::{Address, Asked, Extra, Key, Moment, Offer, Policy, Seed, Settling, Tier};
 use crate::config::model;
@@ -210,13 +210,17 @@ impl Purged {
 pub(crate) struct Caches {
     running: Mutex<HashMap<Arc<str>, Arc<RunningCache>>>,
     /// Directories in use: as long as a snapshot has a tier there.
-    disks: Mutex<HashMap<PathBuf, Weak<Disk>>>,
+    disks: Mutex<HashMap<PathBuf, Weak<DiskTier>>>,
+    /// Directories of the process that this one takes the place of.
+    inherited: Mutex<Vec<PathBuf>>,
+    /// A configuration has been compiled.
+    has_begun: AtomicBool,
     /// What is shared with other gateways.
     sharing: Mutex<Option<Arc<Sharing>>>,
 }
 
 /// The disk tiers of a configuration, by the name of their policy.
-pub(super) type Disks = HashMap<Arc<str>, Arc<Disk>>;
+pub(super) type Disks = HashMap<Arc<str>, Arc<DiskTier>>;
 
 impl Caches {
     /// Lets go of caches that are no longer named, and of what they keep.
@@ -244,7 +248,7 @@ impl Caches {
             }
             let disk = match open.get(&model.path).and_then(Weak::upgrade) {
                 Some(disk) => disk,
-                None => Disk::open(&model.path, model.size).map_err(|why| LoadError::Disk {
+                None => self.open(model).map_err(|why| LoadError::Disk {
                     name: Arc::clone(name),
                     path: model.path.clone(),
                     why,
@@ -253,6 +257,7 @@ impl Caches {
             open.insert(model.path.clone(), Arc::downgrade(&disk));
             named.insert(Arc::clone(name), disk);
         }
+        self.has_begun.store(true, Relaxed);
         Ok(named)
     }
 
@@ -267,6 +272,29 @@ impl Caches {
             Some(same) if same.model == model => Some(Arc::clone(same)),
             _ => Some(Arc::clone(sharing.insert(Sharing::new(model, tls.as_ref())))),
         }
+    }
+
+    fn open(&self, model: &crate::cache::Disk) -> Result<Arc<DiskTier>, Unusable> {
+        let disk = if self.inherited.lock().contains(&model.path) {
+            DiskTier::open_after(&model.path, model.size)?
+        } else {
+            DiskTier::open(&model.path, model.size)?
+        };
+        if self.has_begun.load(Relaxed) {
+            // Nobody told it what was purged while this process served without.
+            drop(disk.purge(&Target::All, None));
+        }
+        Ok(disk)
+    }
+
+    /// Directories that are in use.
+    pub(super) fn directories(&self) -> Vec<PathBuf> {
+        self.disks.lock().keys().cloned().collect()
+    }
+
+    /// These are held by a process that this one takes the place of, until it ends.
+    pub(super) fn inherit(&self, directories: &[PathBuf]) {
+        *self.inherited.lock() = directories.to_vec();
     }
 
     /// The cache of a policy: the one that exists, with what it keeps, or a new one.

@@ -2,6 +2,7 @@
 //! anew there: counters, buckets of limits that are not shared, answers in memory, what was learnt of servers.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ pub struct Keepsakes {
     ticket_secret: Option<Vec<u8>>,
     /// What operators have taken out of service.
     drained: Vec<Drained>,
+    /// Directories of caches, held until the process ends.
+    caches: Vec<PathBuf>,
 }
 
 /// A server that is taken out.
@@ -54,11 +57,13 @@ impl Registry {
         Keepsakes {
             ticket_secret: tickets.as_ref().and_then(Tickets::secret).map(<[u8]>::to_vec),
             drained: drained.collect(),
+            caches: self.caches.directories(),
         }
     }
 
     /// Takes over what must be there before the first configuration is compiled.
     pub fn take_secrets(&self, kept: &Keepsakes) {
+        self.caches.inherit(&kept.caches);
         *self.tickets.lock() = kept.ticket_secret.as_deref().and_then(Tickets::restore);
     }
 

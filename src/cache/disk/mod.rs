@@ -12,6 +12,7 @@ mod format;
 mod index;
 mod journal;
 mod keeper;
+mod late;
 mod line;
 mod lookup;
 mod name;
@@ -20,6 +21,7 @@ mod purges;
 mod readers;
 mod writer;
 
+pub use late::DiskTier;
 pub use place::Unusable;
 
 use std::fs;

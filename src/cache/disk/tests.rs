@@ -440,3 +440,20 @@ async fn a_directory_is_for_one_gateway_and_nobody_else() {
     fs::write(&file, b"").expect("is written");
     assert!(matches!(Disk::open(&file, MIB), Err(Unusable::Io(..))));
 }
+
+#[tokio::test]
+async fn a_directory_is_taken_over_from_a_process_that_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let none = HeaderMap::new();
+    let before = Tiered::open(folder.path(), MIB).await;
+    before.keep(entry(A, b"a", "t", "", &none)).await;
+    before.keep(entry(B, b"b", "t", "", &none)).await;
+    let late = DiskTier::open_after(folder.path(), MIB).expect("waits");
+    assert!(!late.may_have(&address(A)));
+    assert_eq!(late.report(), Report::default());
+    drop(late.purge(&Target::Url(A.into()), None));
+    drop(before);
+    until(|| late.may_have(&address(B)).then_some(())).await;
+    assert!(matches!(late.lookup(address(B), &none).await, Lookup::Entry(_)));
+    assert!(matches!(late.lookup(address(A), &none).await, Lookup::Nothing));
+}
