@@ -30,6 +30,7 @@ def gateway(stack, binary, redis, keys):
     (folder / "gateway.toml").write_text(f"""[server]
 listen = ["127.0.0.1:{port}"]
 threads = 1
+keepalive_requests = 1000000000
 [admin]
 listen = false
 [access_log]
