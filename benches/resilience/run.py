@@ -4,7 +4,7 @@
     benches/resilience/run.py --gateway target/release/gateway --rounds 3
 
 Needs nginx, haproxy and wrk (apt). Every proxy gets the same replicas and the same orders: one thread; one second to
-connect and one for an answer; three tries, on no connection, a broken one, no answer in time, 502, 503 and 504; idle
+connect and one for an answer; a try for each replica, on no connection, a broken one, no answer in time, 502, 503 and 504; idle
 connections kept; checks each second where it has checks (nginx takes a server out for ten seconds after one failure
 instead). nginx and HAProxy run twice: in turn, as they are installed, and with the fewest connections first.
 `gateway-hedge` is the gateway with `hedge = { after = "50ms" }`. Per round and proxy:
@@ -88,7 +88,7 @@ def gateway_command(args, directory, port, servers, more=""):
         f"[admin]\nlisten = false\n[access_log]\nenabled = false\n"
         f"[upstream.app]\nservers = [{listed}]\nconnect_timeout = \"1s\"\nfirst_byte_timeout = \"1s\"\n"
         f'health_check = {{ path = "/up", interval = "1s", timeout = "1s" }}\n'
-        f'retry = {{ attempts = 3, on = ["connect", "reset", "timeout", "502", "503", "504"] }}\n{more}\n'
+        f'retry = {{ attempts = 4, on = ["connect", "reset", "timeout", "502", "503", "504"] }}\n{more}\n'
         f'[[route]]\nname = "all"\npath = "/*"\nupstream = "app"\n'
     )
     return [args.gateway, "run", "-c", file]
@@ -110,7 +110,7 @@ http {{
     location / {{
       proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";
       proxy_connect_timeout 1s; proxy_send_timeout 1s; proxy_read_timeout 1s;
-      proxy_next_upstream error timeout http_502 http_503 http_504; proxy_next_upstream_tries 3;
+      proxy_next_upstream error timeout http_502 http_503 http_504; proxy_next_upstream_tries 4;
     }}
   }}
 }}
@@ -137,7 +137,7 @@ defaults
   timeout check 1s
   timeout http-keep-alive 30s
   option redispatch 1
-  retries 2
+  retries 3
   retry-on conn-failure empty-response response-timeout junk-response 502 503 504
 frontend in
   bind {HERE}:{port}

@@ -67,7 +67,7 @@ async fn a_frozen_server_costs_the_time_until_another_one_is_asked() {
     )
     .await;
     until_both_answer(&gateway).await;
-    frozen.process.signal(Signal::STOP);
+    frozen.process.freeze().await;
     for _ in 0..8 {
         let answer = gateway.get("/").await;
         assert_eq!((answer.status, answer.text()), (200, "well"));
@@ -107,7 +107,7 @@ async fn nobody_notices_a_frozen_a_killed_and_a_failing_server() {
     ];
     let gateway = before(
         &servers,
-        "first_byte_timeout = \"1s\"\n\
+        "connect_timeout = \"1s\"\nfirst_byte_timeout = \"1s\"\n\
          retry = { attempts = 4, on = [\"connect\", \"reset\", \"timeout\", \"502\", \"503\", \"504\"] }",
     )
     .await;
@@ -128,7 +128,7 @@ async fn nobody_notices_a_frozen_a_killed_and_a_failing_server() {
         served.load(SeqCst) > CLIENTS * REQUESTS / 8
     })
     .await;
-    frozen.process.signal(Signal::STOP);
+    frozen.process.freeze().await;
     killed.process.signal(Signal::KILL);
     fails.store(true, SeqCst);
     while let Some(client) = clients.join_next().await {

@@ -72,6 +72,19 @@ impl Process {
         kill_process(Pid::from_raw(id).expect("id"), signal).expect("signal");
     }
 
+    /// SIGSTOP; returns when every thread has stopped.
+    pub(crate) async fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.child.id().expect("running"));
+        super::eventually("it has stopped", async || {
+            std::fs::read_dir(&tasks).expect("threads").flatten().all(|task| {
+                let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
+            })
+        })
+        .await;
+    }
+
     /// Waits for the end; returns how it ended, and what it said meanwhile.
     pub(crate) async fn ended(mut self) -> (ExitStatus, String) {
         let status = timeout(PATIENCE, self.child.wait())
