@@ -9,7 +9,7 @@
 //!    like;
 //! 5. [`files`] serves from disk ([`conditional`] judges preconditions and ranges), [`balance`] chooses a server of an
 //!    upstream;
-//! 6. [`tls`] says which certificate a client gets and what its own is worth;
+//! 6. [`tls`] says which certificate a client gets and what its own is worth, [`acme`] when one is to be obtained;
 //! 7. [`observe`] counts and logs what happened; [`admin`] shows it.
 //!
 //! [`gateway`] assembles them and puts another configuration in the place of the one in force; [`control`] is whom
@@ -20,6 +20,7 @@
 //! requests read. Everything right of `runtime` is pure: no sockets, no clock, no Pingora.
 //! `ARCHITECTURE.md` has the map.
 
+pub mod acme;
 pub mod admin;
 pub mod answer;
 pub mod auth;

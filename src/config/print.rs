@@ -20,6 +20,7 @@ pub(super) fn sections(file: &File) -> Vec<Section> {
         server,
         tls,
         certificate,
+        acme,
         admin,
         log,
         access_log,
@@ -47,6 +48,7 @@ pub(super) fn sections(file: &File) -> Vec<Section> {
         name: certificate.value.cert.given().map(|cert| cert.value.text.clone()),
         ..table("certificate", &certificate.value)
     }));
+    sections.extend(acme.given().map(|acme| table("acme", &acme.value)));
     sections.extend([
         table("admin", &admin.value),
         table("log", &log.value),

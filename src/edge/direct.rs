@@ -12,6 +12,8 @@ pub enum Served {
         /// As said.
         keep: bool,
     },
+    /// The client has left, or takes nothing of its answer.
+    Gone,
     /// It is for another lane: nothing of its body was read, nothing was written.
     NotMine(Lane, Box<Arrival>),
 }

@@ -189,6 +189,11 @@ where
                         None => After::Gone,
                     };
                 }
+                // Whoever takes nothing is not waited for once more.
+                Served::Gone => {
+                    drop(link.take_home());
+                    return After::Gone;
+                }
                 Served::NotMine(back, again) => (lane, arrival) = (back, again),
             }
         }

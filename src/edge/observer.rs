@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use tokio_rustls::rustls::ServerConfig;
 
 use super::caps::Refused;
 use super::head::Framing;
@@ -96,6 +98,11 @@ pub trait Observer: Send + Sync + 'static {
     /// What is said in TLS handshakes, and within which limits; `None`: TLS is not spoken.
     fn tls(&self) -> Option<TlsRules> {
         None
+    }
+    /// What is said in a handshake in which an authority asks whether this name is ours (RFC 8737); `None`: nothing.
+    fn challenge<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<Arc<ServerConfig>>> {
+        let _ = name;
+        Box::pin(std::future::ready(None))
     }
     /// A TLS handshake has begun; what is returned lives as long as it does.
     fn shaking(&self) -> Option<InFlight> {

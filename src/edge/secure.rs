@@ -65,14 +65,15 @@ impl Secure {
             return None;
         };
         let _shaking = observer.shaking();
-        let (end, shaken) = match tokio::time::timeout(rules.timeout, tls::shake(stream, &rules.hosts)).await {
+        let (end, shaken) = match tokio::time::timeout(rules.timeout, tls::shake(stream, &rules.hosts, observer)).await
+        {
             Err(_) => (HandshakeEnd::Timeout, None),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a TLS handshake failed");
                 (HandshakeEnd::Failed, None)
             }
-            Ok(Ok(shaken)) if shaken.resumed => (HandshakeEnd::Resumed, Some(shaken)),
-            Ok(Ok(shaken)) => (HandshakeEnd::Full, Some(shaken)),
+            Ok(Ok(Some(shaken))) if shaken.resumed => (HandshakeEnd::Resumed, Some(shaken)),
+            Ok(Ok(shaken)) => (HandshakeEnd::Full, shaken),
         };
         observer.shaken(end);
         shaken

@@ -13,13 +13,14 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
     UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_rustls::LazyConfigAcceptor;
-use tokio_rustls::rustls::server::Acceptor;
+use tokio_rustls::rustls::server::{Acceptor, ClientHello};
 use tokio_rustls::rustls::{HandshakeKind, ProtocolVersion};
 use tokio_rustls::server::TlsStream;
 
-use crate::tls::{ClientIdentity, Hosts};
+use super::observer::Observer;
+use crate::tls::{ACME_PROTOCOL, ClientIdentity, Hosts};
 
 /// What a handshake came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,9 +41,17 @@ pub(super) struct Shaken {
     pub(super) resumed: bool,
 }
 
-/// Speaks the handshake. The client's first message says which certificate it wants.
-pub(super) async fn shake(stream: Stream, hosts: &Hosts) -> io::Result<Shaken> {
+/// Speaks the handshake. The client's first message says which certificate it wants. `None`: it was an authority that
+/// only wanted to see one.
+pub(super) async fn shake(stream: Stream, hosts: &Hosts, observer: &impl Observer) -> io::Result<Option<Shaken>> {
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    if let Some(name) = challenged(&start.client_hello())
+        && let Some(config) = observer.challenge(&name).await
+    {
+        let mut tls = start.into_stream(config).await?;
+        tls.shutdown().await?;
+        return Ok(None);
+    }
     let (config, client_auth) = {
         let hello = start.client_hello();
         let host = hosts
@@ -61,11 +70,18 @@ pub(super) async fn shake(stream: Stream, hosts: &Hosts) -> io::Result<Shaken> {
         client_auth,
         client: client.and_then(ClientIdentity::of),
     };
-    Ok(Shaken {
+    Ok(Some(Shaken {
         resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
         stream: Box::new(TlsConn(Box::new(tls))),
         secured: Arc::new(secured),
-    })
+    }))
+}
+
+/// The name that an authority asks about: it speaks its own protocol, and no other (RFC 8737 §3).
+fn challenged(hello: &ClientHello<'_>) -> Option<Box<str>> {
+    let mut protocols = hello.alpn()?;
+    let is_only = protocols.next() == Some(ACME_PROTOCOL) && protocols.next().is_none();
+    hello.server_name().filter(|_| is_only).map(Into::into)
 }
 
 /// A stream over TLS.

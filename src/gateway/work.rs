@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::balance::Endpoint;
 use crate::runtime::discovery::{self, Resolver};
 use crate::runtime::tasks::Task;
-use crate::runtime::{Live, Snapshot, Upstream, prober, sharing, watch_certificates};
+use crate::runtime::{Live, Snapshot, Upstream, prober, run_acme, sharing, watch_certificates};
 
 /// How long a start or a reload waits for names and first health checks before it serves without them.
 const PREPARATION: Duration = Duration::from_secs(3);
@@ -25,6 +25,12 @@ pub(super) fn tasks(snapshot: &Snapshot, live: &Arc<Live>, resolver: &Arc<Resolv
     }
     if let Some(sharing) = &snapshot.sharing {
         tasks.extend(sharing::tasks(sharing, live));
+    }
+    if let Some(acme) = snapshot.acme.clone() {
+        let made_of = vec![Arc::clone(&acme) as _];
+        tasks.push(Task::new("acme", Arc::from("acme"), made_of, move |stop| {
+            run_acme(acme, stop)
+        }));
     }
     for upstream in &snapshot.upstreams {
         let name = Arc::clone(&upstream.name);

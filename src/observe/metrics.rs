@@ -3,6 +3,7 @@
 //! What a request touches is resolved once, when a snapshot is compiled: a [`RouteMetrics`] holds its counters and
 //! needs neither a lock nor a look-up by label. Handles are cached by name, so counters survive a reload.
 
+mod acme;
 mod cache;
 mod catalogue;
 mod connection;
@@ -24,6 +25,7 @@ use prometheus::{Encoder, IntCounter, IntGauge, Registry, TEXT_FORMAT, TextEncod
 use crate::answer::Reason;
 use crate::cache::Report;
 
+pub use acme::AcmeMetrics;
 pub use cache::CacheMetrics;
 pub use connection::{ConnectionLimit, ConnectionMetrics};
 pub use limit::{LimitMetrics, LimitVerdict};
@@ -62,6 +64,7 @@ pub struct Metrics {
     tiers: TierMetrics,
     connections: ConnectionMetrics,
     tls: TlsMetrics,
+    acme: OnceLock<AcmeMetrics>,
     refusals: Refusals,
     generation: IntGauge,
     reload_success: IntGauge,
@@ -89,6 +92,7 @@ impl Metrics {
         Arc::new(Self {
             connections: ConnectionMetrics::new(&registry),
             tls: TlsMetrics::new(&registry),
+            acme: OnceLock::new(),
             generation: catalogue::GENERATION.gauge(&registry, &[]),
             reload_success,
             reload_time: catalogue::RELOAD_TIME.gauge(&registry, &[]),
@@ -282,6 +286,12 @@ impl Metrics {
     #[must_use]
     pub fn tls(&self) -> &TlsMetrics {
         &self.tls
+    }
+
+    /// What is counted of the certificate that is obtained; shown from the first call on.
+    #[must_use]
+    pub fn acme(&self) -> AcmeMetrics {
+        self.acme.get_or_init(|| AcmeMetrics::new(&self.registry)).clone()
     }
 
     /// Counts an answer of the gateway's own that refuses a request.

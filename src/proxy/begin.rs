@@ -28,6 +28,8 @@ pub(super) enum Decision {
     Metrics,
     /// The health endpoints answer.
     Health,
+    /// An authority asks for this token: whether a name is ours.
+    Challenge(Box<str>),
 }
 
 impl Exchange {
@@ -88,6 +90,12 @@ impl Exchange {
             && !tls.hosts().may_serve(&self.host, arrived.client_auth)
         {
             return ControlFlow::Break(Answer::refuse(Reason::MisdirectedRequest));
+        }
+        // Before redirections and routes: who asks does not speak TLS, and knows nothing of our paths.
+        if let Some(acme) = &self.snapshot.acme
+            && let Some(token) = acme.asked(&self.host, &path)
+        {
+            return ControlFlow::Continue(Decision::Challenge(token.into()));
         }
         if let Some(to_https) = self.snapshot.to_https
             && self.client.scheme == Scheme::Http

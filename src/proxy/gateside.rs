@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method};
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::answer::{Answer, Reason};
 use crate::config::model;
@@ -79,6 +81,11 @@ impl Observer for GateSide {
             most: tls.settings.max_handshakes,
             rate: tls.settings.handshake_rate,
         })
+    }
+
+    fn challenge<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<Arc<ServerConfig>>> {
+        let acme = self.live.peek().acme.clone();
+        Box::pin(async move { acme?.handshake(name).await })
     }
 
     fn shaking(&self) -> Option<InFlight> {

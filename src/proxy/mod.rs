@@ -5,6 +5,7 @@ mod announce;
 mod begin;
 mod cache;
 mod carrier;
+mod challenge;
 mod conclude;
 mod deadline;
 mod direct;
@@ -128,6 +129,10 @@ impl ProxyHttp for Proxy {
             begin::Decision::Files => respond::files(session, exchange).await.map(|()| true),
             begin::Decision::Metrics => respond::metrics(session, exchange).await.map(|()| true),
             begin::Decision::Health => respond::health(session, exchange).await.map(|()| true),
+            begin::Decision::Challenge(token) => {
+                let answer = exchange.key_authorization(&token).await;
+                respond::answer(session, exchange, &answer).await.map(|()| true)
+            }
         }
     }
 

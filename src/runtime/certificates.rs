@@ -60,7 +60,7 @@ struct Watched {
 }
 
 /// What tells a file from one that took its place: size, place on the disk, time of the last change.
-type Stamps = [Option<(u64, u64, i64, i64)>; 3];
+type Stamps = [Option<(u64, u64, i64, i64)>; 4];
 
 impl ServerTls {
     /// Reads every file.
@@ -72,7 +72,13 @@ impl ServerTls {
         let now = unix_now();
         let watched = settings.certificates.iter().map(|files| {
             let seen = stamps(files);
-            let host = load(files, &settings, &tickets).map_err(ServerTlsFault)?;
+            let loaded = load(files, &settings, &tickets);
+            let is_there = loaded.is_ok();
+            let host = match loaded {
+                Err(_) if files.ordered => stand_in(files, &settings, &tickets, now),
+                loaded => loaded,
+            };
+            let host = host.map_err(ServerTlsFault)?;
             let mut watched = Watched {
                 files: files.clone(),
                 metrics: registry.metrics.certificate(&files.label),
@@ -82,7 +88,14 @@ impl ServerTls {
                 warned: i64::MIN,
             };
             watched.metrics.loaded(watched.host.certificate.not_after);
-            watched.warn(now);
+            if is_there {
+                watched.warn(now);
+            } else {
+                watched.metrics.refused();
+                watched.faulty = PATIENCE + 1;
+                let certificate = &files.label;
+                tracing::warn!(%certificate, "clients are shown a stand-in until the certificate is obtained");
+            }
             Ok(watched)
         });
         let watched: Vec<Watched> = watched.collect::<Result<_, _>>()?;
@@ -152,9 +165,12 @@ impl Watched {
     }
 
     fn warn(&mut self, now: i64) {
-        let left = self.host.certificate.not_after - now;
+        let certificate = &self.host.certificate;
+        let left = certificate.not_after - now;
         let day = now.div_euclid(DAY);
-        if left >= SOON || self.warned == day {
+        // Some authorities issue for a few days only.
+        let soon = SOON.min((certificate.not_after - certificate.not_before) / 4);
+        if left >= soon || self.warned == day {
             return;
         }
         self.warned = day;
@@ -178,14 +194,35 @@ fn load(files: &CertificateFiles, settings: &model::Tls, tickets: &Tickets) -> R
         tls::Part::Cert => blame(&files.cert, &fault),
         tls::Part::Key => blame(&files.key, &fault),
     })?;
+    let certificate = match &files.ocsp {
+        Some(path) => certificate.stapled(tls::ocsp(path).map_err(|fault| fault.to_string())?),
+        None => certificate,
+    };
     let client_auth = match &files.client_ca {
         Some((path, required)) => Some(ClientAuth::load(path, *required).map_err(|fault| fault.to_string())?),
         None => None,
     };
+    spoken(files, certificate, client_auth.as_ref(), settings, tickets)
+}
+
+/// What clients are shown until a certificate is obtained: browsers warn of it, but whoever looks past that finds a site
+/// that works, health checks among them.
+fn stand_in(files: &CertificateFiles, settings: &model::Tls, tickets: &Tickets, now: i64) -> Result<Host, String> {
+    let certificate = tls::stand_in(&files.names, now)?;
+    spoken(files, certificate, None, settings, tickets)
+}
+
+fn spoken(
+    files: &CertificateFiles,
+    certificate: Certificate,
+    client_auth: Option<&ClientAuth>,
+    settings: &model::Tls,
+    tickets: &Tickets,
+) -> Result<Host, String> {
     tls::host(
         Arc::clone(&files.label),
         certificate,
-        client_auth.as_ref(),
+        client_auth,
         settings.min_version,
         &[b"h2", b"http/1.1"],
         tickets,
@@ -198,7 +235,13 @@ fn stamps(files: &CertificateFiles) -> Stamps {
         Ok((metadata.len(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
     };
     let client_ca = files.client_ca.as_ref().map(|(path, _)| path.as_path());
-    [Some(files.cert.as_path()), Some(&files.key), client_ca].map(|path| stamp(path?).ok())
+    [
+        Some(files.cert.as_path()),
+        Some(&files.key),
+        files.ocsp.as_deref(),
+        client_ca,
+    ]
+    .map(|path| stamp(path?).ok())
 }
 
 fn unix_now() -> i64 {

@@ -3,8 +3,8 @@
 use std::io;
 
 use bytes::Bytes;
-use http::{Request, Uri, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,7 +14,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::tls::ClientTls;
 
-/// What is fetched.
+/// Where something is fetched.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
     pub(super) url: &'a Uri,
@@ -27,6 +27,27 @@ pub(super) struct Target<'a> {
 /// # Errors
 /// What went wrong, in words for a log.
 pub(super) async fn get(target: Target<'_>, most: usize) -> Result<Bytes, String> {
+    let request = Request::get(target.url)
+        .header(header::ACCEPT, "application/json")
+        .body(Full::default())
+        .map_err(|error| error.to_string())?;
+    let answer = call(target, request, most).await?;
+    match answer.status() {
+        StatusCode::OK => Ok(answer.into_body()),
+        status => Err(format!("the answer is {status}")),
+    }
+}
+
+/// The answer to a request, whatever its status, if its body is not larger than `most` bytes. Host and the name of the
+/// client are filled in. The caller limits the time.
+///
+/// # Errors
+/// What went wrong, in words for a log.
+pub(super) async fn call(
+    target: Target<'_>,
+    request: Request<Full<Bytes>>,
+    most: usize,
+) -> Result<Response<Bytes>, String> {
     let authority = target.url.authority().ok_or("the URL has no host")?;
     let host = authority.host().trim_matches(['[', ']']);
     let port = authority
@@ -36,22 +57,23 @@ pub(super) async fn get(target: Target<'_>, most: usize) -> Result<Bytes, String
         .await
         .map_err(|error| format!("connecting: {error}"))?;
     match target.tls {
-        None => exchange(stream, target.url, most).await,
+        None => exchange(stream, target.url, request, most).await,
         Some(tls) => {
             let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
             let connector = TlsConnector::from(tls.config(&[b"http/1.1"]));
             let secured = connector.connect(name, stream).await;
-            exchange(
-                secured.map_err(|error: io::Error| format!("TLS: {error}"))?,
-                target.url,
-                most,
-            )
-            .await
+            let secured = secured.map_err(|error: io::Error| format!("TLS: {error}"))?;
+            exchange(secured, target.url, request, most).await
         }
     }
 }
 
-async fn exchange<S>(stream: S, url: &Uri, most: usize) -> Result<Bytes, String>
+async fn exchange<S>(
+    stream: S,
+    url: &Uri,
+    mut request: Request<Full<Bytes>>,
+    most: usize,
+) -> Result<Response<Bytes>, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -59,22 +81,20 @@ where
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(words)?;
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     let host = url.authority().map_or("", |authority| authority.as_str());
-    let request = Request::get(path)
-        .header(header::HOST, host)
-        .header(header::ACCEPT, "application/json")
-        .header(
-            header::USER_AGENT,
-            concat!("deals247-gateway/", env!("CARGO_PKG_VERSION")),
-        )
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| error.to_string())?;
+    *request.uri_mut() = path.parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
+    let host = HeaderValue::try_from(host).map_err(|error| error.to_string())?;
+    request.headers_mut().insert(header::HOST, host);
+    request.headers_mut().insert(
+        header::USER_AGENT,
+        HeaderValue::from_static(concat!("deals247-gateway/", env!("CARGO_PKG_VERSION"))),
+    );
     let answer = async {
-        let response = sender.send_request(request).await.map_err(words)?;
-        if response.status() != http::StatusCode::OK {
-            return Err(format!("the answer is {}", response.status()));
-        }
-        let body = Limited::new(response.into_body(), most).collect().await;
-        body.map(|body| body.to_bytes()).map_err(|error| error.to_string())
+        let (parts, body) = sender.send_request(request).await.map_err(words)?.into_parts();
+        let body = Limited::new(body, most)
+            .collect()
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(Response::from_parts(parts, body.to_bytes()))
     };
     let mut answer = std::pin::pin!(answer);
     tokio::select! {

@@ -17,6 +17,7 @@ pub use bandwidth::{Flows, RouteBandwidth};
 pub use facts::LimitFacts;
 pub use inspect::{KeyFault, KeyState, LimitKey, SharedState};
 pub use shared::StoreView;
+pub(in crate::runtime) use shared::{Link, StoreAddress};
 pub use standing::Standing;
 pub(super) use state::LimitState;
 

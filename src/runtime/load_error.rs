@@ -55,6 +55,8 @@ pub enum LoadError {
         /// Why.
         fault: TlsFault,
     },
+    /// The file in `[acme] ca` cannot be used.
+    Acme(TlsFault),
 }
 
 impl LoadError {
@@ -88,6 +90,7 @@ impl fmt::Display for LoadError {
                 write!(f, "cache `{name}` cannot keep answers in {}: {why}", path.display())
             }
             Self::Access { name, why } => write!(f, "access `{name}`: {why}"),
+            Self::Acme(fault) => write!(f, "[acme]: {fault}\nhelp: `ca` is a PEM file that this user may read"),
             Self::Auth { name, why } => write!(f, "auth `{name}`: {why}"),
             Self::Tls { upstream, fault } => write!(
                 f,

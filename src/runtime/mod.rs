@@ -1,6 +1,7 @@
 //! What requests read: the snapshot, compiled once from the model; and what outlives it.
 
 mod access;
+mod acme;
 mod auth;
 mod caches;
 mod certificates;
@@ -22,6 +23,7 @@ mod tls;
 mod unix;
 mod watched;
 
+pub use acme::{Acme, run as run_acme};
 pub use auth::{Application, Asked, Identified, Known, Question, RemoteKeys, RouteAuth, Way};
 pub use caches::{Begun, Behind, Landed, Purged, RouteCache, RunningCache};
 pub use certificates::{ServerTls, ServerTlsFault, watch as watch_certificates};
@@ -80,6 +82,7 @@ pub struct Registry {
     /// What the proxy keeps for connections to upstreams.
     pub connector: Slot,
     tickets: Mutex<Option<Tickets>>,
+    acme: Mutex<Option<RunningAcme>>,
     refused: Mutex<Option<RefusedReload>>,
     /// The way to whoever carries out what operators ask.
     pub orders: Orders,
@@ -95,6 +98,9 @@ pub struct RefusedReload {
     /// What is wrong with it.
     pub why: String,
 }
+
+/// The certificate that is obtained, and what the file said when that began.
+type RunningAcme = (model::Acme, Option<model::Redis>, Arc<Acme>);
 
 /// A concurrency limit in use, and what the file said when it was made.
 type RunningLimit = (model::Concurrency, Arc<Concurrency>);
@@ -117,6 +123,7 @@ impl Registry {
             connector: Slot::default(),
             refused: Mutex::default(),
             tickets: Mutex::default(),
+            acme: Mutex::default(),
             orders: Orders::default(),
             audit: Audit::default(),
         })
@@ -201,6 +208,9 @@ impl Registry {
             }
             named
         });
+        if snapshot.acme.is_none() {
+            *self.acme.lock() = None;
+        }
         self.concurrency.lock().retain(|route, _| is_route(route));
         let is_cache = |name: &str| snapshot.caches.iter().any(|cache| &*cache.policy.name == name);
         self.caches.release(is_cache, &self.metrics);

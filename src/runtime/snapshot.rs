@@ -13,7 +13,7 @@ use super::auth::{self, RouteAuth, Way};
 use super::limits::{CompiledLimits, RouteBandwidth, RouteLimits};
 use super::sharing::Sharing;
 use super::tls::{self, Profiles};
-use super::{ClientTls, Concurrency, LoadError, LogSink, Queue, Registry, RouteCache, ServerTls, Stamp};
+use super::{Acme, ClientTls, Concurrency, LoadError, LogSink, Queue, Registry, RouteCache, ServerTls, Stamp};
 use crate::answer::Answer;
 use crate::auth::ClaimedFields;
 use crate::balance::{Pool, Priority, Quantile, Sticky};
@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub admin: model::Admin,
     /// TLS towards clients.
     pub tls: Option<Arc<ServerTls>>,
+    /// The certificate that is obtained.
+    pub acme: Option<Arc<Acme>>,
     /// Where what arrives in clear text is sent; `None`: it is served.
     pub to_https: Option<ToHttps>,
     /// The upstreams, as routes name them.
@@ -220,6 +222,8 @@ impl Snapshot {
             .cache_redis
             .map(|shared| ClientTls::of_redis("[cache_redis]", &shared).map(|tls| (shared, tls)));
         let cache_redis = cache_redis.transpose()?;
+        let redis = config.redis.as_ref().map(|redis| (redis, redis_tls.as_ref()));
+        let acme = config.acme.map(|acme| registry.acme(acme, redis)).transpose()?;
         let claimed = auth::claimed_fields(&config.auths);
         let ways = config
             .auths
@@ -262,7 +266,7 @@ impl Snapshot {
         }
         let limits = CompiledLimits::new(
             &config.rate_limits,
-            config.redis.as_ref().map(|redis| (redis, redis_tls.as_ref())),
+            redis,
             &registry.limits,
             &registry.metrics,
             registry.started,
@@ -298,6 +302,7 @@ impl Snapshot {
                 })
             }),
             tls,
+            acme,
             server: Arc::new(config.server),
             admin: config.admin,
             router,

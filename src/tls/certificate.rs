@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::crypto::CryptoProvider;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::X509Certificate;
 
 use super::names::is_name;
-use super::pem::{self, Kind, TlsFault};
+use super::pem::{self, TlsFault};
 
 /// A certificate that can be shown to clients.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Certificate {
     pub not_before: i64,
     /// Until when it is valid, seconds of Unix time.
     pub not_after: i64,
+    /// Whether clients are to refuse it without an OCSP response (RFC 7633).
+    pub demands_ocsp: bool,
 }
 
 /// Which of the two files is to blame.
@@ -66,21 +69,44 @@ impl Certificate {
         };
         let chain = pem::certificates(cert).map_err(blame(Part::Cert))?;
         let private = pem::key(key).map_err(blame(Part::Key))?;
-        let (_, parsed) = x509_parser::parse_x509_certificate(&chain[0])
-            .map_err(|error| blame(Part::Cert)(TlsFault::new(cert, Kind::BadCertificate(error.to_string()))))?;
-        let (names, not_before, not_after) = (
+        Self::of(chain, private)
+    }
+
+    /// The same, from what is at hand.
+    pub(super) fn of(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, CertificateFault> {
+        let blame = |part| move |cause| CertificateFault { part, cause };
+        let cert = chain.first().map(AsRef::as_ref).unwrap_or_default();
+        let (_, parsed) = x509_parser::parse_x509_certificate(cert)
+            .map_err(|error| blame(Part::Cert)(format!("it holds a certificate that cannot be used: {error}")))?;
+        let (names, demands_ocsp, not_before, not_after) = (
             names(&parsed),
+            demands_ocsp(&parsed),
             parsed.validity().not_before.timestamp(),
             parsed.validity().not_after.timestamp(),
         );
         let provider = super::server::provider();
-        let key = pair(chain, private, &provider).map_err(|cause| CertificateFault { part: Part::Key, cause })?;
+        let key = pair(chain, key, &provider).map_err(blame(Part::Key))?;
         Ok(Self {
             key: Arc::new(key),
             names,
             not_before,
             not_after,
+            demands_ocsp,
         })
+    }
+
+    /// The same with the authority's word that it has not been revoked, which clients get along with it.
+    #[must_use]
+    pub fn stapled(self, ocsp: Vec<u8>) -> Self {
+        let mut key = (*self.key).clone();
+        key.ocsp = Some(ocsp);
+        Self {
+            key: Arc::new(key),
+            ..self
+        }
     }
 
     /// Whether it is valid at `now`, seconds of Unix time.
@@ -91,8 +117,8 @@ impl Certificate {
 }
 
 fn pair(
-    chain: Vec<rustls::pki_types::CertificateDer<'static>>,
-    key: rustls::pki_types::PrivateKeyDer<'static>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, String> {
     match CertifiedKey::from_der(chain, key, provider) {
@@ -124,6 +150,13 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<Box<str>> {
     };
     names.retain(|name| is_name(name));
     names
+}
+
+/// The TLS feature `status_request` (RFC 7633 §4.2.3.1): a sequence of numbers, 5 among them.
+fn demands_ocsp(certificate: &X509Certificate<'_>) -> bool {
+    const FEATURES: &str = "1.3.6.1.5.5.7.1.24";
+    let features = (certificate.iter_extensions()).find(|extension| extension.oid.to_id_string() == FEATURES);
+    features.is_some_and(|features| features.value.windows(3).any(|number| number == [2, 1, 5]))
 }
 
 #[cfg(test)]
@@ -170,5 +203,37 @@ mod tests {
             assert_eq!(fault.part, part, "{fault}");
             assert!(fault.cause.contains(cause), "{fault}");
         }
+    }
+
+    #[test]
+    fn some_demand_a_word_of_their_authority() {
+        let directory = tempfile::tempdir().unwrap();
+        let [cert, key, ocsp] = ["cert", "key", "ocsp"].map(|name| directory.path().join(name));
+        let pair = KeyPair::generate().unwrap();
+        for (features, demands) in [
+            (None, false),
+            (Some(vec![0x30, 3, 2, 1, 5]), true),
+            (Some(vec![0x30, 3, 2, 1, 17]), false),
+        ] {
+            let mut params = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+            params.custom_extensions = (features.into_iter())
+                .map(|der| rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 24], der))
+                .collect();
+            std::fs::write(&cert, params.self_signed(&pair).unwrap().pem()).unwrap();
+            std::fs::write(&key, pair.serialize_pem()).unwrap();
+            assert_eq!(Certificate::load(&cert, &key).unwrap().demands_ocsp, demands);
+        }
+        for (der, good) in [
+            (vec![0x30, 3, 0x0a, 1, 0], true),
+            (vec![0x30, 0x82, 1, 0, 0x0a, 1, 0, 0xa0], true),
+            (vec![0x30, 3, 0x0a, 1, 6], false), // unauthorized
+            (vec![0x30, 0x84], false),
+            (vec![], false),
+        ] {
+            std::fs::write(&ocsp, &der).unwrap();
+            assert_eq!(pem::ocsp(&ocsp).is_ok(), good, "{der:?}");
+        }
+        let stapled = Certificate::load(&cert, &key).unwrap().stapled(vec![1, 2]);
+        assert_eq!(stapled.key.ocsp.as_deref(), Some([1, 2].as_slice()));
     }
 }

@@ -29,6 +29,7 @@ pub(crate) enum Kind {
     BadCertificate(String),
     BadKey(String),
     Unusable(String),
+    NoOcsp,
 }
 
 impl TlsFault {
@@ -51,6 +52,7 @@ impl TlsFault {
             Kind::BadCertificate(error) => format!("it holds a certificate that cannot be used: {error}"),
             Kind::BadKey(error) => format!("it holds a key that cannot be used: {error}"),
             Kind::Unusable(error) => format!("certificate and key cannot be used: {error}"),
+            Kind::NoOcsp => "it is not a good answer of an OCSP responder".to_owned(),
         }
     }
 }
@@ -68,6 +70,7 @@ impl fmt::Display for TlsFault {
             Kind::BadCertificate(error) => write!(f, "{path} holds a certificate that cannot be used: {error}"),
             Kind::BadKey(error) => write!(f, "{path} holds a key that cannot be used: {error}"),
             Kind::Unusable(error) => write!(f, "certificate and key ({path}) cannot be used: {error}"),
+            Kind::NoOcsp => write!(f, "{path} is not a good answer of an OCSP responder"),
         }
     }
 }
@@ -101,6 +104,21 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
             .map_err(|error| TlsFault::new(path, Kind::BadCertificate(error.to_string())))?;
     }
     Ok(certificates)
+}
+
+/// Reads an OCSP response (RFC 6960 §4.2.1) that says something: its status is `successful`.
+pub(crate) fn ocsp(path: &Path) -> Result<Vec<u8>, TlsFault> {
+    const SUCCESSFUL: &[u8] = &[0x0a, 1, 0];
+    let der = read(path)?;
+    let inside = match der.as_slice() {
+        [0x30, length, rest @ ..] if *length < 0x80 => rest,
+        [0x30, length @ 0x81..=0x84, rest @ ..] => rest.get(usize::from(length - 0x80)..).unwrap_or_default(),
+        _ => &[],
+    };
+    match inside.starts_with(SUCCESSFUL) {
+        true => Ok(der),
+        false => Err(TlsFault::new(path, Kind::NoOcsp)),
+    }
 }
 
 /// Reads the first private key of a file.

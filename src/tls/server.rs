@@ -7,6 +7,7 @@ use tokio_rustls::rustls::server::{ClientHello, NoServerSessionStorage, Resolves
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{ServerConfig, SupportedProtocolVersion, version};
 
+use super::hybrid::X25519MlKem768;
 use super::{Certificate, ClientAuth, Host, Tickets};
 
 /// The oldest version that is spoken.
@@ -19,7 +20,8 @@ pub enum MinVersion {
     Tls13,
 }
 
-/// Cipher suites in our order: what processors do fastest first, and nothing that has no forward secrecy or no AEAD.
+/// Cipher suites in our order: what processors do fastest first, and nothing that has no forward secrecy or no AEAD; keys
+/// exchanged so that nobody can open later what was recorded, where the client can.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
         use ring::cipher_suite::*;
@@ -34,6 +36,12 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
                 TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
                 TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
                 TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+            ],
+            kx_groups: vec![
+                &X25519MlKem768,
+                ring::kx_group::X25519,
+                ring::kx_group::SECP256R1,
+                ring::kx_group::SECP384R1,
             ],
             ..ring::default_provider()
         })

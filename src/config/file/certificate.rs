@@ -18,6 +18,9 @@ table! {
         required key: Written<FilePath>,
         /// The names for which clients get it; by default those in the certificate.
         default names: List<Written<Name>> = "[]",
+        /// The file with the authority's word that the certificate has not been revoked (an OCSP response, DER), which is
+        /// sent along; for certificates that demand it. Somebody must keep it fresh.
+        optional ocsp: Written<FilePath> => "none",
         /// The file with the authorities that certificates of clients must come from, PEM. Without it clients are not asked
         /// for one.
         optional client_ca: Written<FilePath> => "none",

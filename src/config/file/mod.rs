@@ -2,6 +2,7 @@
 
 pub(super) mod access;
 pub(super) mod access_log;
+pub(super) mod acme;
 pub(super) mod action;
 pub(super) mod admin;
 pub(super) mod auth;
@@ -32,6 +33,7 @@ pub(super) mod upstream_tls;
 
 use self::access::Access;
 use self::access_log::AccessLog;
+use self::acme::Acme;
 use self::admin::Admin;
 use self::auth::Auth;
 use self::bandwidth::Bandwidth;
@@ -62,6 +64,8 @@ table! {
         default tls: Tls = "{}",
         /// Certificates for clients.
         default certificate: Tables<Certificate> = "[]",
+        /// A certificate that the gateway obtains by itself.
+        optional acme: Acme,
         /// The listener for operators: health and metrics.
         default admin: Admin = "{}",
         /// The gateway's own log, on standard error.
@@ -94,9 +98,6 @@ table! {
         default defaults: Policies = "{}",
         /// Which requests go where.
         default route: Tables<Route> = "[]",
-    }
-    refuses {
-        acme: "obtaining certificates",
     }
 }
 

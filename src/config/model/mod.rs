@@ -1,6 +1,7 @@
 //! The file as meant: names resolved, defaults filled, values checked. What the runtime compiles.
 
 mod access;
+mod acme;
 mod auth;
 mod bandwidth;
 mod limit;
@@ -12,6 +13,7 @@ mod tls;
 mod upstream;
 
 pub use self::access::{Access, NetworkList};
+pub use self::acme::{Acme, AcmeChallenge, ExternalKey};
 pub use self::auth::{Auth, AuthMethod, ForwardAuth, Jwks, Jwt, JwtKeys, RouteAuth};
 pub use self::bandwidth::Bandwidth;
 pub use self::limit::{Ban, LimitUse, RateLimit, Redis, RedisServers};
@@ -37,6 +39,8 @@ pub struct Config {
     pub server: Server,
     /// TLS towards clients; `None`: clear text only.
     pub tls: Option<Tls>,
+    /// The certificate that is obtained; `None`: all are in files.
+    pub acme: Option<Acme>,
     /// The admin listener.
     pub admin: Admin,
     /// The gateway's own log.

@@ -42,8 +42,12 @@ pub struct CertificateFiles {
     pub cert: PathBuf,
     /// Its key.
     pub key: PathBuf,
+    /// Whether the gateway obtains it by itself: until it is there, another one stands in for it.
+    pub ordered: bool,
     /// The names for which clients get it; empty: those in it.
     pub names: Vec<Box<str>>,
+    /// The authority's word that it has not been revoked.
+    pub ocsp: Option<PathBuf>,
     /// The authorities that clients' certificates must come from, and whether a client must have one.
     pub client_ca: Option<(PathBuf, bool)>,
 }

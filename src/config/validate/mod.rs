@@ -2,6 +2,7 @@
 //! several values are seen together is judged.
 
 mod access;
+mod acme;
 mod action;
 mod auth;
 mod bandwidth;
@@ -94,7 +95,19 @@ struct Named<'a> {
 pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<Config> {
     let checker = &mut Checker { dir, report };
     let server = server::server(&file.server, &file.tls, checker);
-    let tls = tls::tls(&file.tls, &file.certificate, &file.server, checker);
+    let redis = file.redis.given().and_then(|redis| redis::redis(redis, checker));
+    let acme = acme::acme(
+        &file.acme,
+        &file.server,
+        &file.tls.value,
+        (&file.redis, redis.as_ref()),
+        checker,
+    );
+    let tls = tls::tls(&file.tls, (&file.certificate, &file.acme), &file.server, checker);
+    let tls = tls.map(|mut tls| {
+        tls.certificates.extend(acme.as_ref().map(acme::certificate));
+        tls
+    });
     let admin = server::admin(&file.admin, &file.server, &file.tls, checker);
     let mut access_log = tables::access_log(&file.access_log, checker);
     let upstreams: Vec<_> = file
@@ -104,7 +117,6 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         .map(|(name, upstream)| upstream::upstream(name, upstream, checker))
         .collect();
     let dns = tables::dns(&file.dns, checker);
-    let redis = file.redis.given().and_then(|redis| redis::redis(redis, checker));
     let cache_redis = file.cache_redis.given();
     let cache_redis = cache_redis.and_then(|redis| redis::cache_redis(redis, checker));
     let rate_limits: Vec<_> = file
@@ -230,6 +242,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         accesses: accesses.into_iter().collect::<Option<_>>()?,
         server,
         tls,
+        acme,
         admin,
         log: tables::log(&file.log),
         access_log,

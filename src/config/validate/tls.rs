@@ -23,7 +23,10 @@ const SOON: i64 = 14 * 86_400;
 /// Makes the model; `None`: nothing is listened on for TLS.
 pub(super) fn tls(
     tls: &Spanned<file::tls::Tls>,
-    certificates: &Spanned<Tables<file::certificate::Certificate>>,
+    (certificates, acme): (
+        &Spanned<Tables<file::certificate::Certificate>>,
+        &Field<file::acme::Acme>,
+    ),
     server: &file::server::Server,
     checker: &mut Checker<'_>,
 ) -> Option<Tls> {
@@ -57,11 +60,11 @@ pub(super) fn tls(
         without_listener(tls, certificates, checker);
         return None;
     }
-    if certificates.0.is_empty() {
+    if certificates.0.is_empty() && acme.is_absent() {
         checker.error(
             listen.span,
             "there is no certificate to listen with",
-            "add one:\n\n[[certificate]]\ncert = \"tls/fullchain.pem\"\nkey = \"tls/privkey.pem\"".to_owned(),
+            "add one:\n\n[[certificate]]\ncert = \"tls/fullchain.pem\"\nkey = \"tls/privkey.pem\"\n\nor let the gateway obtain one: `[acme]`".to_owned(),
         );
     }
     let ticket_key = ticket_key.given().map(|file| self::ticket_key(file, checker));
@@ -135,6 +138,7 @@ fn certificate(
         cert,
         key,
         names,
+        ocsp,
         client_ca,
         client_auth,
     } = &certificate.value;
@@ -158,19 +162,22 @@ fn certificate(
         }
         Field::Absent | Field::Faulty => None,
     };
+    let ocsp = ocsp.given().map(|file| self::ocsp(file, checker));
     let (cert, key) = (cert.given()?, key.given()?);
     let (cert_path, key_path) = (checker.path(&cert.text), checker.path(&key.text));
     // Both are looked at, so that everything wrong is reported.
     let (cert_there, key_there) = (regular(cert, &cert_path, checker), regular(key, &key_path, checker));
     if cert_there && key_there {
-        judge(cert, key, &cert_path, &key_path, checker);
+        judge(cert, key, &cert_path, &key_path, ocsp.is_some(), checker);
     }
     Some(CertificateFiles {
         label: cert.text.as_str().into(),
         cert: cert_path,
         key: key_path,
         names: names.0.iter().map(|name| name.value.value.0.clone()).collect(),
+        ocsp,
         client_ca,
+        ordered: false,
     })
 }
 
@@ -179,6 +186,7 @@ fn judge(
     key: &Spanned<Written<FilePath>>,
     cert_path: &Path,
     key_path: &Path,
+    stapled: bool,
     checker: &mut Checker<'_>,
 ) {
     let loaded = match tls::Certificate::load(cert_path, key_path) {
@@ -200,6 +208,17 @@ fn judge(
             return;
         }
     };
+    if loaded.demands_ocsp && !stapled {
+        checker.warning(
+            cert.span,
+            format!(
+                "the certificate in `{}` demands an OCSP response: some clients refuse it without",
+                clip(&cert.text)
+            ),
+            "add `ocsp = \"…\"`, a file that somebody keeps fresh, or have the certificate issued without the demand"
+                .to_owned(),
+        );
+    }
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
@@ -223,6 +242,20 @@ fn judge(
 fn date(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds)
         .map_or_else(|_| "an unknown day".to_owned(), |time| time.strftime("%F").to_string())
+}
+
+fn ocsp(file: &Spanned<Written<FilePath>>, checker: &mut Checker<'_>) -> PathBuf {
+    let path = checker.path(&file.text);
+    if regular(file, &path, checker)
+        && let Err(fault) = tls::ocsp(&path)
+    {
+        checker.error(
+            file.span,
+            format!("`{}` cannot be used: {}", clip(&file.text), fault.cause()),
+            "it is the answer of an OCSP responder in DER, as `openssl ocsp -respout FILE` writes it".to_owned(),
+        );
+    }
+    path
 }
 
 fn ticket_key(file: &Spanned<Written<FilePath>>, checker: &mut Checker<'_>) -> PathBuf {

@@ -181,6 +181,22 @@ pub(super) const CERTIFICATE_SUCCESS: Family = family(
     "Whether the files of a certificate, as they are now, could be taken into use.",
 );
 
+pub(super) const ACME_ORDERS: Family = family(
+    "gateway_acme_orders_total",
+    &["result"],
+    "Orders of certificates that are over.",
+);
+pub(super) const ACME_CHALLENGES: Family = family(
+    "gateway_acme_challenges_total",
+    &["challenge"],
+    "Answers to an authority that asked whether a name is ours.",
+);
+pub(super) const ACME_NEXT: Family = family(
+    "gateway_acme_due_timestamp_seconds",
+    &[],
+    "When the certificate is to be obtained or renewed, in Unix time.",
+);
+
 pub(super) const LIMIT_DECISIONS: Family = family(
     "gateway_limit_decisions_total",
     &["policy", "verdict"],

@@ -23,6 +23,7 @@ fn touched() -> Arc<Metrics> {
     metrics.show_tiers([("api", "disk", crate::cache::Report::default())].into_iter());
     metrics.refusals.count(0, || "no_server");
     metrics.tls().certificate("site.pem").loaded(1_800_000_000);
+    metrics.acme().next(1_800_000_000);
     metrics.config_loaded(1, UNIX_EPOCH + Duration::from_secs(1_700_000_000));
     metrics
 }

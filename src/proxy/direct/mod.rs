@@ -60,7 +60,10 @@ impl Direct for FastLane {
                 .as_ref()
                 .map_or((0, 0), |arrival| (arrival.link.received(), arrival.link.sent()));
             exchange.conclude(&request, relay::status(&client), received, sent);
-            Served::Done { keep }
+            match served {
+                Ok(()) => Served::Done { keep },
+                Err(Gone) => Served::Gone,
+            }
         })
     }
 }
@@ -87,6 +90,7 @@ async fn serve(
         Decision::Answer(answer) | Decision::Settled(answer) => answer,
         Decision::Metrics => crate::admin::metrics(&exchange.live),
         Decision::Health => respond::health_answer(exchange, request),
+        Decision::Challenge(token) => exchange.key_authorization(&token).await,
         Decision::Proxy if kept::serve(exchange, request, client).await? => return Ok(()),
         // Boxed: what is answered here moves no state of what it does not need.
         Decision::Proxy | Decision::Files => return Box::pin(relay::proxy(exchange, request, client)).await,
@@ -121,7 +125,11 @@ impl Exchange {
             return false;
         }
         match decision {
-            Decision::Answer(_) | Decision::Settled(_) | Decision::Metrics | Decision::Health => {
+            Decision::Answer(_)
+            | Decision::Settled(_)
+            | Decision::Metrics
+            | Decision::Health
+            | Decision::Challenge(_) => {
                 // A body is read for the connection's sake, if it is small.
                 matches!(
                     arrival.framing,

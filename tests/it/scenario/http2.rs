@@ -20,7 +20,12 @@ use crate::support::tls::Authority;
 use crate::support::{PATIENCE, eventually};
 
 /// A gateway that speaks TLS; `server`: lines of `[server]`, `upstream`: of `[upstream.app]`.
-async fn before(authority: &Authority, server: &str, address: std::net::SocketAddr, upstream: &str) -> Running {
+pub(super) async fn before(
+    authority: &Authority,
+    server: &str,
+    address: std::net::SocketAddr,
+    upstream: &str,
+) -> Running {
     let (cert, key) = authority.site("site", &["site.test"]);
     gateway::start(&format!(
         "{server}\n[tls]\nlisten = [\"127.0.0.1:0\"]\n[[certificate]]\ncert = {cert:?}\nkey = {key:?}\n\
@@ -30,7 +35,7 @@ async fn before(authority: &Authority, server: &str, address: std::net::SocketAd
     .await
 }
 
-async fn connect(gateway: &Running, authority: &Authority) -> TlsStream<TcpStream> {
+pub(super) async fn connect(gateway: &Running, authority: &Authority) -> TlsStream<TcpStream> {
     let tcp = TcpStream::connect(gateway.tls()).await.expect("connect");
     let config = Arc::new(authority.trusting(&["h2"], None));
     let stream = TlsConnector::from(config)
@@ -248,7 +253,7 @@ async fn grpc_passes_with_its_trailers() {
     assert_eq!(service.last_field("te").as_deref(), Some("trailers"));
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
@@ -258,7 +263,7 @@ fn request_block() -> Vec<u8> {
     [b"\x82\x84\x87\x41\x09".as_slice(), b"site.test"].concat()
 }
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Sends bytes made by `next` until the other side ends the connection; returns the code of its GOAWAY.
 async fn flood(gateway: &Running, authority: &Authority, mut next: impl FnMut(u32) -> Vec<u8>) -> Option<u32> {

@@ -1,6 +1,7 @@
 //! What someone would notice, over real sockets.
 
 mod access;
+mod acme;
 mod admin;
 mod announced;
 mod answers;
@@ -29,6 +30,7 @@ mod health;
 mod hedging;
 mod hostile;
 mod http2;
+mod http2_rules;
 mod lanes;
 mod limits;
 mod observability;

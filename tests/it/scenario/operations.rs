@@ -276,7 +276,7 @@ fn certificate(site: &Site) {
     let made = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).expect("a certificate");
     let place = |name: &str| site.directory.path().join(name);
     std::fs::write(place("cert.pem"), made.cert.pem()).expect("file");
-    std::fs::write(place("key.pem"), made.key_pair.serialize_pem()).expect("file");
+    std::fs::write(place("key.pem"), made.signing_key.serialize_pem()).expect("file");
 }
 
 #[tokio::test]

@@ -443,3 +443,48 @@ async fn large_messages_pass_both_ways_and_pieces_are_put_together() {
     assert_eq!((answer.status, answer.body.len()), (200, body.len()));
     assert!(answer.body == body.as_bytes());
 }
+
+/// A client that offers nothing but X25519MLKEM768, by hand: what it sends is well-formed, and the answer is the group.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_are_exchanged_so_that_nobody_opens_them_later() {
+    let origin = Origin::fixed("hello").await;
+    let authority = Authority::new();
+    let site = authority.site("site", &["site.test"]);
+    let gateway = before(&origin, "", &certificate(&site, "")).await;
+    let with_length = |body: &[u8]| [&u16::try_from(body.len()).expect("short").to_be_bytes()[..], body].concat();
+    let extension = |kind: u16, body: &[u8]| [&kind.to_be_bytes()[..], &with_length(body)].concat();
+    // A key of zeros is a valid one, if a weak one; the point is the base point.
+    let mut share = vec![0; 1184];
+    share.push(9);
+    share.extend([0; 31]);
+    let group = 0x11ec_u16.to_be_bytes();
+    let extensions = [
+        extension(43, &[2, 3, 4]),
+        extension(10, &with_length(&group)),
+        extension(13, &with_length(&[4, 3, 8, 4])),
+        extension(51, &with_length(&[&group[..], &with_length(&share)].concat())),
+    ]
+    .concat();
+    let body = [
+        &[3, 3][..],
+        &[7; 32],
+        &[0],
+        &with_length(&[0x13, 1]),
+        &[1, 0],
+        &with_length(&extensions),
+    ]
+    .concat();
+    let message = [&[1, 0], &with_length(&body)[..]].concat();
+    let mut stream = TcpStream::connect(gateway.tls()).await.expect("a listener");
+    let record = [&[22, 3, 1][..], &with_length(&message)].concat();
+    stream.write_all(&record).await.expect("written");
+    let mut answer = vec![0; 5 + 4 + 2 + 32 + 1 + 2 + 1 + 2 + 1200];
+    let read = tokio::io::AsyncReadExt::read_exact(&mut stream, &mut answer);
+    timeout(PATIENCE, read).await.expect("in time").expect("an answer");
+    assert_eq!((answer[0], answer[5]), (22, 2), "a ServerHello");
+    let chosen = [&[0, 51][..], &1124_u16.to_be_bytes(), &group, &1120_u16.to_be_bytes()].concat();
+    assert!(
+        answer.windows(chosen.len()).any(|part| part == chosen),
+        "X25519MLKEM768 with its share"
+    );
+}

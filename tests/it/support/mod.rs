@@ -7,6 +7,7 @@ pub(crate) mod gateway;
 pub(crate) mod jwt;
 pub(crate) mod log;
 pub(crate) mod origin;
+pub(crate) mod pebble;
 pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod redis;

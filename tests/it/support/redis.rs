@@ -105,6 +105,14 @@ impl Redis {
         call.query_async(&mut connection).await
     }
 
+    /// Sets a value of bytes.
+    pub(crate) async fn put(&self, key: &str, value: &[u8]) {
+        let client = redis::Client::open(format!("redis://{}127.0.0.1:{}", self.login, self.port)).expect("a client");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("redis");
+        let set: redis::RedisResult<()> = redis::cmd("SET").arg(key).arg(value).query_async(&mut connection).await;
+        set.expect("set");
+    }
+
     /// How often scripts were called since the last `CONFIG RESETSTAT`.
     pub(crate) async fn script_calls(&self) -> u64 {
         let text: String = self.ask(&["INFO", "commandstats"]).await;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -19,7 +19,7 @@ use tokio_rustls::rustls::{
 /// Who signs certificates; its files go away with it.
 pub(crate) struct Authority {
     certificate: Certificate,
-    key: KeyPair,
+    issuer: Issuer<'static, KeyPair>,
     directory: TempDir,
 }
 
@@ -43,7 +43,7 @@ impl Authority {
         std::fs::write(directory.path().join("ca.pem"), certificate.pem()).expect("written");
         Self {
             certificate,
-            key,
+            issuer: Issuer::new(params, key),
             directory,
         }
     }
@@ -69,9 +69,7 @@ impl Authority {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         change(&mut params);
         let key = KeyPair::generate().expect("a key");
-        let certificate = params
-            .signed_by(&key, &self.certificate, &self.key)
-            .expect("a certificate");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         Signed { certificate, key }
     }
 

@@ -10,6 +10,7 @@ pub(in crate::runtime) mod failure;
 mod health;
 mod inspect;
 mod line;
+mod link;
 mod notices;
 mod routes;
 mod script;
@@ -33,6 +34,7 @@ use failure::Failure;
 use health::Health;
 pub use health::StoreView;
 pub(super) use inspect::SharedKey;
+pub(in crate::runtime) use link::{Link, StoreAddress};
 use routes::Routes;
 use script::Keys;
 
