@@ -34,21 +34,19 @@ fn decoded(response: &Response) -> String {
 
 #[tokio::test]
 async fn a_hit_is_not_compressed_again() {
-    let body = "deals ".repeat(5000);
+    // Numbers: what is left of them compressed is more than what an entry takes beside its body.
+    let numbers = (1..4000_u32).map(|number| number.wrapping_mul(2_654_435_761).to_string());
+    let body = format!("deals {}", numbers.collect::<String>());
     let (origin, gateway) = before(body.clone()).await;
-    let first = get(&gateway, "identity").await;
-    assert!(first.text() == body);
-    let plain = gateway.metric("gateway_cache_bytes{cache=\"c\"}").await;
+    let first = get(&gateway, "gzip").await;
+    assert!(decoded(&first) == body);
     let second = get(&gateway, "gzip").await;
     let length = second.header("content-length").map(str::to_owned);
     assert_eq!(length, Some(second.body.len().to_string()), "it is known");
     assert!(decoded(&second) == body);
     let weight = gateway.metric("gateway_cache_bytes{cache=\"c\"}").await;
-    assert_eq!(
-        weight,
-        plain + second.body.len() as f64,
-        "it counts in the memory of the cache"
-    );
+    let both = (body.len() + second.body.len()) as f64;
+    assert!(weight > both, "it counts in the memory of the cache: {weight}, {both}");
     for _ in 0..3 {
         let again = get(&gateway, "gzip").await;
         assert_eq!(
