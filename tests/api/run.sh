@@ -18,7 +18,7 @@ audit_log = "audit.log"
 [upstream.app]
 servers = ["127.0.0.1:9"]
 [cache.pages]
-size = "1MB"
+size = "64MB"
 [[route]]
 name = "all"
 path = "/*"
