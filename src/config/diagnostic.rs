@@ -97,6 +97,19 @@ impl Report {
         }
     }
 
+    /// Hides a value in the text: what is drawn around a fault must not show it. Its length stays, so that places do.
+    pub(super) fn conceal(&mut self, span: Span) {
+        let (start, end) = (span.start + 1, span.end.saturating_sub(1)); // its quotes stay
+        let Some(value) = self.text.get(start..end) else { return };
+        let hidden: String = value
+            .bytes()
+            .map(|byte| if byte == b'\n' { '\n' } else { '*' })
+            .collect();
+        self.text = [&self.text[..start], hidden.as_str(), &self.text[end..]]
+            .concat()
+            .into();
+    }
+
     /// A report of one fault of the file as a whole.
     pub(super) fn of_file(name: &str, message: impl Into<String>, help: impl Into<String>) -> Self {
         let mut report = Self::new(name, "");

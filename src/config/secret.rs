@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::model;
 use super::plain_file;
-use super::reader::{Node, Reader};
+use super::reader::{Node, Reader, raw_text};
 use super::shape::{Kind, Shape};
 use super::substitute::escape;
 use super::suggest::clip;
@@ -88,6 +88,12 @@ impl<T: SecretText> Element for Secret<T> {
     fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let (text, shown) = match node.get_ref() {
             DeValue::String(_) => {
+                let written = raw_text(node).unwrap_or_default();
+                // A name of the environment may be shown, and a URL without a password: they say what is meant.
+                if T::mask(written) != written && !(written.starts_with("${") && written.ends_with('}')) {
+                    let span = reader.span(node);
+                    reader.report.conceal(span);
+                }
                 let text = reader.text(node)?;
                 let shown = quoted(&escape(&T::mask(&text)));
                 (text, shown)

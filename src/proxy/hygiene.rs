@@ -108,6 +108,32 @@ pub(super) fn clean_request(fields: &mut HeaderMap) -> Result<(), Nominated> {
     Ok(())
 }
 
+/// Judges how an answer says where it ends, as strictly as our own client does (RFC 9112 §6): what Pingora passes on must
+/// not be read in two ways behind the gateway.
+///
+/// # Errors
+/// The rule.
+pub(super) fn judge_framing(fields: &HeaderMap, version: http::Version) -> Result<(), &'static str> {
+    let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        if !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
+            return Err("a transfer coding that is not `chunked`");
+        }
+        if version == http::Version::HTTP_10 || fields.contains_key(header::CONTENT_LENGTH) {
+            return Err("both framings, or a coding in HTTP/1.0");
+        }
+    }
+    let mut lengths = fields.get_all(header::CONTENT_LENGTH).iter();
+    if let Some(length) = lengths.next() {
+        let digits = length.as_bytes().trim_ascii();
+        let good = !digits.is_empty() && digits.len() <= 18 && digits.iter().all(u8::is_ascii_digit);
+        if !good || lengths.next().is_some() {
+            return Err("a length that is none");
+        }
+    }
+    Ok(())
+}
+
 /// Edits the fields of an answer. Pingora keeps the spelling of names beside them and lets nobody touch the map; names
 /// leave in the usual spelling instead.
 pub(super) fn edit_response(response: &mut ResponseHeader, edit: impl FnOnce(&mut HeaderMap)) {

@@ -141,6 +141,11 @@ impl Exchange {
     pub(super) fn upstream_answered(&mut self, session: &mut Session, response: &mut ResponseHeader) -> Result<()> {
         let sent = sent(session);
         let status = response.status;
+        if response.version <= Version::HTTP_11
+            && let Err(rule) = hygiene::judge_framing(&response.headers, response.version)
+        {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, rule).into_up());
+        }
         match self.answered(sent, status, &response.headers) {
             Verdict::Interim => hygiene::clean_response(response, false),
             Verdict::Discarded => {
