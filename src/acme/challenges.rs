@@ -20,14 +20,19 @@ pub fn is_token(text: &str) -> bool {
     (1..=TOKEN_MAX).contains(&text.len()) && text.bytes().all(known)
 }
 
+/// How a challenge is asked for: its token, or the name where it is one in TLS.
+type Asked = (AcmeChallenge, Box<str>);
+
+type Answers = Arc<Mutex<HashMap<Asked, Arc<str>>>>;
+
 /// The answers that are there at the moment, by token and by name.
 #[derive(Default)]
-pub struct Challenges(Arc<Mutex<HashMap<(AcmeChallenge, Box<str>), Arc<str>>>>);
+pub struct Challenges(Answers);
 
 /// Answers of one order; they go away with it.
 pub struct Published {
-    all: Arc<Mutex<HashMap<(AcmeChallenge, Box<str>), Arc<str>>>>,
-    mine: Vec<(AcmeChallenge, Box<str>)>,
+    all: Answers,
+    mine: Vec<Asked>,
 }
 
 impl Challenges {

@@ -103,7 +103,7 @@ async fn note(live: &Arc<Live>, ask: &Ask, status: StatusCode) {
     let is_stranger = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status);
     let deed = Deed {
         who: who(live, ask),
-        what: format!("{} {}", ask.method, ask.uri.path()),
+        what: format!("{} {}", ask.method, page::for_log(ask.uri.path())),
         detail: ask
             .body
             .as_ref()

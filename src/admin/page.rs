@@ -1,6 +1,8 @@
 //! The pages of the admin listener: which path is which, and what may be done with it. A new page is an entry here and a
 //! line in `answer` of the module above.
 
+use std::borrow::Cow;
+
 use http::Method;
 
 use super::orders::Order;
@@ -182,6 +184,14 @@ fn decode(segment: &str) -> Option<String> {
     }
     let text = String::from_utf8(bytes).ok()?;
     (!text.is_empty() && !text.chars().any(char::is_control)).then_some(text)
+}
+
+/// A path as logs show it: without what clients are told apart by, which may be a secret of theirs.
+pub(super) fn for_log(path: &str) -> Cow<'_, str> {
+    match Page::find(path) {
+        Some(Page::LimitKey { limit, .. }) => format!("/api/v1/limits/{limit}/keys/…").into(),
+        _ => path.into(),
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ mod keepsakes;
 mod limits;
 mod load_error;
 mod log_sink;
-mod named;
 pub mod orders;
 pub mod prober;
 mod queue;

@@ -11,7 +11,6 @@ use http::HeaderValue;
 use super::access;
 use super::auth::{self, RouteAuth, Way};
 use super::limits::{CompiledLimits, RouteBandwidth, RouteLimits};
-use super::named::Named;
 use super::sharing::Sharing;
 use super::tls::{self, Profiles};
 use super::{Acme, ClientTls, Concurrency, LoadError, LogSink, Queue, Registry, RouteCache, ServerTls, Stamp};

@@ -224,12 +224,10 @@ impl Acme {
 
     /// Orders, unless another gateway does.
     async fn order(&self, course: &mut Course, there: Option<&AuthorityAnswer>) -> Duration {
-        match &self.share {
-            Some(share) => match share.lock().await {
-                Ok(true) => {}
-                Ok(false) | Err(_) => return LOOK_AROUND, // another one orders, or has failed a moment ago
-            },
-            None => {}
+        if let Some(share) = &self.share
+            && !matches!(share.lock().await, Ok(true))
+        {
+            return LOOK_AROUND; // another one orders, or has failed a moment ago
         }
         let kinds = &self.model.challenges;
         let challenge = kinds[course.failures as usize % kinds.len()];
