@@ -9,6 +9,7 @@ A line that stays flat is what is wanted.
 """
 
 import argparse
+import contextlib
 import pathlib
 import re
 import signal
@@ -35,11 +36,12 @@ def origin():
 
     def serve(one):
         data = b""
-        while part := one.recv(65536):
-            data += part
-            while (end := data.find(b"\r\n\r\n")) >= 0:
-                data = data[end + 4 :]
-                one.sendall(ANSWER)
+        with contextlib.suppress(ConnectionError):  # the gateway has ended
+            while part := one.recv(65536):
+                data += part
+                while (end := data.find(b"\r\n\r\n")) >= 0:
+                    data = data[end + 4 :]
+                    one.sendall(ANSWER)
 
     def accept():
         while True:
