@@ -62,6 +62,7 @@ class Site:
             if answer.stdout.startswith("ok; api 4 of 4"):
                 return
             time.sleep(0.1)
+        self.stop()
         said = "".join((directory / name).read_text() for name in ("stand-in.log", "gateway.log"))
         raise SystemExit(f"the site does not come up: {answer.stdout}{answer.stderr}{said}")
 
