@@ -29,14 +29,8 @@ pub(super) fn judge(parts: &mut request::Parts, limits: &HeadLimits, ends: bool)
         return Err(Reason::BadRequest);
     }
     judge_target(&parts.method, target, 1)?;
-    for value in parts.headers.values() {
-        if value
-            .as_bytes()
-            .iter()
-            .any(|&byte| byte < b' ' && byte != b'\t' || byte == 0x7f)
-        {
-            return Err(Reason::BadRequest);
-        }
+    if !parts.headers.values().all(|value| is_sound(value.as_bytes())) {
+        return Err(Reason::BadRequest);
     }
     let host = host(parts)?;
     let target = target.parse::<Uri>().map_err(|_| Reason::BadRequest)?;
@@ -50,6 +44,14 @@ pub(super) fn judge(parts: &mut request::Parts, limits: &HeadLimits, ends: bool)
     }
     parts.headers.remove(header::EXPECT); // the library knows no interim answers: the body is asked for by reading it
     framing(parts, ends)
+}
+
+/// RFC 9113 §8.2.1: no control characters, and no space around it.
+fn is_sound(value: &[u8]) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    !is_space(value.first())
+        && !is_space(value.last())
+        && !value.iter().any(|&byte| byte < b' ' && byte != b'\t' || byte == 0x7f)
 }
 
 /// RFC 9113 §8.3.1: `:authority`, or `Host` where there is none; where there are both they agree.

@@ -7,7 +7,7 @@ const PLACES: [(&str, &str); 9] = [
     ("[admin]\ntoken = SECRET", ""),
     ("[redis]\nurl = SECRET", "redis://user:SECRET@127.0.0.1:6379"),
     (
-        "[redis]\nurl = [SECRET, \"redis://other\"]",
+        "[redis]\nurl = [SECRET, \"rediss://other\"]",
         "rediss://:SECRET@127.0.0.1",
     ),
     ("[redis]\nurl = \"redis://a\"\nusername = SECRET\npassword = \"p\"", ""),
