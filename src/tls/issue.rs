@@ -9,10 +9,11 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::server::NoServerSessionStorage;
+use tokio_rustls::rustls::sign::CertifiedKey;
 use x509_parser::extensions::ParsedExtension;
 
 use super::Certificate;
-use super::server::provider;
+use super::server::{Only, provider};
 
 /// The protocol that an authority asks for when it looks for the answer to its challenge (RFC 8737 §4).
 pub const ACME_PROTOCOL: &[u8] = b"acme-tls/1";
@@ -73,12 +74,14 @@ pub fn answer_challenge(name: &str, digest: &[u8; 32]) -> Result<Arc<ServerConfi
     let mut params = params(&[name.into()])?;
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
     let (chain, key) = signed(&params)?;
+    // Not compared with the certificate: what checks that refuses the critical extension, which it does not know.
+    let key = provider().key_provider.load_private_key(key);
+    let key = CertifiedKey::new(chain, key.map_err(|error| error.to_string())?);
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| error.to_string())?;
+        .with_cert_resolver(Arc::new(Only(Arc::new(key))));
     config.alpn_protocols = vec![ACME_PROTOCOL.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Arc::new(config))
@@ -164,6 +167,12 @@ mod tests {
         assert_eq!(left, (STAND_IN_DAYS + 1) * 86_400);
         let text = String::from_utf8_lossy(&certificate.key.cert[0]).into_owned();
         assert!(text.contains("the certificate is being obtained"));
+    }
+
+    #[test]
+    fn a_challenge_can_be_answered() {
+        let config = answer_challenge("a.test", &[7; 32]).unwrap();
+        assert_eq!(config.alpn_protocols, [ACME_PROTOCOL.to_vec()]);
     }
 
     #[test]

@@ -90,7 +90,7 @@ pub fn host(
 
 /// The certificate was chosen before.
 #[derive(Debug)]
-struct Only(Arc<CertifiedKey>);
+pub(super) struct Only(pub(super) Arc<CertifiedKey>);
 
 impl ResolvesServerCert for Only {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
