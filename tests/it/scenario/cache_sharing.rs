@@ -213,7 +213,8 @@ async fn a_redis_that_forgets_is_noticed() {
         sharing(&two).await["generation"] == 1
     })
     .await;
-    assert_eq!(did(&two, path).await, "miss");
+    // It heard the purge, or came when that had been told: then it knows only that it has missed something.
+    assert!(["miss", "confirmed"].contains(&did(&two, path).await.as_str()));
 }
 
 /// A gateway that is started while there is no Redis serves, and shares as soon as there is one.

@@ -416,6 +416,7 @@ fn rules() -> Vec<(&'static str, Vec<u8>, Must)> {
         ("8.2.1 space in a name", with(&field("x test", "ok")), Malformed),
         ("8.2.1 colon in a name", with(&field("x:test", "ok")), Malformed),
         ("8.2.1 control in a value", with(&field("x-test", "o\nk")), Malformed),
+        ("8.2.1 space around a value", with(&field("x-test", " ok ")), Malformed),
         ("8.2.1 zero in a value", with(&field("x-test", "o\0k")), Malformed),
         ("8.2.2 Connection", with(&field("connection", "keep-alive")), Malformed),
         ("8.2.2 Keep-Alive", with(&field("keep-alive", "1")), Malformed),
