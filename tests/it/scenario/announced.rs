@@ -62,9 +62,11 @@ async fn who_is_announced_is_the_client() {
         assert_eq!(answer.status, 200, "{client}");
         assert_eq!(origin.last().header("x-forwarded-for"), Some(client));
     }
-    let log = gateway.logged(5).await;
-    assert_eq!(log["client"], "127.0.0.1");
-    assert_eq!(gateway.log().await[0]["client"], "192.0.2.7");
+    gateway.logged(5).await;
+    // A line is written when its answer has been: lines of several connections come in any order.
+    let lines = gateway.log().await;
+    let logged = |client: &str| lines.iter().filter(|line| line["client"] == client).count();
+    assert_eq!((logged("192.0.2.7"), logged("127.0.0.1")), (1, 2));
 
     // A connection is one client's to its end, and the header may come in pieces.
     let mut connection = Connection::open(gateway.address).await;
@@ -155,7 +157,7 @@ async fn what_counts_by_client_counts_those_who_are_announced() {
     assert_eq!(stranger.status, 403, "the list of the route");
     // Whoever is announced is believed only where it is trusted by itself.
     let forged = "GET / HTTP/1.1\r\nHost: site.test\r\nX-Forwarded-For: 192.0.2.99\r\n\r\n";
-    for (source, status) in [("198.51.100.1:2", 403), ("203.0.113.1:2", 200)] {
+    for (source, status) in [("198.51.100.2:2", 403), ("203.0.113.1:2", 200)] {
         let mut connection = Connection::open(gateway.address).await;
         connection.send(header(Version::V2, source)).await;
         assert_eq!(connection.ask(forged).await.status, status, "{source}");

@@ -39,9 +39,9 @@ async fn who_is_refused_too_often_is_banned_from_everything() {
         assert_ne!(banned.header("connection"), Some("close"));
     }
     assert_eq!(from(&gateway, "192.0.2.2", "/x").await.status, 200);
+    gateway.logged(8).await; // counted when they are logged
     assert_eq!(gateway.metric("gateway_limit_bans_total{policy=\"api\"}").await, 1.0);
     assert_eq!(gateway.metric("gateway_refusals_total{reason=\"banned\"}").await, 3.0);
-    gateway.logged(8).await;
     let lines = gateway.log().await;
     let banned: Vec<_> = lines.iter().filter(|line| line["refusal"] == "banned").collect();
     assert_eq!(banned.len(), 3, "{lines:#?}");
