@@ -31,6 +31,8 @@ enum At {
     TrailerLineEnd,
     FinalLf,
     Done,
+    /// Nobody knows where the body ends: nothing that comes later can mend it.
+    Broken,
 }
 
 /// Follows one body.
@@ -77,7 +79,7 @@ impl Chunked {
                     self.at = At::DataCr;
                 }
             } else {
-                self.at = self.step(bytes[used])?;
+                self.step(bytes[used])?;
                 used += 1;
             }
         }
@@ -102,14 +104,20 @@ impl Chunked {
     fn pass_framing(&mut self, buffer: &mut BytesMut) -> Result<(), Broken> {
         let mut passed = 0;
         while passed < buffer.len() && !matches!(self.at, At::Data | At::Done) {
-            self.at = self.step(buffer[passed])?;
+            self.step(buffer[passed])?;
             passed += 1;
         }
         buffer.advance(passed);
         Ok(())
     }
 
-    fn step(&mut self, byte: u8) -> Result<At, Broken> {
+    fn step(&mut self, byte: u8) -> Result<(), Broken> {
+        let next = self.next(byte);
+        self.at = next.unwrap_or(At::Broken);
+        next.map(drop)
+    }
+
+    fn next(&mut self, byte: u8) -> Result<At, Broken> {
         let line_text = |byte: u8| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
         match (self.at, byte) {
             // 15 digits stay below 2^60: no reader overflows.
@@ -145,6 +153,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_is_broken_stays_so() {
+        // Read on from here, the next request would be the end of these trailers.
+        let mut body = Chunked::new();
+        assert_eq!(body.advance(b"0\r\nA: b\nC: d\r\n\r\n"), Err(Broken));
+        assert_eq!(body.advance(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Err(Broken));
+        assert!(!body.is_done());
+        let mut body = Chunked::new();
+        let mut buffer = BytesMut::from(&b"0\r\nA: b\n"[..]);
+        assert_eq!(body.take(&mut buffer), Err(Broken));
+        assert_eq!(body.take(&mut BytesMut::from(&b"c\r\n\r\n"[..])), Err(Broken));
+    }
 
     fn follow(bytes: &[u8]) -> Result<(usize, bool, u64), Broken> {
         let mut body = Chunked::new();

@@ -219,13 +219,16 @@ impl Client {
     /// Whether what is left of the body is so little that it is read for the sake of the connection. Asked before the
     /// client is told that the connection stays: it would send its next request into one that is closed.
     pub(super) fn can_discard_body(&self) -> bool {
-        self.lane.left().is_none_or(|left| left <= UNWANTED as u64)
+        self.lane.fault().is_none() && self.lane.left().is_none_or(|left| left <= UNWANTED as u64)
     }
 
     /// Reads what is left of a body that nobody needs, within bounds; `false`: there is more.
     pub(super) async fn discard_body(&mut self) -> bool {
         if self.lane.is_over() {
             return true;
+        }
+        if self.lane.fault().is_some() {
+            return false;
         }
         let reading = async {
             let (mut left, mut sink) = (UNWANTED, BytesMut::new());
