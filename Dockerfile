@@ -1,7 +1,7 @@
 # docker build -t deals247-gateway .
 # docker run --rm -p 8080:8080 -v ./gateway.toml:/etc/gateway/gateway.toml:ro deals247-gateway
 #
-# The toolchain is named, the build has one place and reads no clock, so that the same sources give the same binary. A
+# The toolchain is named, the build has one place and reads no clock, so that nothing of the machine is in the binary. A
 # release names both bases by digest, too (see docs/runbooks/deploy.md).
 
 ARG RUST=rust:1.95.0-bookworm
