@@ -229,6 +229,15 @@ impl Acme {
         {
             return LOOK_AROUND; // another one orders, or has failed a moment ago
         }
+        if self.share.is_some() {
+            // Whoever had the lock before may have obtained it since it was looked.
+            let around = self.look_around().await;
+            let since = |there: &AuthorityAnswer| there.certificate.not_before;
+            if around.is_err() || self.storage.certificate().as_ref().map(since) != there.map(since) {
+                self.unlock(Duration::ZERO).await;
+                return Duration::ZERO;
+            }
+        }
         let kinds = &self.model.challenges;
         let challenge = kinds[course.failures as usize % kinds.len()];
         let names = self.model.domains.join(", ");
