@@ -2,7 +2,7 @@
 
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::diagnostic::{Diagnostic, Span};
+use super::diagnostic::Span;
 use super::reader::{Node, Reader, Step};
 use super::suggest::{clip, closest, did_you_mean};
 use super::table::Table;
@@ -17,7 +17,7 @@ pub(crate) struct Keys<'n> {
 }
 
 impl<'n> Keys<'n> {
-    /// Opens a table: reports what is unknown or belongs to a later release.
+    /// Opens a table: reports what is unknown.
     pub(crate) fn open<T: Table>(table: &'n DeTable<'n>, span: Span, reader: &mut Reader<'_>) -> Self {
         let names = T::names();
         let mut entries: Vec<_> = table.iter().collect();
@@ -35,21 +35,6 @@ impl<'n> Keys<'n> {
             }
             let at = reader.default_of.unwrap_or_else(|| key.span().into());
             let is_table = matches!(node.get_ref(), DeValue::Table(_) | DeValue::Array(_));
-            if let Some((_, about)) = T::REFUSED.iter().find(|(refused, _)| *refused == name) {
-                let what = if reader.place.is_empty() {
-                    format!("`[{name}]`")
-                } else {
-                    format!("`{name}` in {}", reader.table())
-                };
-                reader.error(
-                    at,
-                    format!("{what} is not supported yet: refusing to run without it"),
-                    format!(
-                        "{about} comes with a later release: remove this, and leave it until then to what does it today"
-                    ),
-                );
-                continue;
-            }
             let meant = closest(name, free.iter().copied());
             misspelt.extend(names.iter().copied().filter(|name| Some(*name) == meant));
             let message = match (reader.place.is_empty(), is_table) {
@@ -67,41 +52,28 @@ impl<'n> Keys<'n> {
         }
     }
 
-    fn find(&self, name: &str) -> Option<(Span, Node<'n>)> {
+    fn find(&self, name: &str) -> Option<Node<'n>> {
         let found = self.entries.iter().find(|(key, _)| key.get_ref() == name);
-        found.map(|(key, node)| (key.span().into(), *node))
+        found.map(|(_, node)| *node)
     }
 
     /// A key without a default.
-    pub(crate) fn optional<T: Element>(&self, name: &'static str, planned: bool, reader: &mut Reader<'_>) -> Field<T> {
-        let Some((at, node)) = self.find(name) else {
+    pub(crate) fn optional<T: Element>(&self, name: &'static str, reader: &mut Reader<'_>) -> Field<T> {
+        let Some(node) = self.find(name) else {
             return if self.misspelt.contains(&name) {
                 Field::Faulty
             } else {
                 Field::Absent
             };
         };
-        let outer = std::mem::take(&mut reader.planned);
-        let value = reader.inside(Step::Key(name), |reader| reader.value(node));
-        let words = std::mem::replace(&mut reader.planned, outer);
-        let Some(value) = value else {
-            return Field::Faulty;
-        };
-        if planned {
-            let what = format!("`{name}` in {} is", reader.table());
-            reader.report.push(not_enforced(at, &what));
-        } else if let Some((first, _)) = words.first() {
-            let quoted: Vec<String> = words.iter().map(|(_, word)| format!("`{word}`")).collect();
-            let verb = if words.len() > 1 { "are" } else { "is" };
-            let what = format!("{} of `{name}` in {} {verb}", quoted.join(", "), reader.table());
-            reader.report.push(not_enforced(*first, &what));
-        }
-        Field::Given(value)
+        reader
+            .inside(Step::Key(name), |reader| reader.value(node))
+            .map_or(Field::Faulty, Field::Given)
     }
 
     /// A key that must be there.
-    pub(crate) fn required<T: Element>(&self, name: &'static str, planned: bool, reader: &mut Reader<'_>) -> Field<T> {
-        match self.optional(name, planned, reader) {
+    pub(crate) fn required<T: Element>(&self, name: &'static str, reader: &mut Reader<'_>) -> Field<T> {
+        match self.optional(name, reader) {
             Field::Absent => {
                 let help = T::shape()
                     .example()
@@ -118,10 +90,9 @@ impl<'n> Keys<'n> {
         &self,
         name: &'static str,
         default: &'static str,
-        planned: bool,
         reader: &mut Reader<'_>,
     ) -> Spanned<T> {
-        if let Field::Given(value) = self.optional(name, planned, reader) {
+        if let Field::Given(value) = self.optional(name, reader) {
             return value;
         }
         default_value(name, default, self.span, reader)
@@ -142,10 +113,4 @@ pub(crate) fn default_value<T: Element>(
     let value = reader.inside(Step::Key(name), |reader| reader.value(node));
     reader.default_of = outer;
     value.expect("defaults are valid: a test reads every one")
-}
-
-/// The word about something that is checked but does nothing yet; `what` ends in its verb.
-pub(crate) fn not_enforced(span: Span, what: &str) -> Diagnostic {
-    Diagnostic::warning(span, format!("{what} not enforced yet"))
-        .help("it is checked and otherwise ignored in this release: do not rely on it".to_owned())
 }

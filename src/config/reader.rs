@@ -39,8 +39,6 @@ pub(crate) struct Reader<'a> {
     pub(super) place: Vec<Step>,
     /// While a default is read: the place that stands for it.
     pub(super) default_of: Option<Span>,
-    /// Words of the value being read that are not enforced yet.
-    pub(super) planned: Vec<(Span, &'static str)>,
 }
 
 impl<'a> Reader<'a> {
@@ -54,7 +52,6 @@ impl<'a> Reader<'a> {
             credential_files: Vec::new(),
             place: Vec::new(),
             default_of: None,
-            planned: Vec::new(),
         }
     }
 
@@ -117,11 +114,6 @@ impl<'a> Reader<'a> {
     pub(super) fn note_secret(&mut self, secret: &str) {
         static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         self.secrets = HASHER.hash_one((self.secrets, secret));
-    }
-
-    /// Notes that a word of the value being read is not enforced yet.
-    pub(crate) fn note_planned(&mut self, span: Span, word: &'static str) {
-        self.planned.push((span, word));
     }
 
     fn wrong_type(&mut self, node: Node<'_>, shape: &Shape) {

@@ -42,7 +42,6 @@ for.
 pub fn reference() -> String {
     let mut text = INTRODUCTION.to_owned();
     let file = File::description();
-    text.push_str(&refused(&file));
     for key in &file.keys {
         let (header, shape) = match &key.shape {
             Shape::Named(inner) => (format!("[{}.NAME]", key.name), &**inner),
@@ -58,9 +57,6 @@ pub fn reference() -> String {
 
 fn section(level: usize, header: &str, description: &Description, text: &mut String) {
     text.push_str(&format!("\n{} `{header}`\n\n", "#".repeat(level)));
-    if description.planned {
-        text.push_str("**Not enforced yet.**\n\n");
-    }
     text.push_str(&format!(
         "{}\n\n| key | value | default | meaning |\n|---|---|---|---|\n",
         description.doc
@@ -73,17 +69,13 @@ fn section(level: usize, header: &str, description: &Description, text: &mut Str
             Presence::Default("{}") => "—".to_owned(),
             Presence::Default(default) => format!("`{default}`"),
         };
-        let planned = if key.planned { "**Not enforced yet.** " } else { "" };
-        let mut doc = format!("{planned}{}{}", key.doc, words(&key.shape));
-        if let Some(table) = nested(&key.shape) {
+        let mut doc = format!("{}{}", key.doc, words(&key.shape));
+        if nested(&key.shape).is_some() {
             doc.push_str(&format!(
                 " See [`{}`](#{}).",
                 key.name,
                 anchor(&format!("{header} {}", key.name))
             ));
-            if table.planned {
-                doc.insert_str(0, "**Not enforced yet.** ");
-            }
         }
         text.push_str(&format!(
             "| `{}` | {} | {} | {} |\n",
@@ -93,25 +85,11 @@ fn section(level: usize, header: &str, description: &Description, text: &mut Str
             cell(&doc)
         ));
     }
-    text.push_str(&refused(description));
     for key in &description.keys {
         if let Some(table) = nested(&key.shape) {
             section(3, &format!("{header} {}", key.name), table, text);
         }
     }
-}
-
-/// What a later release will know.
-fn refused(description: &Description) -> String {
-    let names: Vec<String> = description
-        .refused
-        .iter()
-        .map(|(name, about)| format!("`{name}` ({about})"))
-        .collect();
-    if names.is_empty() {
-        return String::new();
-    }
-    format!("\nNot supported yet, and an error: {}.\n", names.join(", "))
 }
 
 /// The table that a value is or can be.
@@ -151,8 +129,7 @@ fn words(shape: &Shape) -> String {
     }
     let mut text = String::new();
     for word in find(shape).into_iter().flatten() {
-        let planned = if word.planned { " *(not enforced yet)*" } else { "" };
-        text.push_str(&format!("<br>`{}`: {}{planned}", word.word, word.doc.trim()));
+        text.push_str(&format!("<br>`{}`: {}", word.word, word.doc.trim()));
     }
     text
 }

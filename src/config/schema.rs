@@ -29,10 +29,7 @@ fn table(description: &Description) -> Map<String, Value> {
         }
     }
     let mut table = Map::new();
-    table.insert(
-        "description".to_owned(),
-        json!(planned(&description.doc, description.planned)),
-    );
+    table.insert("description".to_owned(), json!(description.doc));
     table.insert("type".to_owned(), json!("object"));
     table.insert("properties".to_owned(), Value::Object(properties));
     if !required.is_empty() {
@@ -46,7 +43,7 @@ fn property(key: &Key) -> Map<String, Value> {
     let mut property = shape(&key.shape);
     // The key's own words; those of the table it holds stand in the table's schema.
     property.insert("title".to_owned(), json!(key.name));
-    let mut doc = planned(&key.doc, key.planned || is_planned(&key.shape));
+    let mut doc = key.doc.clone();
     match key.presence {
         Presence::Required => {}
         Presence::Optional(None) => {}
@@ -61,22 +58,6 @@ fn property(key: &Key) -> Map<String, Value> {
     property
 }
 
-fn is_planned(shape: &Shape) -> bool {
-    match shape {
-        Shape::Table(description) => description.planned,
-        Shape::Named(inner) => is_planned(inner),
-        _ => false,
-    }
-}
-
-fn planned(doc: &str, planned: bool) -> String {
-    if planned {
-        format!("{doc}\n\nNot enforced yet: checked and otherwise ignored in this release.")
-    } else {
-        doc.to_owned()
-    }
-}
-
 fn shape(shape: &Shape) -> Map<String, Value> {
     let value = match shape {
         Shape::Bool => json!({ "type": "boolean" }),
@@ -85,10 +66,7 @@ fn shape(shape: &Shape) -> Map<String, Value> {
         Shape::Text(kind) => text(kind),
         Shape::Words(words) => {
             let all: Vec<&str> = words.iter().map(|word| word.word).collect();
-            let docs: Vec<String> = words
-                .iter()
-                .map(|word| planned(word.doc.trim(), word.planned))
-                .collect();
+            let docs: Vec<&str> = words.iter().map(|word| word.doc.trim()).collect();
             // `x-taplo` is what the TOML language server shows beside each word.
             json!({ "anyOf": [
                 { "type": "string", "enum": all, "x-taplo": { "docs": { "enumValues": docs } } },

@@ -42,17 +42,13 @@ pub(crate) struct Kind {
 pub(crate) struct Word {
     pub(crate) word: &'static str,
     pub(crate) doc: &'static str,
-    pub(crate) planned: bool,
 }
 
 /// A table.
 #[derive(Debug, Clone)]
 pub(crate) struct Description {
     pub(crate) doc: String,
-    pub(crate) planned: bool,
     pub(crate) keys: Vec<Key>,
-    /// Keys of a later release, each with what it is about.
-    pub(crate) refused: &'static [(&'static str, &'static str)],
 }
 
 /// A key of a table.
@@ -61,7 +57,6 @@ pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) doc: String,
     pub(crate) presence: Presence,
-    pub(crate) planned: bool,
     pub(crate) shape: Shape,
 }
 

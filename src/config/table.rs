@@ -9,30 +9,21 @@
 //!         optional host: Written<Host>,
 //!         optional threads: Integer<1, 64> => "the number of cores",
 //!         default timeout: Written<Timeout> = "\"10s\"",
-//!         @planned optional budget: Written<Percent>,
 //!         ..policies: Policies,
 //!     }
-//!     refuses { auth: "authentication" }
 //! }
 //! ```
 //!
-//! `@planned` before a key or before `pub struct`: checked, but not enforced yet, which the user is told. Enforcing it
-//! is removing the marker. `refuses`: keys of a later release that nobody must run without. `..field: Type` takes the
-//! keys of another table into this one.
+//! `..field: Type` takes the keys of another table into this one.
 
 use super::diagnostic::Span;
-use super::keys::{Keys, not_enforced};
+use super::keys::Keys;
 use super::reader::{Node, Reader};
 use super::shape::Description;
 use super::value::Element;
 
 /// What [`table!`] implements.
 pub(crate) trait Table: Element {
-    /// Whether the whole table is checked, but not enforced yet.
-    const PLANNED: bool;
-    /// Keys of a later release, each with what it is about.
-    const REFUSED: &'static [(&'static str, &'static str)];
-
     fn description() -> Description;
 
     /// Every key, in the order of declaration.
@@ -59,14 +50,8 @@ pub(crate) fn read_table<T: Table>(node: Node<'_>, reader: &mut Reader<'_>) -> O
         return None;
     };
     let span: Span = reader.span(node);
-    let before = reader.report.errors();
     let keys = Keys::open::<T>(table, span, reader);
-    let value = T::take(&keys, reader);
-    if T::PLANNED && reader.report.errors() == before {
-        let what = format!("{} is", reader.table());
-        reader.report.push(not_enforced(span, &what));
-    }
-    Some(value)
+    Some(T::take(&keys, reader))
 }
 
 /// The key that a field stands for: `r#for` is `for`.
@@ -94,15 +79,14 @@ pub(crate) fn inline<T: Table>(table: &T) -> String {
 macro_rules! table {
     (
         $(#[doc = $doc:literal])*
-        $(@$status:ident)? pub struct $name:ident {
+        pub struct $name:ident {
             $(
                 $(#[doc = $key_doc:literal])*
-                $(@$key_status:ident)? $presence:ident $key:ident : $type:ty $(= $default:literal)? $(=> $or:literal)?
+                $presence:ident $key:ident : $type:ty $(= $default:literal)? $(=> $or:literal)?
             ),*
             $(, ..$flat:ident : $flat_type:ty)?
             $(,)?
         }
-        $(refuses { $($refused:ident : $about:literal),* $(,)? })?
     ) => {
         $(#[doc = $doc])*
         #[derive(Debug, Clone)]
@@ -113,23 +97,17 @@ macro_rules! table {
         }
 
         impl $crate::config::table::Table for $name {
-            const PLANNED: bool = table!(@planned $($status)?);
-            const REFUSED: &'static [(&'static str, &'static str)] = &[$($((stringify!($refused), $about)),*)?];
-
             fn description() -> $crate::config::shape::Description {
                 let keys: Vec<$crate::config::shape::Key> = vec![$($crate::config::shape::Key {
                     name: $crate::config::table::key(stringify!($key)),
                     doc: $crate::config::shape::joined(&[$($key_doc),*]),
                     presence: table!(@presence $presence $($default)? $($or)?),
-                    planned: table!(@planned $($key_status)?),
                     shape: <$type as $crate::config::value::Element>::shape(),
                 }),*];
                 $( let keys = [keys, <$flat_type as $crate::config::table::Table>::description().keys].concat(); )?
                 $crate::config::shape::Description {
                     doc: $crate::config::shape::joined(&[$($doc),*]),
-                    planned: <Self as $crate::config::table::Table>::PLANNED,
                     keys,
-                    refused: <Self as $crate::config::table::Table>::REFUSED,
                 }
             }
 
@@ -145,7 +123,7 @@ macro_rules! table {
             ) -> Self {
                 Self {
                     $( $key: table!(
-                        @read keys, reader, $crate::config::table::key(stringify!($key)), table!(@planned $($key_status)?), $presence $($default)?
+                        @read keys, reader, $crate::config::table::key(stringify!($key)), $presence $($default)?
                     ), )*
                     $( $flat: <$flat_type as $crate::config::table::Table>::take(keys, reader), )?
                 }
@@ -194,22 +172,19 @@ macro_rules! table {
     (@type optional $type:ty) => { $crate::config::value::Field<$type> };
     (@type default $type:ty) => { $crate::config::value::Spanned<$type> };
 
-    (@planned) => { false };
-    (@planned planned) => { true };
-
     (@presence required) => { $crate::config::shape::Presence::Required };
     (@presence optional) => { $crate::config::shape::Presence::Optional(None) };
     (@presence optional $or:literal) => { $crate::config::shape::Presence::Optional(Some($or)) };
     (@presence default $default:literal) => { $crate::config::shape::Presence::Default($default) };
 
-    (@read $keys:ident, $reader:ident, $name:expr, $planned:expr, required) => {
-        $keys.required($name, $planned, $reader)
+    (@read $keys:ident, $reader:ident, $name:expr, required) => {
+        $keys.required($name, $reader)
     };
-    (@read $keys:ident, $reader:ident, $name:expr, $planned:expr, optional) => {
-        $keys.optional($name, $planned, $reader)
+    (@read $keys:ident, $reader:ident, $name:expr, optional) => {
+        $keys.optional($name, $reader)
     };
-    (@read $keys:ident, $reader:ident, $name:expr, $planned:expr, default $default:literal) => {
-        $keys.default($name, $default, $planned, $reader)
+    (@read $keys:ident, $reader:ident, $name:expr, default $default:literal) => {
+        $keys.default($name, $default, $reader)
     };
 }
 

@@ -5,7 +5,7 @@
 //!     pub enum OnStoreError {
 //!         /// Count in this process.
 //!         Local = "local",
-//!         @planned Deny = "deny",
+//!         Deny = "deny",
 //!     }
 //! }
 //! ```
@@ -17,28 +17,24 @@ use super::suggest::{clip, did_you_mean};
 /// Finds the word that a node says; reports another one.
 pub(crate) fn read_word(words: &'static [Word], node: Node<'_>, reader: &mut Reader<'_>) -> Option<usize> {
     let text = reader.text(node)?;
-    let span = reader.span(node);
-    let Some(index) = words.iter().position(|word| word.word == text) else {
+    let index = words.iter().position(|word| word.word == text);
+    if index.is_none() {
         let all: Vec<&str> = words.iter().map(|word| word.word).collect();
         let key = reader.key().map_or_else(String::new, |key| format!(" for `{key}`"));
         reader.error(
-            span,
+            reader.span(node),
             format!("unknown word `{}`{key}", clip(&text)),
             did_you_mean(&text, &all, "there are"),
         );
-        return None;
-    };
-    if words[index].planned {
-        reader.note_planned(span, words[index].word);
     }
-    Some(index)
+    index
 }
 
 macro_rules! words {
     (
         $(#[doc = $doc:literal])*
         pub enum $name:ident {
-            $( $(#[doc = $word_doc:literal])* $(@$status:ident)? $variant:ident = $word:literal ),* $(,)?
+            $( $(#[doc = $word_doc:literal])* $variant:ident = $word:literal ),* $(,)?
         }
     ) => {
         $(#[doc = $doc])*
@@ -52,7 +48,6 @@ macro_rules! words {
             const WORDS: &'static [$crate::config::shape::Word] = &[$($crate::config::shape::Word {
                 word: $word,
                 doc: concat!($($word_doc),*),
-                planned: $crate::config::table::table!(@planned $($status)?),
             }),*];
         }
 

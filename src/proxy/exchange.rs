@@ -99,6 +99,8 @@ pub(super) struct Attempt {
     pub(super) first_byte: Option<Duration>,
     /// A request that may be sent twice by right has been.
     pub(super) repeated: bool,
+    /// Several servers were asked at the same time.
+    pub(super) hedged: bool,
     /// The answer is thrown away for a better one.
     pub(super) discarded: bool,
     /// The server that the client's cookie names.

@@ -148,7 +148,7 @@ impl Exchange {
                 return Err(self.failed(self.refusal.unwrap_or(Reason::Internal)));
             }
             let Carried { reused, result } = match self.hedge_after() {
-                Some(after) => self.race(&wire, after).await,
+                Some(after) => self.race(&wire, sent, after).await,
                 None => match self.errand(&wire) {
                     Some(errand) => self.within_deadline(errand.carry()).await,
                     None => return Err(self.failed(Reason::Internal)),

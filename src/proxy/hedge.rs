@@ -1,5 +1,6 @@
-//! `hedge`: a second server is asked while the first one is slow; the first answer counts, the other attempt is given up.
+//! `hedge`: another server is asked while the first one is slow; the first answer counts, the other attempt is given up.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use tokio::time::sleep;
 
 use super::Exchange;
 use super::fetch::{Carried, Cut as _, Wire};
+use super::retry::Sent;
 use super::upstream::Choice;
 use crate::balance::Lease;
 use crate::config::model::HedgeAfter;
@@ -15,6 +17,7 @@ use crate::edge::{Arrival, Framing};
 use crate::observe::metrics::InFlight;
 
 /// What an attempt holds of its server, while the exchange shows the other one.
+#[derive(Default)]
 struct Hold {
     lease: Option<Lease>,
     in_flight: Option<InFlight>,
@@ -39,11 +42,11 @@ impl Exchange {
             && self.arrival.as_deref().is_some_and(bare)
     }
 
-    /// When a second server is asked; `None`: never for this attempt. Once a request: what is tried again has been late
-    /// already.
+    /// When a second server is asked; `None`: never for this attempt. Once a request, so that what a sick application
+    /// gets stays bounded; but whichever attempt it is that stalls.
     pub(super) fn hedge_after(&self) -> Option<Duration> {
         let upstream = self.upstream()?;
-        let hedge = upstream.model.hedge.filter(|_| self.attempt.count == 1)?;
+        let hedge = upstream.model.hedge.filter(|_| !self.attempt.hedged)?;
         match hedge.after {
             HedgeAfter::Fixed(after) => Some(after),
             HedgeAfter::P95 => upstream.latencies.as_ref()?.p95(),
@@ -52,9 +55,9 @@ impl Exchange {
 
     /// Carries out the attempt at the chosen server, after a while another one beside it. The exchange then holds the
     /// server whose answer it is; of the other it is only concluded that it takes at least so long.
-    pub(super) async fn race(&mut self, wire: &Wire<'_>, after: Duration) -> Carried {
+    pub(super) async fn race(&mut self, wire: &Wire<'_>, sent: Sent<'_>, after: Duration) -> Carried {
         let deadline = self.time_left();
-        let racing = self.race_on(wire, after);
+        let racing = self.race_on(wire, sent, after);
         match deadline {
             None => racing.await,
             Some(left) => tokio::time::timeout(left, racing)
@@ -63,7 +66,7 @@ impl Exchange {
         }
     }
 
-    async fn race_on(&mut self, wire: &Wire<'_>, after: Duration) -> Carried {
+    async fn race_on(&mut self, wire: &Wire<'_>, sent: Sent<'_>, after: Duration) -> Carried {
         let Some(errand) = self.errand(wire) else {
             return Carried::cut();
         };
@@ -76,77 +79,95 @@ impl Exchange {
         let Some(mut other) = self.second_server() else {
             return first.await;
         };
-        let errand = self.errand(wire);
-        // Until it has won, the second one is held aside.
-        self.swap(&mut other);
-        let Some(errand) = errand else { return first.await };
-        let mut second = pin!(errand.carry());
-        let (carried, won) = tokio::select! {
-            biased;
-            carried = &mut first => match carried.result {
-                Ok(_) => (carried, false),
-                Err(_) => {
-                    self.note_failure(&carried);
-                    (second.await, true)
-                }
-            },
-            carried = &mut second => match carried.result {
-                Ok(_) => (carried, true),
-                Err(_) => {
-                    self.swap(&mut other);
-                    self.note_failure(&carried);
-                    self.swap(&mut other);
-                    (first.await, false)
-                }
-            },
-        };
-        if won {
+        loop {
+            let errand = self.errand(wire);
+            // Until it has won, the further one is held aside.
             self.swap(&mut other);
+            let Some(errand) = errand else { return first.await };
+            let mut further = pin!(errand.carry());
+            let (carried, won) = tokio::select! {
+                biased;
+                carried = &mut first => match carried.result {
+                    Ok(_) => (carried, false),
+                    // The server hears of it, the client does not.
+                    Err(broken) => {
+                        match carried.reused {
+                            Some(reused) => self.count_broken(broken.fault, reused, &broken),
+                            None => self.count_unreachable(broken.fault, &broken),
+                        }
+                        (further.await, true)
+                    }
+                },
+                carried = &mut further => {
+                    let won = carried.result.is_ok();
+                    (carried, won)
+                }
+            };
+            if let Some(upstream) = self.upstream() {
+                upstream.metrics.hedged(won);
+            }
+            match &carried.result {
+                // The first one is still silent: another one takes the place of the one that failed, as after any failure.
+                Err(broken) if !won => {
+                    self.swap(&mut other);
+                    let again = match carried.reused {
+                        Some(reused) => self.attempt_failed(sent, broken.fault, reused, broken),
+                        None => self.connect_failed(sent, broken.fault, broken),
+                    };
+                    self.swap(&mut other);
+                    other = match again.then(|| self.another_server()).flatten() {
+                        Some(other) => other,
+                        None => return first.await,
+                    };
+                }
+                _ => {
+                    if won {
+                        self.swap(&mut other);
+                    }
+                    other.outrun(Instant::now());
+                    return carried;
+                }
+            }
         }
-        other.outrun(Instant::now());
-        if let Some(upstream) = self.upstream() {
-            upstream.metrics.hedged(won);
-        }
-        carried
     }
 
-    /// Chooses another server, if the budget allows it and there is one. The exchange shows it; given back is what it held
-    /// before.
+    /// Chooses the server that is asked beside the first one, if the budget allows it.
     fn second_server(&mut self) -> Option<Hold> {
-        let upstream = self.upstream()?.clone();
-        let first = self.attempt.lease.as_ref()?.endpoint().address();
-        self.attempt.tried.push(first);
-        let mut before = Hold {
-            lease: None,
-            in_flight: None,
-            started: None,
-        };
-        self.swap(&mut before);
+        let mut before = self.another_server()?;
         // The budget last: what finds no server must not use it up.
-        let chosen = matches!(self.try_choose(false), Ok(Choice::Taken));
-        if chosen && upstream.pool.hedge_budget().withdraw(Instant::now()) {
-            return Some(before);
-        }
-        if chosen {
+        let granted = (self.upstream()).is_some_and(|upstream| upstream.pool.hedge_budget().withdraw(Instant::now()));
+        if !granted {
             self.attempt.count -= 1;
+            self.swap(&mut before);
+            return None;
+        }
+        self.attempt.hedged = true;
+        Some(before)
+    }
+
+    /// Chooses another server, if there is one. The exchange shows it; given back is what it held before.
+    fn another_server(&mut self) -> Option<Hold> {
+        let first = self.current()?;
+        if !self.attempt.tried.contains(&first) {
+            self.attempt.tried.push(first);
+        }
+        let mut before = Hold::default();
+        self.swap(&mut before);
+        if matches!(self.try_choose(false), Ok(Choice::Taken)) {
+            return Some(before);
         }
         self.swap(&mut before);
         None
+    }
+
+    /// The address of the server that the exchange shows.
+    fn current(&self) -> Option<SocketAddr> {
+        self.attempt.lease.as_ref().map(|lease| lease.endpoint().address())
     }
 
     fn swap(&mut self, other: &mut Hold) {
         std::mem::swap(&mut self.attempt.lease, &mut other.lease);
         std::mem::swap(&mut self.attempt.in_flight, &mut other.in_flight);
         std::mem::swap(&mut self.attempt.started, &mut other.started);
-    }
-
-    /// One of two has failed while the other goes on: the server hears of it, the client does not.
-    fn note_failure(&mut self, carried: &Carried) {
-        if let Err(broken) = &carried.result {
-            match carried.reused {
-                Some(reused) => self.count_broken(broken.fault, reused, broken),
-                None => self.count_unreachable(broken.fault, broken),
-            }
-        }
     }
 }

@@ -44,7 +44,7 @@ impl Exchange {
         let retry = &upstream.model.retry;
         // An exchange that broke and was begun anew by right has not used up what the file grants for other causes.
         let by_right = u32::from(self.attempt.repeated && !retry.on.reset);
-        let granted = retry.attempts + by_right;
+        let granted = retry.attempts + by_right + u32::from(self.attempt.hedged);
         // When several servers die at once, who meets two of them has not had an answer from anybody yet.
         let begun = self.attempt.count.saturating_sub(self.attempt.void.min(VOID_MAX));
         let left =

@@ -7,6 +7,7 @@ use crate::support::client;
 use crate::support::eventually;
 use crate::support::gateway::{self, Running};
 use crate::support::origin::{Origin, Step, raw, reply};
+use crate::support::port;
 
 /// In turn, so that every second request meets the first server.
 async fn before(servers: &[&Origin], hedge: &str) -> Running {
@@ -132,6 +133,31 @@ async fn a_second_server_that_fails_changes_nothing() {
     let answer = gateway.get("/").await;
     assert_eq!((answer.status, answer.text()), (200, "late"));
     assert_eq!((hedges(&gateway, false).await, bad.received().len()), (1.0, 1));
+}
+
+/// Of several servers that die at once, the second to be asked may be one of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_second_one_fails_a_third_one_is_asked() {
+    let stalling = holding(&Arc::new(AtomicBool::new(true)), "late").await;
+    let broken = Origin::start(|_| vec![Step::Close]).await;
+    let gone = port::Closed::new();
+    let good = Origin::fixed("good").await;
+    let servers: Vec<String> = [stalling.address, broken.address, gone.address, good.address]
+        .iter()
+        .map(|address| format!("\"{address}\""))
+        .collect();
+    let gateway = gateway::start(&format!(
+        "[upstream.app]\nservers = [{}]\nbalance = \"round-robin\"\nfirst_byte_timeout = \"20s\"\noutlier = false\n\
+         hedge = {{ after = \"20ms\", budget = \"100%\" }}\n[[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\n",
+        servers.join(", ")
+    ))
+    .await;
+    for _ in 0..16 {
+        let answer = gateway.get("/").await;
+        assert_eq!((answer.status, answer.text()), (200, "good"));
+    }
+    assert!(!stalling.received().is_empty() && !broken.received().is_empty());
+    assert!(hedges(&gateway, false).await >= 1.0 && hedges(&gateway, true).await >= 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
