@@ -268,7 +268,9 @@ def measure(name, load, args):
         replicas = [Replica(args.gateway, directory, number) for number in range(4)]
         port = free_port()
         command = PROXIES[name](args, directory, port, [replica.port for replica in replicas])
-        proxy = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        proxy = subprocess.Popen(
+            command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
         try:
             wait_for(port)
             time.sleep(1.5)  # the first checks
@@ -290,7 +292,7 @@ def measure(name, load, args):
             finally:
                 faults.join()
         finally:
-            proxy.kill()
+            os.killpg(proxy.pid, signal.SIGKILL)  # nginx's workers, too
             proxy.wait()
             for replica in replicas:
                 replica.stop()
