@@ -28,10 +28,16 @@ pub(super) fn list(live: &Live) -> Answer {
                 .iter()
                 .map(|tier| {
                     let report = tier.report();
-                    let told = json!({
-                        "entries": report.entries, "bytes": report.bytes, "size": report.size,
-                        "evicted": report.evicted, "damaged": report.damaged, "failed": report.failures,
+                    let mut told = json!({
+                        "given": report.hits, "missed": report.misses, "written": report.written,
+                        "skipped": report.skipped, "damaged": report.damaged, "failed": report.failures,
                     });
+                    if let Some(held) = report.held {
+                        told["entries"] = held.entries.into();
+                        told["bytes"] = held.bytes.into();
+                        told["size"] = held.size.into();
+                        told["evicted"] = held.evicted.into();
+                    }
                     (tier.word().to_owned(), told)
                 })
                 .collect();
@@ -48,7 +54,10 @@ pub(super) fn list(live: &Live) -> Answer {
              up_to_date,
              generation,
              untold,
-         }| { json!({ "up_to_date": up_to_date, "generation": generation, "untold": untold }) },
+             answers,
+         }| {
+            json!({ "up_to_date": up_to_date, "generation": generation, "untold": untold, "answers": answers })
+        },
     );
     wire::json(StatusCode::OK, &json!({ "caches": caches, "sharing": sharing }))
 }
@@ -93,7 +102,16 @@ pub(super) async fn purge(live: &Live, body: &Bytes) -> Answer {
         purged = purged.and(cache.purge(&target, soft.then(now)));
     }
     let count = purged.count;
-    let lasting = purged.settled().await;
+    // What lies in the Redis outlives this gateway: gone is what all know to be purged.
+    let shared = |cache: &RouteCache| cache.policy.redis.is_some();
+    let told = async {
+        match &snapshot.sharing {
+            Some(sharing) if snapshot.caches.iter().any(shared) => sharing.all_told().await,
+            _ => true,
+        }
+    };
+    let (lasting, told) = tokio::join!(purged.settled(), told);
+    let lasting = lasting && told;
     tracing::info!(?target, soft, count, lasting, "purged by the operator");
     wire::json(
         StatusCode::OK,

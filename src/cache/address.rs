@@ -26,7 +26,7 @@ impl KeyRules {
     /// The address of the answers to a request for this URL that a route takes.
     #[must_use]
     pub fn address(&self, url: &str, route: &str, request: &HeaderMap) -> Address {
-        let mut extra = Frame(Context::new(&SHA256));
+        let mut extra = Frame::new();
         extra.part(Some(route.as_bytes()));
         for name in &self.headers {
             let lines = request.get_all(name);
@@ -38,20 +38,28 @@ impl KeyRules {
         }
         Address {
             url: url_digest(url),
-            extra: finish(extra.0),
+            extra: extra.finish(),
         }
     }
 }
 
 /// Parts with their borders: each is preceded by its length, an absent one differs from an empty one.
-struct Frame(Context);
+pub(super) struct Frame(Context);
 
 impl Frame {
+    pub(super) fn new() -> Self {
+        Self(Context::new(&SHA256))
+    }
+
+    pub(super) fn finish(self) -> u128 {
+        finish(self.0)
+    }
+
     fn count(&mut self, count: usize) {
         self.0.update(&(count as u64).to_be_bytes());
     }
 
-    fn part(&mut self, part: Option<&[u8]>) {
+    pub(super) fn part(&mut self, part: Option<&[u8]>) {
         self.0.update(&[u8::from(part.is_some())]);
         let part = part.unwrap_or_default();
         self.count(part.len());

@@ -58,6 +58,8 @@ pub struct Policy {
     pub size: u64,
     /// Where answers are kept that outlive the process.
     pub disk: Option<Disk>,
+    /// What of the answers gateways share.
+    pub redis: Option<Shared>,
 }
 
 /// `disk = { … }`
@@ -67,6 +69,13 @@ pub struct Disk {
     pub path: std::path::PathBuf,
     /// The most that its files take together, bytes.
     pub size: u64,
+}
+
+/// `redis = { … }`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shared {
+    /// The largest body that is shared, bytes.
+    pub max_object: u64,
 }
 
 /// A part of a request that may be there.
@@ -119,6 +128,7 @@ impl Policy {
             purge: false,
             size: 256 << 20,
             disk: None,
+            redis: None,
         }
     }
 

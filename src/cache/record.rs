@@ -108,10 +108,11 @@ pub fn read(bytes: &[u8]) -> Option<Record> {
     if !rest.is_empty() {
         return None;
     }
-    let mut fields = HeaderMap::with_capacity(written.fields.len());
+    let mut fields = HeaderMap::new();
     for Field(name, value) in &written.fields {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        fields.append(name, HeaderValue::from_bytes(value).ok()?);
+        // More than a map holds is no answer of ours.
+        fields.try_append(name, HeaderValue::from_bytes(value).ok()?).ok()?;
     }
     let names = |names: &[&str]| -> Option<Box<[HeaderName]>> {
         let names = names.iter().map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
@@ -146,7 +147,9 @@ pub fn read(bytes: &[u8]) -> Option<Record> {
         only_plain,
         language.map(Into::into),
     );
-    let status = StatusCode::from_u16(written.status).ok()?;
+    let status = StatusCode::from_u16(written.status)
+        .ok()
+        .filter(|status| !status.is_informational())?;
     let mut entry = Entry::new(status, &fields, terms, selector, Body::whole(Vec::new()));
     entry.url = written.url.into();
     entry.tags = written.tags.iter().map(|tag| Box::from(*tag)).collect();

@@ -76,6 +76,18 @@ pub struct Follower {
 }
 
 impl Follower {
+    /// One that has followed up to here before: what it has kept is known to be good up to then.
+    #[must_use]
+    pub fn from(position: Option<Position>) -> Self {
+        Self { position }
+    }
+
+    /// Where it is; `None`: it has not joined.
+    #[must_use]
+    pub fn position(&self) -> Option<&Position> {
+        self.position.as_ref()
+    }
+
     /// The number of the last purge that was heard.
     #[must_use]
     pub fn generation(&self) -> u64 {

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use tokio::sync::oneshot;
 
 use super::store::{Entry, Since, Target};
-use super::{Address, Moment, UrlKey};
+use super::{Address, Moment, Position, UrlKey};
 
 /// A second tier. Nothing of it fails a request or makes one wait without bound: what goes wrong is nothing found, nothing
 /// kept, a warning and a count.
@@ -27,7 +27,7 @@ pub trait Tier: Send + Sync {
 
     /// To be asked before an answer is asked for, and given back in [`Offer::generation`]: how many purges the tier knows
     /// of. A tier that other gateways purge too tells by it what was asked for before.
-    fn generation(&self) -> u64;
+    fn generation(&self) -> Generation;
 
     /// Takes note of an answer that memory keeps, complete. Whether it is written, and when, is the tier's matter.
     fn offer(&self, offer: Offer);
@@ -37,11 +37,23 @@ pub trait Tier: Send + Sync {
     /// Soft (`Some(now)`): it is stale from now on. `None`: there is nothing to be waited for.
     fn purge(&self, target: &Target, soft: Option<Moment>) -> Option<Settling>;
 
+    /// All purges up to there that gateways share were given to [`purge`](Self::purge): a restart need not doubt what is kept.
+    fn heard(&self, position: &Position);
+
     /// An answer of this address was given from memory: told now and then, so that what is popular stays here, too.
     fn used(&self, address: &Address);
 
     /// What it holds and what it did, for metrics and the status API.
     fn report(&self) -> Report;
+}
+
+/// How many purges there have been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Generation {
+    /// Of which sequence, as this process counts them: one that was lost is followed by another one.
+    pub series: u64,
+    /// The number of the last purge.
+    pub number: u64,
 }
 
 /// Tells whether a restart cannot bring back what was purged.
@@ -68,7 +80,7 @@ pub struct Offer {
     /// How often it was asked for, about.
     pub asked: u8,
     /// What the tier said to [`Tier::generation`] before the answer was asked for.
-    pub generation: u64,
+    pub generation: Generation,
     /// The URL, as purges of memory name it.
     pub key: UrlKey,
     /// When it was asked for, as memory counts purges.
@@ -86,12 +98,8 @@ impl Offer {
 /// What a tier holds, and what it did since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Report {
-    /// Answers that it holds.
-    pub entries: u64,
-    /// What they take, bytes.
-    pub bytes: u64,
-    /// The most that they may take, bytes; zero: not told here.
-    pub size: u64,
+    /// What it holds; `None`: whoever keeps it knows.
+    pub held: Option<Held>,
     /// Answers that it gave.
     pub hits: u64,
     /// Times that it was asked and had none.
@@ -100,10 +108,21 @@ pub struct Report {
     pub written: u64,
     /// Answers that it did not write, because it was busy or they were not worth it.
     pub skipped: u64,
-    /// Answers that left for others.
-    pub evicted: u64,
     /// Answers that were damaged, and are gone.
     pub damaged: u64,
     /// Failures of what it is kept in.
     pub failures: u64,
+}
+
+/// What a tier holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Held {
+    /// Answers.
+    pub entries: u64,
+    /// What they take, bytes.
+    pub bytes: u64,
+    /// The most that they may take, bytes.
+    pub size: u64,
+    /// Answers that left for others, since the start.
+    pub evicted: u64,
 }

@@ -6,6 +6,7 @@ use std::hash::{Hash as _, Hasher as _};
 use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderName};
 
+use super::address::Frame;
 use super::list::{elements, split};
 use super::policy::Policy;
 use super::storable::content_length;
@@ -122,6 +123,14 @@ impl Selector {
         hash.finish()
     }
 
+    /// Where an answer is kept beside others of its address: the same number in every process. `None`: no field tells
+    /// requests apart.
+    #[must_use]
+    pub fn place(&self) -> Option<u128> {
+        let values = self.fields.iter().map(|(name, value)| (name, value.as_deref()));
+        (!self.fields.is_empty()).then(|| place(values))
+    }
+
     /// What it is made of: fields, coding, whether it must take none, language.
     pub(super) fn parts(&self) -> (&[Compared], Option<&str>, bool, Option<&str>) {
         let Self {
@@ -155,6 +164,22 @@ impl Selector {
             .map(|(_, value)| size_of::<Compared>() + value.as_ref().map_or(0, |value| value.len()))
             .sum()
     }
+}
+
+/// Where the answer to a request is kept, if these fields tell requests apart: [`Selector::place`] of that answer.
+#[must_use]
+pub fn place_of(names: &[HeaderName], request: &HeaderMap) -> u128 {
+    let values: Vec<_> = names.iter().map(|name| (name, normalised(name, request))).collect();
+    place(values.iter().map(|(name, value)| (*name, value.as_deref())))
+}
+
+fn place<'a>(values: impl Iterator<Item = (&'a HeaderName, Option<&'a [u8]>)>) -> u128 {
+    let mut frame = Frame::new();
+    for (name, value) in values {
+        frame.part(Some(name.as_str().as_bytes()));
+        frame.part(value);
+    }
+    frame.finish()
 }
 
 /// The value that `Accept-Encoding` is replaced by on the way to the application: what is compared is what it sees.

@@ -112,7 +112,7 @@ fn purged(reply: &Reply) {
     let told = reply.json();
     print(&format!("{} purged\n", told["purged"]));
     if told["lasting"] == false {
-        print("warning: the disk could not take it down: what is there may be back after a restart\n");
+        print("warning: the disk or the Redis could not take it down: what is there may be back after a restart\n");
     }
 }
 
@@ -123,14 +123,16 @@ fn listed(reply: &Reply) {
             held["entries"], held["bytes"], held["size"], held["evicted"], held["fetching"]
         ));
         for (tier, behind) in held["tiers"].as_object().into_iter().flatten() {
+            let held = match behind["entries"].is_null() {
+                true => String::new(),
+                false => format!(
+                    "{} answers, {} of {} bytes, {} evicted, ",
+                    behind["entries"], behind["bytes"], behind["size"], behind["evicted"]
+                ),
+            };
             print(&format!(
-                "  {tier}: {} answers, {} of {} bytes, {} evicted, {} damaged, {} failures\n",
-                behind["entries"],
-                behind["bytes"],
-                behind["size"],
-                behind["evicted"],
-                behind["damaged"],
-                behind["failed"]
+                "  {tier}: {held}{} given, {} written, {} damaged, {} failures\n",
+                behind["given"], behind["written"], behind["damaged"], behind["failed"]
             ));
         }
     }
@@ -144,6 +146,13 @@ fn listed(reply: &Reply) {
             "purges of other gateways are {heard}; {} were so far, {} of ours are still to be told\n",
             sharing["generation"], sharing["untold"]
         ));
+        if let Value::Bool(shared) = sharing["answers"] {
+            print(if shared {
+                "answers are shared\n"
+            } else {
+                "answers are NOT shared at the moment\n"
+            });
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Caches that outlive a reload, by the name of their policy.
 
+mod tiers;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,14 +12,16 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use parking_lot::Mutex;
 
-use super::sharing::Sharing;
-use super::{ClientTls, LoadError};
+use super::ClientTls;
+use super::sharing::{RedisTier, Sharing};
 use crate::answer::Reason;
-use crate::cache::disk::{DiskTier, Unusable};
+use crate::cache::disk::DiskTier;
 use crate::cache::store::{Entry, Flights, Since, Store, Target};
-use crate::cache::{Address, Asked, Extra, Key, Moment, Offer, Policy, Seed, Settling, Tier};
+use crate::cache::{Address, Asked, Extra, Generation, Key, Moment, Offer, Policy, Position, Seed, Settling, Tier};
 use crate::config::model;
 use crate::observe::metrics::{CacheMetrics, Metrics};
+
+pub(super) use tiers::Disks;
 
 /// How long who purges waits for the tiers.
 const SETTLING: Duration = Duration::from_secs(1);
@@ -68,7 +72,12 @@ pub enum Landed {
 #[derive(Clone)]
 pub enum Behind {
     /// An answer.
-    Entry(Arc<Entry>),
+    Entry {
+        /// The answer.
+        entry: Arc<Entry>,
+        /// The word of the tier that had it.
+        tier: &'static str,
+    },
     /// Answers for other requests.
     Others,
     /// Nothing for anybody.
@@ -135,6 +144,9 @@ impl RouteCache {
     /// Takes out one answer, which is none any more: from memory, and with its URL from every tier.
     pub fn forget(&self, key: &Key, entry: &Arc<Entry>) -> Purged {
         self.running.store.forget(key, entry);
+        if self.tiers.iter().any(|tier| tier.is_shared()) {
+            self.tell(|| Target::Url(entry.url.to_string()), None);
+        }
         Purged {
             count: 1,
             settling: self.purge_tiers(|| entry.url.to_string(), None),
@@ -178,7 +190,7 @@ pub struct Begun {
     /// As memory counts.
     pub since: Since,
     /// As each tier counts.
-    generations: Box<[u64]>,
+    generations: Box<[Generation]>,
 }
 
 impl Purged {
@@ -211,21 +223,23 @@ pub(crate) struct Caches {
     running: Mutex<HashMap<Arc<str>, Arc<RunningCache>>>,
     /// Directories in use: as long as a snapshot has a tier there.
     disks: Mutex<HashMap<PathBuf, Weak<DiskTier>>>,
+    /// Answers that are shared with other gateways, by the name of their policy.
+    redis: Mutex<HashMap<Arc<str>, Weak<RedisTier>>>,
     /// Directories of the process that this one takes the place of.
     inherited: Mutex<Vec<PathBuf>>,
     /// A configuration has been compiled.
     has_begun: AtomicBool,
+    /// Up to where purges of other gateways are carried out on all disks with which this process began.
+    followed: Mutex<Option<Position>>,
     /// What is shared with other gateways.
     sharing: Mutex<Option<Arc<Sharing>>>,
 }
-
-/// The disk tiers of a configuration, by the name of their policy.
-pub(super) type Disks = HashMap<Arc<str>, Arc<DiskTier>>;
 
 impl Caches {
     /// Lets go of caches that are no longer named, and of what they keep.
     pub(super) fn release(&self, is_named: impl Fn(&str) -> bool, metrics: &Metrics) {
         self.disks.lock().retain(|_, disk| disk.strong_count() > 0);
+        self.redis.lock().retain(|_, redis| redis.strong_count() > 0);
         self.running.lock().retain(|name, _| {
             let named = is_named(name);
             if !named {
@@ -235,66 +249,19 @@ impl Caches {
         });
     }
 
-    /// The disk tiers that policies name: those that are in use, or new ones.
-    pub(super) fn disks<'a>(&self, policies: impl Iterator<Item = &'a Arc<Policy>>) -> Result<Disks, LoadError> {
-        let mut open = self.disks.lock();
-        let mut named = Disks::new();
-        for policy in policies {
-            let (name, Some(model)) = (&policy.name, &policy.disk) else {
-                continue;
-            };
-            if named.contains_key(name) {
-                continue;
-            }
-            let disk = match open.get(&model.path).and_then(Weak::upgrade) {
-                Some(disk) => disk,
-                None => self.open(model).map_err(|why| LoadError::Disk {
-                    name: Arc::clone(name),
-                    path: model.path.clone(),
-                    why,
-                })?,
-            };
-            open.insert(model.path.clone(), Arc::downgrade(&disk));
-            named.insert(Arc::clone(name), disk);
-        }
-        self.has_begun.store(true, Relaxed);
-        Ok(named)
-    }
-
     /// What is shared with other gateways: what is shared already, if the file still says the same.
     pub(super) fn share(&self, redis: Option<(model::Redis, Option<Arc<ClientTls>>)>) -> Option<Arc<Sharing>> {
         let mut sharing = self.sharing.lock();
+        // Of use at the start only: later, memory keeps something, too.
+        let from = self.followed.lock().take();
         let Some((model, tls)) = redis else {
             *sharing = None;
             return None;
         };
         match &*sharing {
             Some(same) if same.model == model => Some(Arc::clone(same)),
-            _ => Some(Arc::clone(sharing.insert(Sharing::new(model, tls.as_ref())))),
+            _ => Some(Arc::clone(sharing.insert(Sharing::new(model, tls.as_ref(), from)))),
         }
-    }
-
-    fn open(&self, model: &crate::cache::Disk) -> Result<Arc<DiskTier>, Unusable> {
-        let disk = if self.inherited.lock().contains(&model.path) {
-            DiskTier::open_after(&model.path, model.size)?
-        } else {
-            DiskTier::open(&model.path, model.size)?
-        };
-        if self.has_begun.load(Relaxed) {
-            // Nobody told it what was purged while this process served without.
-            drop(disk.purge(&Target::All, None));
-        }
-        Ok(disk)
-    }
-
-    /// Directories that are in use.
-    pub(super) fn directories(&self) -> Vec<PathBuf> {
-        self.disks.lock().keys().cloned().collect()
-    }
-
-    /// These are held by a process that this one takes the place of, until it ends.
-    pub(super) fn inherit(&self, directories: &[PathBuf]) {
-        *self.inherited.lock() = directories.to_vec();
     }
 
     /// The cache of a policy: the one that exists, with what it keeps, or a new one.
@@ -326,7 +293,10 @@ impl Caches {
             extra: policy.key.constant(running.store.seed(), route),
             running: Arc::clone(running),
             sharing: sharing.cloned(),
-            tiers: disk.map(|disk| Arc::clone(disk) as Arc<dyn Tier>).into_iter().collect(),
+            // What is near is asked first.
+            tiers: (disk.map(|disk| Arc::clone(disk) as Arc<dyn Tier>).into_iter())
+                .chain(self.redis(policy, sharing).map(|redis| redis as Arc<dyn Tier>))
+                .collect(),
         }
     }
 }

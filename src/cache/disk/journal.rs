@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::place::Place;
-use crate::cache::Moment;
 use crate::cache::store::Target;
+use crate::cache::{Moment, Position};
 
 /// The last byte is the version.
 const MAGIC: [u8; 8] = *b"GWPURGE\x01";
@@ -42,6 +42,11 @@ enum Meant<'a> {
     Prefix(&'a str),
     Tag(&'a str),
     All,
+    /// No purge: those that gateways share have been carried out up to here.
+    Heard {
+        epoch: &'a str,
+        generation: u64,
+    },
 }
 
 /// The file.
@@ -49,6 +54,7 @@ pub(super) struct Journal {
     path: PathBuf,
     file: File,
     length: u64,
+    heard: Option<Position>,
 }
 
 /// What a journal says.
@@ -58,6 +64,8 @@ pub(super) struct Told {
     pub(super) number: u64,
     /// What is still to be done.
     pub(super) purges: Vec<Purge>,
+    /// Up to where the purges that gateways share are among those that were written down.
+    pub(super) heard: Option<Position>,
 }
 
 impl Journal {
@@ -73,24 +81,25 @@ impl Journal {
             number: told.number.saturating_add(LEAP),
             ..told
         });
-        let (number, purges) = match &told {
-            Some(told) => (told.number, told.purges.as_slice()),
-            None => (0, &[][..]),
+        let (number, purges, heard) = match &told {
+            Some(told) => (told.number, told.purges.as_slice(), told.heard.clone()),
+            None => (0, &[][..], None),
         };
-        Ok((Self::anew(path, number, purges)?, told))
+        Ok((Self::anew(path, number, purges, heard)?, told))
     }
 
     /// Writes a new file with these in the place of the old one.
     pub(super) fn rewrite(&mut self, number: u64, purges: &[Purge]) -> io::Result<()> {
-        *self = Self::anew(self.path.clone(), number, purges)?;
+        *self = Self::anew(self.path.clone(), number, purges, self.heard.clone())?;
         Ok(())
     }
 
-    fn anew(path: PathBuf, number: u64, purges: &[Purge]) -> io::Result<Self> {
+    fn anew(path: PathBuf, number: u64, purges: &[Purge], heard: Option<Position>) -> io::Result<Self> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&number.to_le_bytes());
         bytes.extend_from_slice(&xxh3_64(&bytes).to_le_bytes());
         purges.iter().for_each(|purge| append(&mut bytes, purge));
+        heard.iter().for_each(|heard| append_heard(&mut bytes, heard));
         let new = path.with_extension("new");
         let _ = fs::remove_file(&new);
         let mut file = Place::create(&new)?;
@@ -102,18 +111,21 @@ impl Journal {
             path,
             file,
             length: bytes.len() as u64,
+            heard,
         })
     }
 
-    /// Writes these down. They survive the end of the process from then on, and of the machine from [`sync`](Self::sync).
-    pub(super) fn note(&mut self, purges: &[Purge]) -> io::Result<()> {
+    /// Writes these down, and that those of all gateways are carried out up to there. They survive the end of the process from then on, and of the machine from [`sync`](Self::sync).
+    pub(super) fn note(&mut self, purges: &[Purge], heard: Option<Position>) -> io::Result<()> {
         let mut bytes = Vec::new();
         purges.iter().for_each(|purge| append(&mut bytes, purge));
+        heard.iter().for_each(|heard| append_heard(&mut bytes, heard));
         self.file.write_all(&bytes).inspect_err(|_| {
             // Half a record would make the whole unreadable.
             let _ = self.file.set_len(self.length);
         })?;
         self.length += bytes.len() as u64;
+        self.heard = heard.or(self.heard.take());
         Ok(())
     }
 
@@ -140,7 +152,26 @@ fn append(bytes: &mut Vec<u8>, purge: &Purge) {
         soft: purge.soft.map(|moment| moment.0),
         target,
     };
-    let record = postcard::to_allocvec(&record).unwrap_or_default();
+    append_record(bytes, &record);
+}
+
+fn append_heard(bytes: &mut Vec<u8>, heard: &Position) {
+    let target = Meant::Heard {
+        epoch: &heard.epoch,
+        generation: heard.generation,
+    };
+    append_record(
+        bytes,
+        &Record {
+            number: 0,
+            soft: None,
+            target,
+        },
+    );
+}
+
+fn append_record(bytes: &mut Vec<u8>, record: &Record<'_>) {
+    let record = postcard::to_allocvec(record).unwrap_or_default();
     let length = u32::try_from(record.len()).unwrap_or_default();
     bytes.extend_from_slice(&length.to_le_bytes());
     bytes.extend_from_slice(&record);
@@ -156,6 +187,7 @@ fn read(bytes: &[u8]) -> Option<Told> {
     let mut told = Told {
         number: number(&head[8..16])?,
         purges: Vec::new(),
+        heard: None,
     };
     while let Some((length, after)) = rest.split_at_checked(4) {
         let length = u32::from_le_bytes(length.try_into().ok()?);
@@ -165,18 +197,26 @@ fn read(bytes: &[u8]) -> Option<Told> {
             return None;
         }
         let record: Record<'_> = postcard::from_bytes(record).ok()?;
+        rest = after;
+        let target = match record.target {
+            Meant::Url(url) => Target::Url(url.to_owned()),
+            Meant::Prefix(prefix) => Target::Prefix(prefix.to_owned()),
+            Meant::Tag(tag) => Target::Tag(tag.to_owned()),
+            Meant::All => Target::All,
+            Meant::Heard { epoch, generation } => {
+                told.heard = Some(Position {
+                    epoch: epoch.into(),
+                    generation,
+                });
+                continue;
+            }
+        };
         told.number = told.number.max(record.number);
         told.purges.push(Purge {
             number: record.number,
             soft: record.soft.map(Moment),
-            target: match record.target {
-                Meant::Url(url) => Target::Url(url.to_owned()),
-                Meant::Prefix(prefix) => Target::Prefix(prefix.to_owned()),
-                Meant::Tag(tag) => Target::Tag(tag.to_owned()),
-                Meant::All => Target::All,
-            },
+            target,
         });
-        rest = after;
     }
     rest.is_empty().then_some(told)
 }
@@ -201,13 +241,20 @@ mod tests {
         let place = Place::take(folder.path()).expect("ours");
         let (mut journal, told) = Journal::open(&place).expect("opens");
         assert!(told.is_none(), "nothing is known at first");
-        journal.note(&purges()[..1]).expect("is written");
-        journal.note(&purges()[1..]).expect("is written");
+        let at = |generation| {
+            Some(Position {
+                epoch: "e".into(),
+                generation,
+            })
+        };
+        journal.note(&purges()[..1], at(7)).expect("is written");
+        journal.note(&[], at(8)).expect("is written");
+        journal.note(&purges()[1..], None).expect("is written");
         journal.sync().expect("is written");
         assert_eq!(journal.length(), fs::metadata(place.purges()).expect("is there").len());
         let (mut journal, told) = Journal::open(&place).expect("opens");
         let told = told.expect("is good");
-        assert_eq!(told.purges, purges());
+        assert_eq!((&told.purges, &told.heard), (&purges(), &at(8)));
         assert!(told.number >= 8 + LEAP);
         journal.rewrite(told.number, &purges()[3..]).expect("is written");
         let (_, again) = Journal::open(&place).expect("opens");
@@ -216,6 +263,7 @@ mod tests {
             (again.purges.as_slice(), again.number),
             (&purges()[3..], told.number + LEAP)
         );
+        assert_eq!(again.heard, at(8));
     }
 
     #[test]

@@ -11,13 +11,12 @@ use super::format::Opened;
 use super::journal::{Journal, Purge};
 use super::name::{Name, part};
 use super::place::PARTS;
-use super::purges::Ruling;
 use super::readers::LoneBody;
 use super::{Shared, lookup, writer};
 use crate::cache::record::Record;
 use crate::cache::store::{Body, Target};
 use crate::cache::tier::Settling;
-use crate::cache::url_digest;
+use crate::cache::{Position, Ruling, url_digest};
 
 /// More purges that are not written down than this are one of everything.
 const MOST: usize = 4096;
@@ -42,6 +41,8 @@ pub(super) struct Orders {
 struct Asked {
     purges: Vec<Purge>,
     waiting: Vec<oneshot::Sender<bool>>,
+    /// Up to where purges of other gateways are among these and those before.
+    heard: Option<Position>,
     look: bool,
     closed: bool,
 }
@@ -67,6 +68,12 @@ impl Orders {
         written
     }
 
+    /// Has it written down that all purges up to there were given.
+    pub(super) fn heard(&self, position: &Position) {
+        self.asked.lock().heard = Some(position.clone());
+        self.more.notify_one();
+    }
+
     /// Has it looked whether the files are too many.
     pub(super) fn look(&self) {
         self.asked.lock().look = true;
@@ -81,7 +88,7 @@ impl Orders {
     /// What was asked for by then, as soon as there is something; `None`: nobody will ask any more.
     fn take(&self, patience: Option<Duration>) -> Option<Asked> {
         let mut asked = self.asked.lock();
-        let empty = |asked: &Asked| asked.purges.is_empty() && !asked.look && !asked.closed;
+        let empty = |asked: &Asked| asked.is_nothing() && !asked.look && !asked.closed;
         match patience {
             None => self.more.wait_while(&mut asked, |asked| empty(asked)),
             Some(patience) => drop(self.more.wait_while_for(&mut asked, |asked| empty(asked), patience)),
@@ -89,6 +96,13 @@ impl Orders {
         let taken = std::mem::take(&mut *asked);
         asked.closed = taken.closed;
         (!taken.closed).then_some(taken)
+    }
+}
+
+impl Asked {
+    /// Whether nothing is to be written down.
+    fn is_nothing(&self) -> bool {
+        self.purges.is_empty() && self.heard.is_none()
     }
 }
 
@@ -116,8 +130,8 @@ pub(super) fn run(shared: &Shared, mut journal: Journal) {
         let Some(asked) = shared.orders.take(patience) else {
             return;
         };
-        if !asked.purges.is_empty() {
-            due |= note(shared, &mut journal, asked.purges, asked.waiting);
+        if !asked.is_nothing() {
+            due |= note(shared, &mut journal, asked);
         } else if unread < PARTS {
             shared.know(unread);
             unread += 1;
@@ -148,8 +162,12 @@ pub(super) fn run(shared: &Shared, mut journal: Journal) {
 }
 
 /// Writes purges down, tells who waits, and carries out what can be at once. Whether a look at every file is needed.
-fn note(shared: &Shared, journal: &mut Journal, purges: Vec<Purge>, waiting: Vec<oneshot::Sender<bool>>) -> bool {
-    let written = match journal.note(&purges) {
+fn note(shared: &Shared, journal: &mut Journal, asked: Asked) -> bool {
+    let Asked {
+        purges, waiting, heard, ..
+    } = asked;
+    let heard = heard.filter(|_| shared.is_noted.load(Relaxed));
+    let written = match journal.note(&purges, heard) {
         Ok(()) => true,
         Err(error) => {
             shared.fail("is purged, and that cannot be written down", &error);
@@ -164,10 +182,18 @@ fn note(shared: &Shared, journal: &mut Journal, purges: Vec<Purge>, waiting: Vec
             shared.index.of_part(part).iter().for_each(|name| revise(shared, name));
         }
         let gone = failures == shared.counts.failures.load(Relaxed);
+        if !gone {
+            // From now on nobody can say up to where purges were carried out.
+            shared.is_noted.store(false, Relaxed);
+        }
         tell(waiting, gone);
         return true;
     }
     tell(waiting, true);
+    if purges.is_empty() {
+        shorten(shared, journal);
+        return false;
+    }
     if let Err(error) = journal.sync() {
         shared.fail("is purged, and that may not survive a power failure", &error);
     }

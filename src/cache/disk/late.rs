@@ -12,10 +12,10 @@ use http::HeaderMap;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{Disk, Unusable};
+use super::{Disk, Followed, Unusable};
 use crate::cache::store::Target;
-use crate::cache::tier::{Lookup, Offer, Report, Settling, Tier};
-use crate::cache::{Address, Moment};
+use crate::cache::tier::{Generation, Lookup, Offer, Report, Settling, Tier};
+use crate::cache::{Address, Moment, Position};
 
 /// From one try to the next.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -79,6 +79,12 @@ impl DiskTier {
         let _ = self.disk.set(disk);
     }
 
+    /// Up to where purges of other gateways concerned what was in the directory when it was opened.
+    #[must_use]
+    pub fn followed(&self) -> Followed {
+        self.disk.get().map_or(Followed::Unknown, |disk| disk.followed())
+    }
+
     /// From now on its files take at most so many bytes.
     pub fn resize(&self, size: u64) {
         self.size.store(size, Relaxed);
@@ -122,8 +128,10 @@ impl Tier for DiskTier {
         }
     }
 
-    fn generation(&self) -> u64 {
-        self.disk.get().map_or(0, |disk| disk.generation())
+    fn generation(&self) -> Generation {
+        self.disk
+            .get()
+            .map_or_else(Generation::default, |disk| disk.generation())
     }
 
     fn offer(&self, offer: Offer) {
@@ -142,6 +150,12 @@ impl Tier for DiskTier {
             return (!matches!(target, Target::Url(_))).then(|| oneshot::channel().1);
         }
         self.disk.get()?.purge(target, soft)
+    }
+
+    fn heard(&self, position: &Position) {
+        if let Some(disk) = self.disk.get() {
+            disk.heard(position);
+        }
     }
 
     fn used(&self, address: &Address) {

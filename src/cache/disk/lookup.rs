@@ -9,12 +9,11 @@ use http::HeaderMap;
 use super::Shared;
 use super::format::{self, Opened, Unreadable};
 use super::name::{Name, part};
-use super::purges::Ruling;
 use super::readers::{FileBody, Readers};
 use crate::cache::record::{self, Record};
 use crate::cache::store::{Body, Entry};
 use crate::cache::tier::Lookup;
-use crate::cache::{Address, url_digest};
+use crate::cache::{Address, Ruling, url_digest};
 
 /// Bodies up to this size are read whole, bytes; larger ones while they are given.
 const SMALL: u64 = 1 << 20;

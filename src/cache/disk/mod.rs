@@ -28,7 +28,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -45,8 +45,8 @@ use self::place::{PARTS, Place};
 use self::purges::Purges;
 use self::readers::Readers;
 use super::store::Target;
-use super::tier::{Lookup, Offer, Report, Settling, Tier};
-use super::{Address, Moment, url_digest};
+use super::tier::{Generation, Held, Lookup, Offer, Report, Settling, Tier};
+use super::{Address, Moment, Position, url_digest};
 use crate::observe::Throttle;
 
 /// Below this share of its size, in hundredths, what is asked for the first time is written.
@@ -62,6 +62,18 @@ const COMPLAINT: Duration = Duration::from_secs(10);
 pub struct Disk {
     shared: Arc<Shared>,
     readers: Readers,
+    followed: Followed,
+}
+
+/// Up to where the purges of other gateways concern what is in a directory that is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Followed {
+    /// Nobody knows.
+    Unknown,
+    /// They are carried out up to here.
+    UpTo(Position),
+    /// There is nothing that they could concern.
+    Empty,
 }
 
 struct Shared {
@@ -69,6 +81,10 @@ struct Shared {
     size: AtomicU64,
     index: Index,
     purges: Purges,
+    /// Every purge is written down, or carried out to the last file.
+    is_noted: AtomicBool,
+    /// Up to where purges of other gateways were given.
+    heard: Mutex<Option<Position>>,
     /// Held while a file takes its place or leaves it. Never by who serves requests.
     commit: Mutex<()>,
     writing: Line,
@@ -103,12 +119,18 @@ impl Disk {
             );
             place.abandon_entries().map_err(fault)?;
         }
-        let Told { number, purges } = told.unwrap_or_default();
+        let followed = match &told {
+            None => Followed::Empty,
+            Some(told) => told.heard.clone().map_or(Followed::Unknown, Followed::UpTo),
+        };
+        let Told { number, purges, heard } = told.unwrap_or_default();
         let shared = Arc::new(Shared {
             place,
             size: AtomicU64::new(size),
             index: Index::new(),
             purges: Purges::new(number, purges),
+            is_noted: AtomicBool::new(true),
+            heard: Mutex::new(heard),
             commit: Mutex::default(),
             writing: Line::default(),
             orders: Orders::default(),
@@ -119,6 +141,7 @@ impl Disk {
         let disk = Self {
             shared: Arc::clone(&shared),
             readers,
+            followed,
         };
         let abandoned = shared.place.abandoned();
         start("cache-clear", move || drop(fs::remove_dir_all(abandoned))).map_err(fault)?;
@@ -126,6 +149,12 @@ impl Disk {
         start("cache-write", move || writer::run(&for_writer)).map_err(fault)?;
         start("cache-keep", move || keeper::run(&for_keeper, journal)).map_err(fault)?;
         Ok(Arc::new(disk))
+    }
+
+    /// Up to where purges of other gateways concerned what was in the directory when it was opened.
+    #[must_use]
+    pub fn followed(&self) -> Followed {
+        self.followed.clone()
     }
 
     /// From now on its files take at most so many bytes.
@@ -173,8 +202,11 @@ impl Tier for Disk {
         })
     }
 
-    fn generation(&self) -> u64 {
-        self.shared.purges.number()
+    fn generation(&self) -> Generation {
+        Generation {
+            series: 0,
+            number: self.shared.purges.number(),
+        }
     }
 
     fn offer(&self, offer: Offer) {
@@ -203,6 +235,14 @@ impl Tier for Disk {
         Some(self.shared.orders.give(purge))
     }
 
+    fn heard(&self, position: &Position) {
+        let mut heard = self.shared.heard.lock();
+        if heard.as_ref() != Some(position) {
+            *heard = Some(position.clone());
+            self.shared.orders.heard(position);
+        }
+    }
+
     fn used(&self, address: &Address) {
         self.shared.index.used(*address);
     }
@@ -213,14 +253,16 @@ impl Tier for Disk {
         } = &*self.shared;
         let (entries, evicted) = index.counts();
         Report {
-            entries,
-            bytes: index.weight(),
-            size: size.load(Relaxed),
+            held: Some(Held {
+                entries,
+                bytes: index.weight(),
+                size: size.load(Relaxed),
+                evicted,
+            }),
             hits: counts.hits.load(Relaxed),
             misses: counts.misses.load(Relaxed),
             written: counts.written.load(Relaxed),
             skipped: counts.skipped.load(Relaxed),
-            evicted,
             damaged: counts.damaged.load(Relaxed),
             failures: counts.failures.load(Relaxed),
         }

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::journal::Purge;
 use crate::cache::store::{Entry, Target};
-use crate::cache::{Moment, UrlKey};
+use crate::cache::{Moment, Ruling, UrlKey};
 
 /// More purges than this at a time are one of everything.
 const MOST: usize = 1024;
@@ -15,17 +15,6 @@ const MOST: usize = 1024;
 pub(super) struct Purges {
     number: AtomicU64,
     waiting: Mutex<Vec<Purge>>,
-}
-
-/// What the purges say of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ruling {
-    /// Nothing.
-    Stays,
-    /// It is stale since then.
-    Stale(Moment),
-    /// It is gone.
-    Gone,
 }
 
 impl Purges {
@@ -63,18 +52,13 @@ impl Purges {
 
     /// What becomes of an answer that was asked for after so many purges.
     pub(super) fn rule(&self, generation: u64, entry: &Entry) -> Ruling {
-        let mut ruling = Ruling::Stays;
         let waiting = self.waiting.lock();
         let later = waiting.iter().filter(|purge| purge.number > generation);
         // Its URL is compared as text: no hash of memory's is among the targets.
-        for purge in later.filter(|purge| purge.target.means(UrlKey(0), &entry.url, &entry.tags)) {
-            ruling = match (purge.soft, ruling) {
-                (None, _) => return Ruling::Gone,
-                (Some(at), Ruling::Stale(before)) => Ruling::Stale(before.min(at)),
-                (Some(at), _) => Ruling::Stale(at),
-            };
-        }
-        ruling
+        let meant = later.filter(|purge| purge.target.means(UrlKey(0), &entry.url, &entry.tags));
+        meant
+            .map(|purge| purge.soft.map_or(Ruling::Gone, Ruling::Stale))
+            .fold(Ruling::Stays, Ruling::and)
     }
 
     /// All of them.

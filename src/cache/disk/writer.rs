@@ -39,7 +39,7 @@ pub(super) fn run(shared: &Shared) {
         } = &offer;
         shared.make_room(entry.body.length().unwrap_or(0) + super::HEAD);
         let commit = || shared.commit.lock();
-        match put(shared, entry, *address, *generation, commit, || offer.is_purged()) {
+        match put(shared, entry, *address, generation.number, commit, || offer.is_purged()) {
             Ok(true) => drop(shared.counts.written.fetch_add(1, Relaxed)),
             Ok(false) => {}
             Err(error) => {

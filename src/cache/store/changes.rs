@@ -30,10 +30,7 @@ impl Target {
     /// Whether an answer is meant.
     #[must_use]
     pub fn means(&self, key: UrlKey, url: &str, tags: &[Box<str>]) -> bool {
-        let path = || {
-            let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-            rest.find('/').map_or("/", |at| &rest[at..])
-        };
+        let path = || path_of(url);
         match self {
             Self::Key(other) => *other == key,
             Self::Url(other) if other.starts_with('/') => path() == other,
@@ -44,6 +41,13 @@ impl Target {
             Self::All => true,
         }
     }
+}
+
+/// A URL from its path on.
+#[must_use]
+pub fn path_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.find('/').map_or("/", |at| &rest[at..])
 }
 
 /// The last changes.

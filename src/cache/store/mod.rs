@@ -9,7 +9,7 @@ mod shard;
 mod sketch;
 
 pub use body::{Body, Broken, Parts, Reader};
-pub use changes::{Since, Target};
+pub use changes::{Since, Target, path_of};
 pub use entry::{Entry, Fields};
 pub use flight::{Flight, Flights, Joined, Lead};
 

@@ -68,6 +68,9 @@ table! {
         /// Where answers are kept beside memory: `{ path = "/var/cache/gateway/pages", size = "10GB" }`. They are there after a
         /// restart, and there may be more of them than memory holds.
         optional disk: Disk => "in memory only",
+        /// Small answers are kept in the Redis of `[cache_redis]`, too: what one gateway has fetched, the others need not. An
+        /// empty table is enough: `redis = {}`.
+        optional redis: Shared => "each gateway has its own",
     }
 }
 
@@ -94,6 +97,14 @@ table! {
         required path: Written<Directory>,
         /// The most that its files take together, each rounded up to 4 KiB.
         required size: Written<Size>,
+    }
+}
+
+table! {
+    /// Answers that gateways share.
+    pub struct Shared {
+        /// The largest body that is shared, at most `1MB`: while one is on its way, the answers behind it wait.
+        default max_object: Written<Size> = "\"64KB\"",
     }
 }
 

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use ::http::{HeaderName, Method, StatusCode};
 
 use super::{Checker, small};
-use crate::cache::{Disk, KeyRules, Part, Policy};
+use crate::cache::{Disk, KeyRules, Part, Policy, Shared};
+use crate::config::diagnostic::{Diagnostic, Span};
 use crate::config::file;
-use crate::config::list::{List, Tables};
+use crate::config::file::redis::{Parts, RedisUrl};
+use crate::config::list::{List, OneOrMore, Tables};
 use crate::config::model::{Action, Route};
 use crate::config::named::Named;
+use crate::config::secret::Secret;
 use crate::config::text::Written;
-use crate::config::value::Spanned;
+use crate::config::units::Size;
+use crate::config::value::{Field, Spanned};
 
 /// Makes the policy; `None`: something of it is wrong and has been reported.
 pub(super) fn cache(
@@ -41,6 +45,7 @@ pub(super) fn cache(
         purge,
         size,
         disk,
+        redis,
     } = cache;
     if let (Some(_), Some(unused)) = (ttl.given(), default_ttl.given()) {
         checker.error(
@@ -66,6 +71,7 @@ pub(super) fn cache(
         Some(disk) => Some(self::disk(&disk.value, checker)?),
         None => None,
     };
+    let redis = redis.given().map(|redis| shared_answers(redis, max_object, checker));
     Some(Arc::new(Policy {
         name: name.value.as_str().into(),
         ttl: ttl.given().map(|ttl| ttl.value.value.0),
@@ -89,6 +95,7 @@ pub(super) fn cache(
         purge: purge.value,
         size: size_bytes,
         disk,
+        redis,
     }))
 }
 
@@ -169,6 +176,72 @@ fn disk(disk: &file::cache::Disk, checker: &mut Checker<'_>) -> Option<Disk> {
         path: checker.path(&path.text),
         size: size.value.value.0,
     })
+}
+
+/// A body that takes longer than others wait for theirs is none to be shared.
+const LARGEST_SHARED: u64 = 1_000_000;
+
+fn shared_answers(
+    shared: &Spanned<file::cache::Shared>,
+    all: &Spanned<Written<Size>>,
+    checker: &mut Checker<'_>,
+) -> Shared {
+    let file::cache::Shared { max_object } = &shared.value;
+    let most = max_object.value.value.0;
+    if most > LARGEST_SHARED {
+        checker.error(
+            max_object.span,
+            format!("answers of {} are too large to be shared", max_object.text),
+            "write at most `\"1MB\"`: larger ones are quicker fetched, or kept on disk".to_owned(),
+        );
+    } else if most > all.value.value.0 && max_object.given {
+        checker.error(
+            max_object.span,
+            format!(
+                "`max_object` of the cache ({}) is less: none of these is kept",
+                all.text
+            ),
+            "raise that one, or lower this".to_owned(),
+        );
+    }
+    Shared { max_object: most }
+}
+
+/// Answers are shared in a Redis that the file must name, and that had better not be the one of the limits.
+pub(super) fn redis(written: &file::File, checker: &mut Checker<'_>) {
+    let shared = written.cache.0.iter().find_map(|(_, cache)| cache.redis.given());
+    let Some(shared) = shared else { return };
+    let Some(answers) = written.cache_redis.given() else {
+        checker.error(
+            shared.span,
+            "there is no Redis to share answers in",
+            "add `[cache_redis]` with a `url`".to_owned(),
+        );
+        return;
+    };
+    let places = |urls: &Field<OneOrMore<Secret<RedisUrl>>>| -> Vec<(String, Span)> {
+        let urls = urls.given().into_iter().flat_map(|urls| &urls.value.0);
+        urls.map(|url| (Parts::of(url.text.expose()).address.to_owned(), url.span))
+            .collect()
+    };
+    let limits = written
+        .redis
+        .given()
+        .map(|redis| places(&redis.value.url))
+        .unwrap_or_default();
+    for (address, span) in places(&answers.value.url) {
+        if let Some((_, other)) = limits.iter().find(|(limits, _)| *limits == address) {
+            checker.report.push(
+                Diagnostic::warning(span, "answers are kept in the Redis that counts for the limits")
+                    .also(*other, "the one of the limits")
+                    .help(
+                        "give them one of their own: when its memory is full, either answers drive counts out or nothing \
+                         is counted any more"
+                            .to_owned(),
+                    ),
+            );
+        }
+    }
 }
 
 /// Two caches in one directory would take each other's answers out.

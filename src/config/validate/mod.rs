@@ -199,6 +199,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
     route::unique_names(&file.route, checker);
     route::reachable(&file.route, &routes, checker);
     cache::directories(&file.cache, &caches, checker);
+    cache::redis(file, checker);
     cache::shared(&file.route, &routes, checker);
     route::idle_priorities(&file.route, &routes, &upstreams, checker);
     if file.route.0.is_empty() && checker.report.errors() == 0 {

@@ -1,7 +1,5 @@
 //! `[redis]`
 
-use std::time::Duration;
-
 use super::{Checker, count};
 use crate::config::diagnostic::{Diagnostic, Span};
 use crate::config::file;
@@ -10,9 +8,6 @@ use crate::config::list::OneOrMore;
 use crate::config::model::{self, Redis, RedisServers, UpstreamTls};
 use crate::config::secret::Secret;
 use crate::config::value::{Field, Spanned};
-
-/// How long a question about purges may take. No request waits for it.
-const CACHE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Makes the store of limits; `None`: something of it is wrong and has been reported.
 pub(super) fn redis(redis: &Spanned<file::redis::Redis>, checker: &mut Checker<'_>) -> Option<Redis> {
@@ -54,6 +49,7 @@ pub(super) fn cache_redis(redis: &Spanned<file::cache_redis::CacheRedis>, checke
         username,
         password,
         tls,
+        timeout,
         prefix,
     } = &redis.value;
     let written = Written {
@@ -72,7 +68,7 @@ pub(super) fn cache_redis(redis: &Spanned<file::cache_redis::CacheRedis>, checke
     Some(Redis {
         tls: self::tls(&servers, tls, checker),
         servers,
-        timeout: CACHE_TIMEOUT,
+        timeout: timeout.value.value.0,
         connections: 1,
         prefix: prefix.text.as_str().into(),
         username: credential(username),

@@ -20,7 +20,11 @@ fn touched() -> Arc<Metrics> {
     metrics.sources("api").decided(DecisionSource::Lease);
     metrics.store().failed("timeout");
     drop(metrics.cache("api"));
-    metrics.show_tiers([("api", "disk", crate::cache::Report::default())].into_iter());
+    let report = crate::cache::Report {
+        held: Some(crate::cache::Held::default()),
+        ..crate::cache::Report::default()
+    };
+    metrics.show_tiers([("api", "disk", report)].into_iter());
     metrics.refusals.count(0, || "no_server");
     metrics.tls().certificate("site.pem").loaded(1_800_000_000);
     metrics.acme().next(1_800_000_000);

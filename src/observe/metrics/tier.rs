@@ -20,8 +20,8 @@ pub(super) struct TierMetrics(Mutex<HashMap<Key, Shown>>);
 
 #[derive(Debug)]
 struct Shown {
-    entries: IntGauge,
-    bytes: IntGauge,
+    /// Entries and bytes, of a tier that knows them.
+    held: Option<[IntGauge; 2]>,
     events: [IntCounter; EVENTS.len()],
 }
 
@@ -34,7 +34,7 @@ impl TierMetrics {
             let key = (Box::from(cache), tier);
             let metrics = match before.remove(&key) {
                 Some(metrics) => metrics,
-                None => Shown::new(registry, cache, tier),
+                None => Shown::new(registry, cache, tier, report.held.is_some()),
             };
             metrics.take(&report);
             shown.insert(key, metrics);
@@ -44,24 +44,29 @@ impl TierMetrics {
 }
 
 impl Shown {
-    fn new(registry: &Registry, cache: &str, tier: &str) -> Self {
+    fn new(registry: &Registry, cache: &str, tier: &str, knows: bool) -> Self {
+        let held = || {
+            [catalogue::CACHE_TIER_ENTRIES, catalogue::CACHE_TIER_BYTES].map(|of| of.gauge(registry, &[cache, tier]))
+        };
         Self {
-            entries: catalogue::CACHE_TIER_ENTRIES.gauge(registry, &[cache, tier]),
-            bytes: catalogue::CACHE_TIER_BYTES.gauge(registry, &[cache, tier]),
+            held: knows.then(held),
             events: EVENTS.map(|event| catalogue::CACHE_TIER_EVENTS.counter(registry, &[cache, tier, event])),
         }
     }
 
     fn take(&self, report: &Report) {
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        self.entries.set(number(report.entries));
-        self.bytes.set(number(report.bytes));
+        let held = report.held.unwrap_or_default();
+        if let Some([entries, bytes]) = &self.held {
+            entries.set(number(held.entries));
+            bytes.set(number(held.bytes));
+        }
         let counts = [
             report.hits,
             report.misses,
             report.written,
             report.skipped,
-            report.evicted,
+            held.evicted,
             report.damaged,
             report.failures,
         ];
@@ -74,8 +79,8 @@ impl Shown {
     }
 
     fn unregister(self, registry: &Registry) {
-        let Self { entries, bytes, events } = self;
-        for gauge in [entries, bytes] {
+        let Self { held, events } = self;
+        for gauge in held.into_iter().flatten() {
             catalogue::unregister(registry, gauge);
         }
         for counter in events {
@@ -88,18 +93,23 @@ impl Shown {
 mod tests {
     use super::super::Metrics;
     use super::*;
+    use crate::cache::Held;
 
     #[test]
     fn tiers_come_and_go() {
         let metrics = Metrics::new();
         let report = Report {
-            entries: 3,
+            held: Some(Held {
+                entries: 3,
+                ..Held::default()
+            }),
             hits: 5,
             failures: 2,
             ..Report::default()
         };
         metrics.show_tiers([("pages", "disk", report)].into_iter());
-        metrics.show_tiers([("pages", "disk", report)].into_iter());
+        let other = Report { held: None, ..report };
+        metrics.show_tiers([("pages", "disk", report), ("pages", "redis", other)].into_iter());
         let page = metrics.render();
         for sample in [
             "gateway_cache_tier_entries{cache=\"pages\",tier=\"disk\"} 3\n",
@@ -108,6 +118,8 @@ mod tests {
         ] {
             assert!(page.contains(sample), "{sample}{page}");
         }
+        assert!(page.contains("event=\"given\",tier=\"redis\"} 5\n"), "{page}");
+        assert!(!page.contains("entries{cache=\"pages\",tier=\"redis\"}"), "{page}");
         metrics.show_tiers(std::iter::empty());
         assert!(!metrics.render().contains("gateway_cache_tier"));
     }

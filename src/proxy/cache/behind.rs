@@ -10,6 +10,13 @@ use crate::cache::store::{Entry, Joined, Since};
 use crate::cache::{Address, Lookup, Tier};
 use crate::runtime::Behind;
 
+/// An answer that lay behind memory.
+pub(super) struct Lying {
+    pub(super) entry: Arc<Entry>,
+    /// The word of the tier that had it.
+    pub(super) tier: &'static str,
+}
+
 impl Exchange {
     /// Where the tiers have it, if there are any.
     pub(super) fn address(&self, asking: &Asking, request: &request::Parts) -> Option<Address> {
@@ -41,13 +48,15 @@ impl Exchange {
     }
 
     /// What the tiers have for a request. It is in memory then, if there is room for it.
-    pub(super) async fn behind(&self, asking: &Asking, request: &request::Parts, known: bool) -> Option<Arc<Entry>> {
+    pub(super) async fn behind(&self, asking: &Asking, request: &request::Parts, known: bool) -> Option<Lying> {
         let address = self.address(asking, request)?;
         let lookups = &asking.cache.running.lookups;
         let lead = match lookups.join(&address) {
             Joined::Lead(lead) => lead,
             Joined::Wait(other) => match other.landed().await {
-                Some(Behind::Entry(entry)) if entry.selector.selects(&request.headers) => return Some(entry),
+                Some(Behind::Entry { entry, tier }) if entry.selector.selects(&request.headers) => {
+                    return Some(Lying { entry, tier });
+                }
                 Some(Behind::Nothing) => return None,
                 // It was an answer for somebody else, or who looked for it has left.
                 _ => lookups.alone(&address),
@@ -56,7 +65,7 @@ impl Exchange {
         let found = look_up(asking, request, &address, known).await;
         lead.land(found.clone());
         match found {
-            Behind::Entry(entry) => Some(entry),
+            Behind::Entry { entry, tier } => Some(Lying { entry, tier }),
             Behind::Others | Behind::Nothing => None,
         }
     }
@@ -68,7 +77,10 @@ async fn look_up(asking: &Asking, request: &request::Parts, address: &Address, k
     for tier in tiers(asking, known).filter(|tier| tier.may_have(address)) {
         match tier.lookup(*address, &request.headers).await {
             Lookup::Entry(entry) => match take_in(asking, request, *entry, &since) {
-                Some(entry) => return Behind::Entry(entry),
+                Some(entry) => {
+                    let tier = tier.word();
+                    return Behind::Entry { entry, tier };
+                }
                 None => behind = Behind::Others,
             },
             Lookup::Others => behind = Behind::Others,

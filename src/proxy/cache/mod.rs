@@ -27,6 +27,7 @@ use crate::cache::store::{Entry, Found, Reader};
 use crate::cache::{self, Forward, Moment, Reuse, Status, Why, judge, rescues};
 use crate::runtime::Landed;
 use begin::Asking;
+use behind::Lying;
 use fill::{Flying, Hand};
 
 /// How long a request waits for somebody else's fetch before it fetches by itself.
@@ -113,17 +114,23 @@ impl Exchange {
     }
 
     /// Looks for an answer and gives it, if it may be given. `behind`: what a tier has. `Err`: what there is instead.
-    fn find(
-        &mut self,
-        asking: &Asking,
-        request: &request::Parts,
-        behind: Option<&Arc<Entry>>,
-    ) -> Result<Served, Missing> {
+    fn find(&mut self, asking: &Asking, request: &request::Parts, behind: Option<&Lying>) -> Result<Served, Missing> {
         let policy = &asking.cache.policy;
+        // What a tier had is in memory by now: it is the answer of the tier for the one who had it looked up.
+        let mut tier = behind.map(|behind| behind.tier);
         let found = match (asking.cache.running.store.find(&asking.key, &request.headers), behind) {
-            (Found::Entry(here), Some(behind)) if behind.terms.since <= here.terms.since => Found::Entry(here),
-            (_, Some(behind)) => Found::Entry(Arc::clone(behind)),
+            (Found::Entry(here), Some(behind)) if behind.entry.terms.since <= here.terms.since => {
+                tier = tier.filter(|_| Arc::ptr_eq(&here, &behind.entry));
+                Found::Entry(here)
+            }
+            (_, Some(behind)) => Found::Entry(Arc::clone(&behind.entry)),
             (found, None) => found,
+        };
+        let hit = |fresh| Status {
+            hit: true,
+            fresh: Some(fresh),
+            detail: tier,
+            ..Status::default()
         };
         Err(match found {
             Found::Entry(entry) => match judge(policy, &entry.terms, &asking.wish, now()) {
@@ -206,7 +213,7 @@ impl Exchange {
         let policy = &asking.cache.policy;
         let mut alone = asking.wish.authorized;
         let mut like: Option<Arc<Entry>> = None;
-        let mut behind: Option<Arc<Entry>> = None;
+        let mut behind: Option<Lying> = None;
         let mut looked_behind = false;
         let mut round = 0;
         while round < MOST_ROUNDS {
@@ -373,14 +380,6 @@ struct Missing {
     like: Option<Arc<Entry>>,
     /// The request does not wait for others.
     alone: bool,
-}
-
-fn hit(fresh: Result<Duration, Duration>) -> Status {
-    Status {
-        hit: true,
-        fresh: Some(fresh),
-        ..Status::default()
-    }
 }
 
 /// What a failed fetch tells those who wait.

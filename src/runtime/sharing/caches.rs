@@ -21,7 +21,7 @@ impl RouteCache {
     /// Another gateway has purged something.
     pub(super) fn hear(&self, purge: &Purge) {
         let soft = purge.soft.then(|| Moment::from(SystemTime::now()));
-        // Nobody waits: what a restart could bring back is stale after it, as the sequence is joined anew.
+        // Nobody waits: what was not written down is read once more after a restart (`Tier::heard`).
         let _ = match &purge.target {
             // A whole URL is found by its hash, which costs no search.
             Target::Url(url) => match Asked::of(url) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Pauses, Sharing, in_time};
+use super::{PATIENCE, Pauses, Sharing, in_time};
 use crate::cache::{Missed, Position, Purge};
 use crate::runtime::limits::shared::failure::Failure;
 use crate::runtime::limits::shared::target::Connection;
@@ -17,7 +17,7 @@ const JOIN: &str = include_str!("join.lua");
 const WAIT: Duration = Duration::from_secs(1);
 
 /// Purges that are read in one step at most.
-const BATCH: usize = 512;
+pub(super) const BATCH: usize = 512;
 
 /// A stream, its entries, and the fields of each.
 type Read = Option<Vec<(Vec<u8>, Vec<(String, Vec<Vec<u8>>)>)>>;
@@ -49,7 +49,7 @@ impl Sharing {
             Ok(connection) => connection,
             Err(failure) => return failure,
         };
-        if let Err(failure) = self.join(live, &mut connection).await {
+        if let Err(failure) = self.catch_up(live, &mut connection).await {
             return failure;
         }
         *pauses = Pauses::new();
@@ -64,29 +64,44 @@ impl Sharing {
                 Err(failure) => return failure,
             }
             self.state.lock().up_to_date = true;
-            if let Err(failure) = self.join(live, &mut connection).await {
+            self.take_down(live);
+            if let Err(failure) = self.catch_up(live, &mut connection).await {
                 return failure;
             }
             wait = Some(WAIT);
         }
     }
 
+    async fn catch_up(&self, live: &Live, connection: &mut Connection) -> Result<(), Failure> {
+        self.join(live, connection).await?;
+        self.learn(connection).await
+    }
+
     /// Finds out where the sequence is, and what was missed of it.
     async fn join(&self, live: &Live, connection: &mut Connection) -> Result<(), Failure> {
-        let mut call = self.script(JOIN);
-        call.arg(self.new_epoch());
+        let call = self.script(JOIN);
         let mut handle = connection.handle.clone();
         let (epoch, generation, first): (String, u64, String) =
-            in_time(call.query_async(&mut handle), self.model.timeout).await?;
+            in_time(call.query_async(&mut handle), PATIENCE).await?;
         let there = Position {
             epoch: epoch.into(),
             generation,
         };
-        let missed = self.state.lock().follower.joins(&there, number(&first));
+        let missed = self.state.lock().joins(&there, number(&first));
         if missed == Missed::Unknown {
             doubt(live);
         }
         Ok(())
+    }
+
+    /// Has the tiers remember up to where purges are carried out.
+    fn take_down(&self, live: &Live) {
+        let Some(here) = self.state.lock().follower.position().cloned() else {
+            return;
+        };
+        for cache in &live.peek().caches {
+            cache.tiers.iter().for_each(|tier| tier.heard(&here));
+        }
     }
 
     /// Reads what there is, or waits for it; how many purges there were.
@@ -100,7 +115,7 @@ impl Sharing {
         let from = format!("{}-0", self.state.lock().follower.generation());
         call.arg("STREAMS").arg(self.key("purges")).arg(from);
         let mut handle = connection.handle.clone();
-        let limit = wait.unwrap_or_default() + self.model.timeout;
+        let limit = wait.unwrap_or_default() + PATIENCE;
         let read: Read = in_time(call.query_async(&mut handle), limit).await?;
         let entries = read.into_iter().flatten().flat_map(|(_, entries)| entries);
         let mut count = 0;
@@ -113,14 +128,8 @@ impl Sharing {
 
     /// One purge of the sequence takes effect.
     fn hear(&self, live: &Live, number: u64, fields: &[Vec<u8>]) {
-        let field = |name: &str| {
-            let mut pairs = fields.chunks_exact(2);
-            let pair = pairs.find(|pair| pair[0] == name.as_bytes())?;
-            std::str::from_utf8(&pair[1]).ok()
-        };
-        let heard = || Purge::heard(field("cache")?, field("what")?, field("text")?, field("soft")? == "1");
-        let purge = heard();
-        let mine = field("by") == Some(&*self.name);
+        let purge = read_purge(fields);
+        let mine = field(fields, "by") == Some(&*self.name);
         // It takes effect before it counts as heard: in between it would have been purged for nobody.
         if let (Some(purge), false) = (&purge, mine) {
             let snapshot = live.pin();
@@ -132,7 +141,8 @@ impl Sharing {
                 cache.hear(purge);
             }
         }
-        let missed = self.state.lock().follower.hears(number, purge.is_some());
+        let missed = self.state.lock().hears(number, purge.as_ref());
+        self.moved.notify_waiters();
         if missed != Missed::Nothing {
             doubt(live);
         }
@@ -150,7 +160,19 @@ fn doubt(live: &Live) {
     }
 }
 
+/// What an entry of the sequence says; `None`: a later version says something that this one does not know.
+pub(super) fn read_purge(fields: &[Vec<u8>]) -> Option<Purge> {
+    let field = |name| field(fields, name);
+    Purge::heard(field("cache")?, field("what")?, field("text")?, field("soft")? == "1")
+}
+
+fn field<'a>(fields: &'a [Vec<u8>], name: &str) -> Option<&'a str> {
+    let mut pairs = fields.chunks_exact(2);
+    let pair = pairs.find(|pair| pair[0] == name.as_bytes())?;
+    std::str::from_utf8(&pair[1]).ok()
+}
+
 /// The number of a purge, which is the first half of its id.
-fn number(id: &str) -> Option<u64> {
+pub(super) fn number(id: &str) -> Option<u64> {
     id.split_once('-')?.0.parse().ok()
 }

@@ -1,10 +1,12 @@
 //! Puts the purges of this gateway into the sequence.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 
-use super::{HELD, Pauses, Sharing, in_time};
+use super::{HELD, PATIENCE, Pauses, Sharing, State, in_time};
+use crate::cache::{Moment, Position};
 use crate::runtime::limits::shared::failure::Failure;
 use crate::runtime::limits::shared::target::Connection;
 
@@ -29,9 +31,9 @@ pub(super) async fn tell(sharing: Arc<Sharing>, mut stop: watch::Receiver<bool>)
             continue;
         }
         let told = sharing.tell_batch(&mut connection, batch).await;
-        sharing.told(if told.is_ok() { batch } else { 0 });
+        sharing.told(batch, told.as_ref().ok());
         match told {
-            Ok(()) => {
+            Ok(_) => {
                 pauses = Pauses::new();
                 if std::mem::take(&mut complained) {
                     tracing::info!("other gateways are told of purges again");
@@ -66,20 +68,39 @@ impl Sharing {
         state.telling
     }
 
-    /// So many are told: they need not wait any longer.
-    fn told(&self, count: usize) {
+    /// So many are told, and stand in the sequence up to here: they need not wait any longer. `None`: they were not.
+    fn told(&self, count: usize, up_to: Option<&Position>) {
         let mut state = self.state.lock();
-        state.telling = 0;
-        state.untold.drain(..count);
+        let State {
+            follower,
+            untold,
+            telling,
+            rules,
+            ..
+        } = &mut *state;
+        *telling = 0;
+        let Some(Position { epoch, generation }) = up_to else {
+            return;
+        };
+        let joined = follower.position().is_some_and(|here| here.epoch == *epoch);
+        let first = generation.saturating_sub(count as u64) + 1;
+        for (number, purge) in (first..).zip(untold.drain(..count)) {
+            // It goes on to be known without a gap: whoever has it heard reads it once more.
+            if let (Some(rules), true) = (&mut *rules, joined) {
+                rules.note(&purge, number, Moment::from(SystemTime::now()));
+            }
+        }
+        drop(state);
+        self.moved.notify_waiters();
     }
 
-    async fn tell_batch(&self, connection: &mut Option<Connection>, batch: usize) -> Result<(), Failure> {
+    async fn tell_batch(&self, connection: &mut Option<Connection>, batch: usize) -> Result<Position, Failure> {
         let connection = match connection {
             Some(connection) => connection,
             None => connection.insert(self.open().await?),
         };
         let mut call = self.script(TELL);
-        call.arg(self.new_epoch()).arg(HELD).arg(&self.name);
+        call.arg(HELD).arg(&self.name);
         {
             let state = self.state.lock();
             for purge in state.untold.iter().take(batch) {
@@ -89,8 +110,10 @@ impl Sharing {
             }
         }
         let mut handle = connection.handle.clone();
-        in_time(call.query_async::<u64>(&mut handle), self.model.timeout)
-            .await
-            .map(drop)
+        let (epoch, generation): (String, u64) = in_time(call.query_async(&mut handle), PATIENCE).await?;
+        Ok(Position {
+            epoch: epoch.into(),
+            generation,
+        })
     }
 }

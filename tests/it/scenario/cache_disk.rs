@@ -17,6 +17,7 @@ use crate::support::eventually;
 use crate::support::gateway::{self, Running, fast_lane};
 use crate::support::origin::{Origin, Received, Step, reply};
 use crate::support::process::{Process, command};
+use crate::support::redis::Redis;
 
 const WRITTEN: &str = "gateway_cache_tier_events_total{cache=\"c\",event=\"written\",tier=\"disk\"}";
 const GIVEN: &str = "gateway_cache_tier_events_total{cache=\"c\",event=\"given\",tier=\"disk\"}";
@@ -510,4 +511,68 @@ async fn clicks(app: std::net::SocketAddr) -> u64 {
         .flatten()
         .find(|link| link["short_code"] == "d001");
     link.and_then(|link| link["clicks"].as_u64()).expect("a count")
+}
+
+/// What is on disk stays good over a restart where it is known what other gateways have purged meanwhile.
+#[tokio::test]
+async fn a_restart_knows_what_others_have_purged() {
+    let (folder, other) = (
+        tempfile::tempdir().expect("a folder"),
+        tempfile::tempdir().expect("a folder"),
+    );
+    let (origin, redis) = (Origin::start(truthful).await, Redis::start().await);
+    let shared = format!("[cache_redis]\nurl = \"{}\"", redis.url());
+    let follows = async |gateway: &Running| {
+        eventually("it follows", async || {
+            let told = client::admin(gateway.admin, "/api/v1/cache").await.json();
+            told["sharing"]["up_to_date"] == true && told["sharing"]["untold"] == 0
+        })
+        .await;
+    };
+    let two = start(&origin, other.path(), &shared).await;
+    let purge = async |body: &str| {
+        let length = body.len();
+        let head = "POST /api/v1/cache/purge HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+        let request = format!("{head}Content-Length: {length}\r\n\r\n{body}");
+        assert_eq!(client::ask(two.admin, request).await.status, 200);
+        follows(&two).await;
+    };
+    let one = start(&origin, folder.path(), &shared).await;
+    follows(&one).await;
+    for path in ["/a", "/b", "/c"] {
+        get(&one, path, "").await;
+    }
+    eventually("they are written", async || one.metric(WRITTEN).await >= 3.0).await;
+    purge("{\"tag\":\"other\"}").await;
+    let epoch: String = redis.ask(&["HGET", "gwcache:purges:state", "epoch"]).await;
+    eventually("it is written down", async || {
+        let journal = fs::read(folder.path().join("purges")).expect("a journal");
+        journal.windows(epoch.len()).any(|bytes| bytes == epoch.as_bytes())
+    })
+    .await;
+    let says = async |gateway: &Running, path: &str, wanted: &str| {
+        let response = get(gateway, path, "").await;
+        assert_eq!(response.text(), body_of(path));
+        assert!(status(&response).contains(wanted), "{path}: {}", status(&response));
+    };
+
+    one.drain(None).await;
+    let one = start(&origin, folder.path(), &shared).await;
+    follows(&one).await;
+    says(&one, "/a", "; hit; ttl=").await;
+
+    one.drain(None).await;
+    purge("{\"url\":\"/b\"}").await;
+    let one = start(&origin, folder.path(), &shared).await;
+    follows(&one).await;
+    says(&one, "/b", "fwd=uri-miss").await;
+    says(&one, "/c", "; hit; ttl=").await;
+
+    // The sequence is lost: now nobody knows.
+    one.drain(None).await;
+    let _: String = redis.ask(&["FLUSHALL"]).await;
+    purge("{\"tag\":\"other\"}").await;
+    let one = start(&origin, folder.path(), &shared).await;
+    follows(&one).await;
+    says(&one, "/a", "fwd=stale").await;
 }

@@ -10,6 +10,7 @@ mod cache;
 mod cache_crowd;
 mod cache_disk;
 mod cache_forms;
+mod cache_redis;
 mod cache_rules;
 mod cache_sharing;
 mod confusion;

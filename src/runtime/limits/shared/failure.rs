@@ -66,7 +66,7 @@ impl Failure {
     }
 
     /// Whether another connection may help, and this one will not.
-    pub(super) fn ends_connection(&self) -> bool {
+    pub(in crate::runtime) fn ends_connection(&self) -> bool {
         match self {
             Self::Slow | Self::Unreachable(_) => true,
             Self::Refused(refusal, _) => matches!(refusal, Refusal::Credentials | Refusal::NotServing),
