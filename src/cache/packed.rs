@@ -118,7 +118,8 @@ pub fn unpack(packed: &[u8], address: Address) -> Option<Packed> {
                 return None;
             }
             // A copy: the rest need not stay in memory as long as it does.
-            entry.body = Body::whole(vec![Bytes::copy_from_slice(body)]);
+            let body = (!body.is_empty()).then(|| Bytes::copy_from_slice(body));
+            entry.body = Body::whole(body.into_iter().collect());
             Some(Packed::Answer(Box::new(Unpacked {
                 entry,
                 asked: Position {
@@ -198,6 +199,17 @@ mod tests {
         assert_eq!(answer.asked, asked());
         assert_eq!(&*answer.entry.url, URL);
         assert_eq!(answer.entry.body.chunks().expect("here").concat(), BODY);
+    }
+
+    #[test]
+    fn a_body_may_be_empty() {
+        let mut empty = entry(&[], &HeaderMap::new());
+        empty.body = Body::whole(Vec::new());
+        let packed = pack(&empty, address(), &asked(), 0).expect("can be packed");
+        let Some(Packed::Answer(answer)) = unpack(&packed, address()) else {
+            panic!("an answer")
+        };
+        assert_eq!(answer.entry.body.chunks().map(<[Bytes]>::len), Some(0));
     }
 
     #[test]

@@ -112,13 +112,13 @@ impl RouteCache {
     /// Purges what is meant, in memory, in every tier and at the other gateways; counted. Soft (`Some(now)`): it is stale
     /// from now on.
     pub fn purge(&self, target: &Target, soft: Option<Moment>) -> Purged {
-        self.tell(|| target.clone(), soft);
+        let _purging = self.tell(|| target.clone(), soft);
         self.purge_here(target, soft)
     }
 
     /// Purges the answers of one URL: all of them, whatever tells their requests apart.
     pub fn purge_url(&self, asked: &Asked<'_>, soft: Option<Moment>) -> Purged {
-        self.tell(|| Target::Url(asked.url()), soft);
+        let _purging = self.tell(|| Target::Url(asked.url()), soft);
         self.purge_url_here(asked, soft)
     }
 
@@ -143,10 +143,9 @@ impl RouteCache {
 
     /// Takes out one answer, which is none any more: from memory, and with its URL from every tier.
     pub fn forget(&self, key: &Key, entry: &Arc<Entry>) -> Purged {
+        let shared = self.tiers.iter().any(|tier| tier.is_shared());
+        let _purging = shared.then(|| self.tell(|| Target::Url(entry.url.to_string()), None));
         self.running.store.forget(key, entry);
-        if self.tiers.iter().any(|tier| tier.is_shared()) {
-            self.tell(|| Target::Url(entry.url.to_string()), None);
-        }
         Purged {
             count: 1,
             settling: self.purge_tiers(|| entry.url.to_string(), None),

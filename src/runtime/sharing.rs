@@ -17,6 +17,7 @@ pub(super) use answers::RedisTier;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -59,6 +60,8 @@ pub struct Sharing {
     waiting: Notify,
     /// A purge was told or heard.
     moved: Notify,
+    /// Purges of this gateway that are told and have not taken effect here yet.
+    purging: AtomicUsize,
     /// Answers that are kept there.
     answers: Answers,
 }
@@ -103,6 +106,7 @@ impl Sharing {
             }),
             waiting: Notify::new(),
             moved: Notify::new(),
+            purging: AtomicUsize::new(0),
             answers: Answers::default(),
             model,
         })

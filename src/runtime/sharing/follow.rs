@@ -1,7 +1,8 @@
 //! Reads the sequence, and does what others have done.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -57,6 +58,7 @@ impl Sharing {
             tracing::info!("purges of other gateways are heard again");
         }
         let mut wait = None; // not before everything is read
+        let mut taken_down: Option<Instant> = None;
         loop {
             match self.read(live, &mut connection, wait).await {
                 Ok(BATCH) => continue,
@@ -64,7 +66,11 @@ impl Sharing {
                 Err(failure) => return failure,
             }
             self.state.lock().up_to_date = true;
-            self.take_down(live);
+            // A place that is taken down late costs reading what came since once more.
+            if taken_down.is_none_or(|then| then.elapsed() >= WAIT) {
+                self.take_down(live);
+                taken_down = Some(Instant::now());
+            }
             if let Err(failure) = self.catch_up(live, &mut connection).await {
                 return failure;
             }
@@ -99,6 +105,10 @@ impl Sharing {
         let Some(here) = self.state.lock().follower.position().cloned() else {
             return;
         };
+        // One of ours that was heard may not have been given to the tiers yet.
+        if self.purging.load(SeqCst) > 0 {
+            return;
+        }
         for cache in &live.peek().caches {
             cache.tiers.iter().for_each(|tier| tier.heard(&here));
         }
