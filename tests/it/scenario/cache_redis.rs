@@ -2,6 +2,7 @@
 //! and what the Redis holds or does never costs more than a fetch.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::net::SocketAddr;
 
 use crate::support::client::{self, Response};
@@ -36,7 +37,7 @@ fn at(redis: &Redis) -> SocketAddr {
 /// A busy machine must not make a lookup too slow: where that is not what is tested, it may take long.
 const PATIENT: &str = "timeout = \"10s\"";
 
-fn site(origin: &Origin, redis: SocketAddr, budget: &str, cache: &str) -> String {
+fn site(origin: &Origin, redis: impl Display, budget: &str, cache: &str) -> String {
     format!(
         "[upstream.app]\nservers = [\"{}\"]\nretry = {{ attempts = 1 }}\n\
          [cache_redis]\nurl = \"redis://{redis}\"\n{budget}\n[cache.c]\npurge = true\n{cache}\n\
@@ -45,7 +46,7 @@ fn site(origin: &Origin, redis: SocketAddr, budget: &str, cache: &str) -> String
     )
 }
 
-async fn start(origin: &Origin, redis: SocketAddr) -> Running {
+async fn start(origin: &Origin, redis: impl Display) -> Running {
     let gateway = gateway::start(&site(origin, redis, PATIENT, "redis = {}")).await;
     shares(&gateway, true).await;
     gateway
@@ -404,6 +405,28 @@ async fn a_redis_that_hangs_costs_one_wait() {
         did(&two, &path).await == "from redis"
     })
     .await;
+}
+
+/// The rights that docs/cache.md names are enough.
+#[tokio::test]
+async fn a_user_needs_few_rights() {
+    const RIGHTS: &str = "~gwcache:* +eval +hmget +hset +hincrby +xadd +xrange +xread +del +getrange +set";
+    let guide = include_str!("../../../docs/cache.md").replace("`, and where answers are shared\n`", " ");
+    assert!(guide.contains(RIGHTS));
+    let (origin, redis) = (Origin::start(truthful).await, Redis::start().await);
+    let mut user = vec!["ACL", "SETUSER", "cache", "on", ">secret"];
+    user.extend(RIGHTS.split(' '));
+    let _: String = redis.ask(&user).await;
+    let place = format!("cache:secret@{}", at(&redis));
+    let (one, two) = (start(&origin, &place).await, start(&origin, &place).await);
+    fill(&one, "/a").await;
+    assert_eq!(did(&two, "/a").await, "from redis");
+    fill(&one, "/b").await;
+    assert_eq!(order(&one, "{\"url\":\"/b\"}").await["lasting"], true);
+    assert_eq!(did(&two, "/b").await, "miss");
+    for gateway in [&one, &two] {
+        assert_eq!(event(gateway, "failed").await, 0.0);
+    }
 }
 
 /// A reload begins to share: what was purged before is known nevertheless.
