@@ -47,7 +47,12 @@ fn serve_after(
     hint: impl FnOnce(&Gateway) -> Option<String>,
 ) -> u8 {
     let config = &loaded.config;
-    observe::log::init(&config.log.level, config.log.json);
+    if let Err(error) = observe::log::init(&config.log) {
+        let why = format!("cannot write the log: {error}");
+        say(&format!("error: {why}"));
+        takeover.stays(&why);
+        return BAD_ENVIRONMENT;
+    }
     let threads = config.server.threads;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -150,7 +155,10 @@ async fn serve_until_stopped(
                 // How it went is told in the log.
                 tokio::spawn(async move { control.upgrade("SIGUSR2").await.map(drop) });
             }
-            Asked::ReopenLogs => gateway.live.registry.reopen_logs(),
+            Asked::ReopenLogs => {
+                observe::log::reopen();
+                gateway.live.registry.reopen_logs();
+            }
         }
     };
     control.withdraw();

@@ -8,7 +8,13 @@ use super::Loaded;
 use super::print::{Section, sections};
 
 /// What takes effect with the next start only.
-const FIXED: [(&str, &str); 2] = [("server", "threads"), ("log", "format")];
+const FIXED: [(&str, &str); 5] = [
+    ("server", "threads"),
+    ("log", "format"),
+    ("log", "path"),
+    ("log", "error_path"),
+    ("log", "rotate"),
+];
 
 /// A file as far as it can be compared: what it says, without its secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,6 @@
-//! The gateway's own log, on standard error: what an operator must know, not what each request did.
+//! The gateway's own log, on standard error or in files: what an operator must know, not what each request did.
+
+mod files;
 
 use std::env;
 use std::io::{self, IsTerminal as _};
@@ -9,6 +11,9 @@ use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use self::files::Files;
+use crate::config::model::Log;
 
 /// Overrides the level of the file, e.g. `GATEWAY_LOG=debug`.
 const VARIABLE: &str = "GATEWAY_LOG";
@@ -22,22 +27,38 @@ const FALLBACK: &str = "info";
 /// is taken as it is, e.g. `GATEWAY_LOG=info,pingora_proxy=debug`.
 const QUIET: &str = "pingora=error,pingora_proxy=off,pingora_core::apps=off";
 
-/// Starts the log. `level` is a filter in the syntax of [`EnvFilter`]; the environment variable `GATEWAY_LOG` overrides
-/// it. Events of the `log` crate, which Pingora writes to, arrive here too. A second call changes nothing.
-pub fn init(level: &str, json: bool) {
+/// Starts the log. The environment variable `GATEWAY_LOG` overrides its level. Events of the `log` crate, which Pingora
+/// writes to, arrive here too. A second call changes nothing.
+///
+/// # Errors
+/// A file of the log cannot be opened.
+pub fn init(log: &Log) -> io::Result<()> {
+    let files = Files::open(log.file.as_ref(), log.errors.as_ref())?;
     let asked = env::var(VARIABLE).ok();
-    let (filter, complaint) = choose(asked.as_deref(), level);
-    let (subscriber, change) = subscriber(filter, json, io::stderr().is_terminal(), io::stderr);
+    let (filter, complaint) = choose(asked.as_deref(), &log.level);
+    let ansi = !files.are_there() && io::stderr().is_terminal();
+    let (subscriber, change) = subscriber(filter, log.json, ansi, files.clone());
     // Only the first call may speak: a later one changed nothing.
     if subscriber.try_init().is_err() {
-        return;
+        return Ok(());
     }
+    let _ = FILES.set(files);
     let _ = CHANGE.set(change);
-    level.clone_into(&mut LEVELS.lock().file);
+    log.level.clone_into(&mut LEVELS.lock().file);
     if let Some(complaint) = complaint {
         tracing::warn!("{complaint}");
     }
+    Ok(())
 }
+
+/// Opens the log's files again under their names.
+pub fn reopen() {
+    if let Some(files) = FILES.get() {
+        files.reopen();
+    }
+}
+
+static FILES: OnceLock<Files> = OnceLock::new();
 
 /// Puts another filter in the place of the one in force.
 type Change = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
@@ -153,8 +174,6 @@ where
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-
-    use parking_lot::Mutex;
 
     use super::*;
 
@@ -281,7 +300,11 @@ mod tests {
 
     #[test]
     fn a_second_start_changes_nothing() {
-        init("off", false);
-        init("off", true);
+        let log = Log {
+            level: "off".to_owned(),
+            ..Log::default()
+        };
+        init(&log).unwrap();
+        init(&Log { json: true, ..log }).unwrap();
     }
 }

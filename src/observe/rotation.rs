@@ -58,14 +58,23 @@ pub(in crate::observe) struct RotatingFile {
     size: u64,
     /// When what is in it was begun.
     begun: i64,
+    /// When it could not begin anew.
+    failed: Option<i64>,
+    complain: Complain,
 }
+
+/// Tells what did not work with a file.
+pub(super) type Complain = fn(&Path, &str, &io::Error);
+
+/// Seconds before what failed is tried, and told, again.
+const RETRY_AFTER: u64 = 60;
 
 impl RotatingFile {
     /// Opens it, and goes on with what is in it.
     ///
     /// # Errors
     /// It cannot be opened.
-    pub(super) fn open(path: &Path, rotation: Rotation) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, rotation: Rotation, complain: Complain) -> io::Result<Self> {
         let file = append_to(path)?;
         let about = file.metadata()?;
         Ok(Self {
@@ -74,6 +83,8 @@ impl RotatingFile {
             size: about.len(),
             // What was written into it last says to which hour or day it belongs.
             begun: if about.len() == 0 { now() } else { about.mtime() },
+            failed: None,
+            complain,
             file,
         })
     }
@@ -101,13 +112,15 @@ impl RotatingFile {
         if is_ours {
             fs::rename(&self.path, earlier(&self.path, now))?;
         }
-        let begun = Self::open(&self.path, self.rotation.clone())?;
+        let begun = Self::open(&self.path, self.rotation.clone(), self.complain)?;
         *self = begun;
-        let (path, rotation) = (self.path.clone(), self.rotation.clone());
+        let (path, rotation, complain) = (self.path.clone(), self.rotation.clone(), self.complain);
         // Beside the writing: lines do not wait for it. Without a thread it is made up for the next time.
-        let _ = thread::Builder::new()
-            .name("log rotation".to_owned())
-            .spawn(move || tidy(&path, &rotation));
+        let _ = thread::Builder::new().name("log rotation".to_owned()).spawn(move || {
+            if let Err(error) = tidy(&path, &rotation) {
+                complain(&path, "earlier log files cannot be compressed or taken away", &error);
+            }
+        });
         Ok(())
     }
 }
@@ -115,10 +128,13 @@ impl RotatingFile {
 impl Write for RotatingFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let now = now();
-        if self.is_due(bytes.len(), now)
+        let waits = self.failed.is_some_and(|at| now.abs_diff(at) < RETRY_AFTER);
+        if !waits
+            && self.is_due(bytes.len(), now)
             && let Err(error) = self.rotate(now)
         {
-            tracing::error!(path = %self.path.display(), %error, "a log file cannot be rotated");
+            self.failed = Some(now);
+            (self.complain)(&self.path, "a log file cannot be rotated", &error);
         }
         let written = self.file.write(bytes)?;
         self.size += written as u64;
@@ -171,13 +187,7 @@ fn with(path: &Path, ending: &str) -> PathBuf {
 }
 
 /// Compresses what is to be compressed, and takes away what is not to be kept.
-fn tidy(path: &Path, rotation: &Rotation) {
-    if let Err(error) = try_tidy(path, rotation) {
-        tracing::error!(path = %path.display(), %error, "earlier log files cannot be compressed or taken away");
-    }
-}
-
-fn try_tidy(path: &Path, rotation: &Rotation) -> io::Result<()> {
+fn tidy(path: &Path, rotation: &Rotation) -> io::Result<()> {
     let mut parts = parts(path)?;
     let surplus = parts.len().saturating_sub(rotation.keep);
     for part in parts.drain(..surplus) {
@@ -275,19 +285,23 @@ mod tests {
         }
     }
 
+    fn open(path: &Path, rotation: Rotation) -> RotatingFile {
+        RotatingFile::open(path, rotation, |_, _, _| ()).unwrap()
+    }
+
     #[test]
     fn it_begins_anew_before_it_is_too_large_and_keeps_as_many_as_told() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("access.log");
         let settings = rotation(Some(10), None, 2, true);
-        let mut log = RotatingFile::open(&path, settings.clone()).unwrap();
+        let mut log = open(&path, settings.clone());
         for line in ["one-one\n", "two-two\n", "three\n", "four-fo\n", "five-fi\n"] {
             log.write_all(line.as_bytes()).unwrap();
         }
         assert_eq!(fs::read_to_string(&path).unwrap(), "five-fi\n");
         // The threads may not have done their part yet, or are at it.
         for _ in 0..1000 {
-            let _ = try_tidy(&path, &settings);
+            let _ = tidy(&path, &settings);
             let parts = parts(&path).unwrap();
             if parts.len() == 2 && parts[0].extension().unwrap() == "gz" {
                 break;
@@ -310,7 +324,7 @@ mod tests {
     fn a_line_larger_than_all_is_written_whole() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("access.log");
-        let mut log = RotatingFile::open(&path, rotation(Some(4), None, 9, false)).unwrap();
+        let mut log = open(&path, rotation(Some(4), None, 9, false));
         log.write_all(b"0123456789\n").unwrap();
         assert_eq!(parts(&path).unwrap().len(), 0);
         assert_eq!(fs::read(&path).unwrap(), b"0123456789\n");
@@ -320,7 +334,7 @@ mod tests {
     fn hours_and_days_are_those_of_utc() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("access.log");
-        let mut log = RotatingFile::open(&path, rotation(None, Some(Period::Day), 9, false)).unwrap();
+        let mut log = open(&path, rotation(None, Some(Period::Day), 9, false));
         log.write_all(b"line\n").unwrap();
         let midnight = Period::Day.of(log.begun) * 86_400;
         assert!(!log.is_due(1, midnight) && !log.is_due(1, midnight + 86_399));
@@ -334,9 +348,9 @@ mod tests {
     fn what_another_process_has_rotated_is_followed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("access.log");
-        let mut one = RotatingFile::open(&path, rotation(Some(6), None, 9, false)).unwrap();
+        let mut one = open(&path, rotation(Some(6), None, 9, false));
         one.write_all(b"first\n").unwrap();
-        let mut other = RotatingFile::open(&path, rotation(Some(6), None, 9, false)).unwrap();
+        let mut other = open(&path, rotation(Some(6), None, 9, false));
         other.write_all(b"second\n").unwrap();
         one.write_all(b"third\n").unwrap();
         assert_eq!(parts(&path).unwrap().len(), 1, "rotated once");
@@ -355,7 +369,7 @@ mod tests {
         ] {
             fs::write(directory.path().join(name), "x").unwrap();
         }
-        try_tidy(&path, &rotation(None, None, 0, true)).unwrap();
+        tidy(&path, &rotation(None, None, 0, true)).unwrap();
         let mut left: Vec<_> = fs::read_dir(directory.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name())

@@ -2,20 +2,29 @@
 
 use tracing_subscriber::EnvFilter;
 
+use super::rotate::Rotate;
 use crate::config::shape::Kind;
 use crate::config::suggest::clip;
 use crate::config::table::table;
-use crate::config::text::{Fault, FromText, Written};
+use crate::config::text::{Any, Fault, FromText, Written};
 use crate::config::words::words;
 
 table! {
-    /// The gateway's own log, on standard error: what it does, not what clients ask for (that is `[access_log]`).
+    /// The gateway's own log: what it does, not what clients ask for (that is `[access_log]`).
     pub struct Log {
         /// How much is written: `error`, `warn`, `info`, `debug` or `trace`, also for one part of the gateway:
         /// `info,deals247_gateway::proxy=debug`.
         default level: Written<Level> = "\"info\"",
         /// What a line looks like.
         default format: LogFormat = "\"text\"",
+        /// Where lines go: `-` is standard error, anything else a file that is appended to, relative to the directory of
+        /// this file.
+        default path: Written<Any> = "\"-\"",
+        /// A file that gets the lines of level `error` as well.
+        optional error_path: Written<Any> => "none",
+        /// When these files begin anew, and what is kept of them. Without it they grow until somebody moves them away and
+        /// sends SIGUSR1.
+        optional rotate: Rotate => "they grow",
     }
 }
 

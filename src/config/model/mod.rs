@@ -20,7 +20,7 @@ pub use self::limit::{Ban, LimitUse, RateLimit, Redis, RedisServers};
 pub use self::resilience::{Breaker, Hedge, HedgeAfter, Outlier, Queue, Retry, RetryOn};
 pub use self::route::{Action, Concurrency, Files, Priority, Respond, Route};
 pub use self::secret::Secret;
-pub use self::server::{AccessLog, Admin, Announcers, Dns, HeadLimits, Log, LogTarget, Server};
+pub use self::server::{AccessLog, Admin, Announcers, Dns, HeadLimits, Log, LogFile, LogTarget, Server};
 pub use self::tls::{CertificateFiles, Tls};
 pub use self::upstream::{
     Address, Balance, ClientCertificate, HashKey, HealthCheck, HttpCheck, Probing, Protocol, SameSite, Sticky, Target,

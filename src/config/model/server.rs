@@ -119,13 +119,26 @@ pub struct Dns {
     pub max_ttl: Duration,
 }
 
-/// `[log]`: the gateway's own log, on standard error.
-#[derive(Debug, Clone)]
+/// `[log]`: the gateway's own log.
+#[derive(Debug, Clone, Default)]
 pub struct Log {
     /// A filter in the syntax of `tracing_subscriber::EnvFilter`, e.g. `info`.
     pub level: String,
     /// One JSON object a line, or text for people.
     pub json: bool,
+    /// Where it goes; `None`: to standard error.
+    pub file: Option<LogFile>,
+    /// Where its errors go as well.
+    pub errors: Option<LogFile>,
+}
+
+/// A file of the gateway's own log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFile {
+    /// What it is called, absolute.
+    pub path: PathBuf,
+    /// When it begins anew; `None`: somebody else sees to it.
+    pub rotation: Option<Rotation>,
 }
 
 /// `[access_log]`

@@ -245,7 +245,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         tls,
         acme,
         admin,
-        log: tables::log(&file.log),
+        log: tables::log(&file.log, checker),
         access_log,
         dns,
         redis,

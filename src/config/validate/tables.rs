@@ -10,18 +10,51 @@ use crate::config::file;
 use crate::config::file::http::FieldName;
 use crate::config::file::log::LogFormat;
 use crate::config::file::rotate::Every;
-use crate::config::model::{AccessLog, Dns, Log, LogTarget};
+use crate::config::model::{AccessLog, Dns, Log, LogFile, LogTarget};
 use crate::config::named::Pairs;
 use crate::config::text::Written;
 use crate::observe::access_log::Redaction;
 use crate::observe::rotation::{Period, Rotation};
 use crate::policy::HeaderPolicy;
 
-pub(super) fn log(log: &file::log::Log) -> Log {
-    let file::log::Log { level, format } = log;
+pub(super) fn log(log: &file::log::Log, checker: &mut Checker<'_>) -> Log {
+    let file::log::Log {
+        level,
+        format,
+        path,
+        error_path,
+        rotate,
+    } = log;
+    if path.text.is_empty() {
+        let help = "`\"-\"` is standard error; `level = \"off\"` switches it off".to_owned();
+        checker.error(path.span, "`path` names no file", help);
+    }
+    let error_path = error_path.given();
+    if let Some(errors) = error_path
+        && (["", "-"].contains(&errors.value.text.as_str()) || errors.value.text == path.text)
+    {
+        let help = "leave it out: errors stand in `path`, too".to_owned();
+        checker.error(errors.span, "`error_path` names no file of its own", help);
+    }
+    if let Some(rotate) = rotate.given()
+        && path.text == "-"
+        && error_path.is_none()
+    {
+        let help = "give the log a `path`, or leave `rotate` to whoever reads standard error".to_owned();
+        checker.error(rotate.span, "standard error cannot be rotated", help);
+    }
+    let rotation = rotate
+        .given()
+        .map(|rotate| rotation(rotate.span, &rotate.value, checker));
+    let file = |path: &str| LogFile {
+        path: checker.dir.join(path),
+        rotation: rotation.clone(),
+    };
     Log {
         level: level.text.clone(),
         json: format.value == LogFormat::Json,
+        file: (path.text != "-").then(|| file(&path.text)),
+        errors: error_path.map(|path| file(&path.value.text)),
     }
 }
 

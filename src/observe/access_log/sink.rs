@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -119,8 +120,12 @@ fn output(target: &LogTarget) -> io::Result<Box<dyn Write + Send>> {
         // A copy of the descriptor: the standard library's own handle has a lock, and a buffer that flushes at each line.
         LogTarget::Stdout => Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
         LogTarget::File(path) => Box::new(append_to(path)?),
-        LogTarget::Rotated(path, rotation) => Box::new(RotatingFile::open(path, rotation.clone())?),
+        LogTarget::Rotated(path, rotation) => Box::new(RotatingFile::open(path, rotation.clone(), complain)?),
     })
+}
+
+fn complain(path: &Path, what: &str, error: &io::Error) {
+    tracing::error!(path = %path.display(), %error, "{what}");
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ mod http2;
 mod http2_rules;
 mod lanes;
 mod limits;
+mod log_files;
 mod observability;
 mod once;
 mod operations;
