@@ -110,7 +110,7 @@ impl RotatingFile {
         });
         // Else somebody has rotated it already: another process with the same file, or a tool.
         if is_ours {
-            fs::rename(&self.path, earlier(&self.path, now))?;
+            fs::rename(&self.path, earlier(&self.path, now)?)?;
         }
         let begun = Self::open(&self.path, self.rotation.clone(), self.complain)?;
         *self = begun;
@@ -160,24 +160,29 @@ pub(super) fn append_to(path: &Path) -> io::Result<File> {
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
-/// A name that is not taken, and that sorts by time.
-fn earlier(path: &Path, now: i64) -> PathBuf {
+/// A name behind those of the same second, whichever of them are still there: the order of names is that of time.
+fn earlier(path: &Path, now: i64) -> io::Result<PathBuf> {
     let moment = Timestamp::from_second(now).unwrap_or_default().to_zoned(TimeZone::UTC);
-    let moment = moment.strftime("%Y%m%dT%H%M%SZ").to_string();
-    let named = |more: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{moment}{more}"));
-        PathBuf::from(name)
-    };
-    let taken = |name: &PathBuf| name.exists() || with(name, "gz").exists();
-    let mut names = (0..1000).map(|count| {
-        if count == 0 {
-            named("")
+    let first = with(path, &moment.strftime("%Y%m%dT%H%M%SZ").to_string());
+    let first_name = first.file_name().unwrap_or_default().to_string_lossy();
+    let number = |part: &PathBuf| {
+        let name = part.file_name()?.to_str()?;
+        let rest = name.strip_prefix(&*first_name)?;
+        let rest = rest.strip_suffix(".gz").unwrap_or(rest);
+        if rest.is_empty() {
+            Some(0)
         } else {
-            named(&format!("-{count:03}"))
+            rest.strip_prefix('-')?.parse::<u32>().ok()
         }
-    });
-    names.find(|name| !taken(name)).unwrap_or_else(|| named("-last"))
+    };
+    Ok(match parts(path)?.iter().filter_map(number).max() {
+        None => first,
+        Some(latest) => {
+            let mut name = first.into_os_string();
+            name.push(format!("-{:06}", latest.saturating_add(1)));
+            name.into()
+        }
+    })
 }
 
 fn with(path: &Path, ending: &str) -> PathBuf {
@@ -236,7 +241,11 @@ fn parts(path: &Path) -> io::Result<Vec<PathBuf>> {
             parts.push(entry.path());
         }
     }
-    parts.sort();
+    // Without its ending: `Z.gz` would stand behind `Z-000001`.
+    parts.sort_by_cached_key(|part| match part.extension() {
+        Some(ending) if ending == "gz" => part.with_extension(""),
+        _ => part.clone(),
+    });
     Ok(parts)
 }
 
@@ -318,6 +327,20 @@ mod tests {
         let kept = parts(&path).unwrap();
         assert_eq!(read(&kept[0]), "three\n");
         assert_eq!(fs::read_to_string(&kept[1]).unwrap(), "four-fo\n");
+    }
+
+    #[test]
+    fn names_within_a_second_are_in_the_order_of_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("access.log");
+        let names = ["", "-000001", "-000002"].map(|more| with(&path, &format!("19700101T000000Z{more}")));
+        assert_eq!(earlier(&path, 0).unwrap(), names[0]);
+        fs::write(with(&names[0], "gz"), "").unwrap();
+        assert_eq!(earlier(&path, 0).unwrap(), names[1]);
+        fs::write(&names[1], "").unwrap();
+        assert_eq!(parts(&path).unwrap(), [with(&names[0], "gz"), names[1].clone()]);
+        fs::remove_file(with(&names[0], "gz")).unwrap();
+        assert_eq!(earlier(&path, 0).unwrap(), names[2], "no name is taken again");
     }
 
     #[test]
