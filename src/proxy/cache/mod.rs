@@ -11,6 +11,7 @@ mod compose;
 mod fill;
 mod write;
 
+pub(super) use begin::Asking;
 pub(super) use change::{Change, HeadOf};
 pub(super) use write::serve;
 
@@ -26,7 +27,6 @@ use crate::answer::{Answer, Reason};
 use crate::cache::store::{Entry, Found, Reader};
 use crate::cache::{self, Forward, Moment, Reuse, Status, Why, judge, rescues};
 use crate::runtime::Landed;
-use begin::Asking;
 use behind::Lying;
 use fill::{Flying, Hand};
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::client::{Client, Gone};
 use super::write_answer;
 use crate::proxy::Exchange;
-use crate::proxy::cache::Served;
+use crate::proxy::cache::{Asking, Served};
 
 /// Takes a request through the cache of its route; `true`: it was answered.
 pub(super) async fn serve(
@@ -18,7 +18,25 @@ pub(super) async fn serve(
     request: &request::Parts,
     client: &mut Client,
 ) -> Result<bool, Gone> {
-    let served = match exchange.at_once(request) {
+    match exchange.at_once(request) {
+        Ok(Served::Proxy) => {
+            exchange.count_cache();
+            exchange.settled().await;
+            Ok(false)
+        }
+        // Boxed, so that what goes to a server moves no state of what it does not need.
+        found => Box::pin(answer(exchange, request, client, found)).await,
+    }
+}
+
+/// Answers with what was found, or waits for who fetches it.
+async fn answer(
+    exchange: &mut Exchange,
+    request: &request::Parts,
+    client: &mut Client,
+    found: Result<Served, Box<Asking>>,
+) -> Result<bool, Gone> {
+    let served = match found {
         Ok(served) => served,
         Err(asking) => {
             let (interim, mut arrived) = mpsc::unbounded_channel();

@@ -59,7 +59,8 @@ impl Store {
                     sources: None,
                 }
             }
-            Self::Shared(shared, local) => match shared.check(charges, now).await {
+            // Boxed, so that requests of other limits move no state of it.
+            Self::Shared(shared, local) => match Box::pin(shared.check(charges, now)).await {
                 Some(Settled {
                     verdict,
                     outstanding,
