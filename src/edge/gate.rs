@@ -280,7 +280,7 @@ struct Taken {
 }
 
 /// The application's result; `None`: nobody took the body any more, and the exchange was ended.
-async fn unless_stalled<T>(lent: BoxFuture<'_, T>, link: &Link) -> Option<T> {
+pub(super) async fn unless_stalled<T>(lent: BoxFuture<'_, T>, link: &Link) -> Option<T> {
     tokio::select! {
         biased;
         done = lent => Some(done),

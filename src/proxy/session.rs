@@ -164,6 +164,9 @@ impl Exchange {
                 hygiene::edit_response(response, |fields| self.take_in(fields, true));
             }
             Verdict::Answer => {
+                if let Some(arrival) = &self.arrival {
+                    arrival.link.set_stall(None); // nothing else can be answered any more
+                }
                 if let Some(upstream) = self.upstream() {
                     self.enter_phase(upstream.timeouts.read);
                 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason as Code, RecvStream};
-use http::Request;
+use http::{Method, Request, Uri};
 use pingora::apps::HttpServerApp;
 use pingora::http::RequestHeader;
 use pingora::protocols::Stream;
@@ -24,9 +24,10 @@ use pingora::server::ShutdownWatch;
 use tokio::sync::Notify;
 
 use self::guard::{Calm, Guard};
-use self::session::{H2Session, Waiting};
+use self::session::{H2Session, Home, Waiting};
 pub(super) use self::stalled::Stalled;
-use super::gate::{Client, Gate};
+use super::gate::{Client, Gate, unless_stalled};
+use super::head::Framing;
 use super::link::Link;
 use super::observer::{Arrival, Handed, Observer, RefusedRequest};
 use crate::answer::Reason;
@@ -220,7 +221,7 @@ where
         let (mut parts, body) = request.into_parts();
         let framing = match judge::judge(&mut parts, &limits.head, body.is_end_stream()) {
             Ok(framing) => framing,
-            Err(reason) => return self.refuse_h2(&parts, respond, client, started, reason).await,
+            Err(reason) => return self.refuse_h2(&parts.method, &parts.uri, respond, client, started, reason),
         };
         let link = Arc::new(Link::new(shutdown.clone()));
         link.begin(limits.max_body);
@@ -245,28 +246,41 @@ where
                 STALLED
             },
         };
+        let whose = (framing != Framing::None).then(|| (parts.method.clone(), parts.uri.clone()));
         let session = H2Session::new(
             RequestHeader::from(parts),
             body,
             respond,
-            link,
+            Arc::clone(&link),
             waiting,
             limits.body_timeout,
         );
-        let session = ServerSession::new_custom(Box::new(session));
-        let _ = self.app.process_new_http(session, shutdown).await;
+        let Some((method, uri)) = whose else {
+            let session = ServerSession::new_custom(Box::new(session));
+            let _ = self.app.process_new_http(session, shutdown).await;
+            return;
+        };
+        let home = Home::default();
+        let session = ServerSession::new_custom(Box::new(session.returning_to(Arc::clone(&home))));
+        let lent = self.app.process_new_http(session, shutdown);
+        if unless_stalled(lent, &link).await.is_none()
+            && let Some(respond) = home.lock().take()
+        {
+            self.refuse_h2(&method, &uri, respond, client, started, Reason::GatewayTimeout);
+        }
     }
 
-    async fn refuse_h2(
+    fn refuse_h2(
         &self,
-        parts: &http::request::Parts,
+        method: &Method,
+        uri: &Uri,
         mut respond: SendResponse<Bytes>,
         client: &Client,
         started: Instant,
         reason: Reason,
     ) {
-        let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
-        let line = format!("{} {target} HTTP/2\r\n", parts.method);
+        let target = uri.path_and_query().map_or("", |target| target.as_str());
+        let line = format!("{method} {target} HTTP/2\r\n");
         let refused = RefusedRequest {
             reason,
             peer: client.peer,

@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{Reason as Code, RecvStream, SendStream};
 use http::{HeaderValue, StatusCode, header};
+use parking_lot::Mutex;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, Result};
 use pingora::protocols::Digest;
@@ -38,13 +39,18 @@ pub(super) struct Waiting {
     pub(super) most: usize,
 }
 
+/// Where a stream is found again that the application let go of without an answer.
+pub(super) type Home = Arc<Mutex<Option<SendResponse<Bytes>>>>;
+
 /// One request and its answer.
 pub(super) struct H2Session {
     request: RequestHeader,
     body: RecvStream,
     body_over: bool,
     no_body: bool,
-    respond: SendResponse<Bytes>,
+    /// Only the end takes it.
+    respond: Option<SendResponse<Bytes>>,
+    home: Option<Home>,
     stream: Option<SendStream<Bytes>>,
     response: Option<Box<ResponseHeader>>,
     ended: bool,
@@ -78,7 +84,8 @@ impl H2Session {
             body,
             body_over: no_body,
             no_body,
-            respond,
+            respond: Some(respond),
+            home: None,
             stream: None,
             response: None,
             ended: false,
@@ -98,6 +105,12 @@ impl H2Session {
         }
     }
 
+    /// Where the stream goes if the session ends before there is an answer.
+    pub(super) fn returning_to(mut self, home: Home) -> Self {
+        self.home = Some(home);
+        self
+    }
+
     /// The next part of the body, counted; `None`: there is no more.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         if let Poll::Ready(error) = self.poll_alarm(cx) {
@@ -110,17 +123,18 @@ impl H2Session {
             Poll::Ready(Some(Ok(data))) => data,
             Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(gone(error))),
             Poll::Ready(None) => {
-                self.body_over = true;
-                self.pace = None;
+                self.end_body();
                 return Poll::Ready(Ok(None));
             }
             Poll::Pending => {
+                self.link.starved();
                 let timeout = self.body_timeout;
                 let pace = self.pace.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
                 ready!(pace.as_mut().poll(cx));
                 return Poll::Ready(Err(downstream(self.link.fail(Reason::RequestTimeout))));
             }
         };
+        self.link.fed();
         let _ = self.body.flow_control().release_capacity(data.len());
         self.paced += data.len() as u64;
         if self.paced >= PACE_BYTES {
@@ -139,10 +153,15 @@ impl H2Session {
             }
         }
         if self.body.is_end_stream() {
-            self.body_over = true;
-            self.pace = None;
+            self.end_body();
         }
         Poll::Ready(Ok(Some(data)))
+    }
+
+    fn end_body(&mut self) {
+        self.body_over = true;
+        self.pace = None;
+        self.link.starved();
     }
 
     /// Nothing more is to come: tells when the client takes the request back, or the exchange's alarm rings.
@@ -153,9 +172,10 @@ impl H2Session {
         if self.ended {
             return Poll::Pending;
         }
-        let reset = match &mut self.stream {
-            Some(stream) => stream.poll_reset(cx),
-            None => self.respond.poll_reset(cx),
+        let reset = match (&mut self.stream, &mut self.respond) {
+            (Some(stream), _) => stream.poll_reset(cx),
+            (None, Some(respond)) => respond.poll_reset(cx),
+            (None, None) => return Poll::Pending,
         };
         let _ = ready!(reset);
         Poll::Ready(*Error::explain(ErrorType::ConnectionClosed, "the client took its request back").into_down())
@@ -207,7 +227,10 @@ impl H2Session {
         let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             || self.request.method == http::Method::HEAD;
         let end = end || bodiless;
-        let stream = self.respond.send_response(response, end).map_err(gone)?;
+        let Some(respond) = &mut self.respond else {
+            return Ok(());
+        };
+        let stream = respond.send_response(response, end).map_err(gone)?;
         self.link.sent.fetch_add(size as u64, Relaxed);
         self.ended = end;
         self.stream = Some(stream);
@@ -273,10 +296,22 @@ impl H2Session {
 
     fn reset(&mut self, code: Code) {
         if !std::mem::replace(&mut self.ended, true) {
-            match &mut self.stream {
-                Some(stream) => stream.send_reset(code),
-                None => self.respond.send_reset(code),
+            match (&mut self.stream, &mut self.respond) {
+                (Some(stream), _) => stream.send_reset(code),
+                (None, Some(respond)) => respond.send_reset(code),
+                (None, None) => {}
             }
+        }
+    }
+}
+
+impl Drop for H2Session {
+    fn drop(&mut self) {
+        let Some(home) = self.home.take() else { return };
+        if self.stream.is_none() && !self.ended {
+            *home.lock() = self.respond.take();
+        } else {
+            self.reset(Code::INTERNAL_ERROR); // if it is not over: the client must see that it was cut
         }
     }
 }

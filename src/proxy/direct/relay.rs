@@ -230,6 +230,7 @@ async fn deliver(
 ) -> Result<(), Gone> {
     let timeouts = exchange.upstream().map(|upstream| upstream.timeouts);
     let (read_limit, idle_limit) = timeouts.map_or((Duration::ZERO, Duration::ZERO), |all| (all.read, all.idle));
+    upload.answered(read_limit);
     let mut parts = super::parts(head.status, head.fields);
     exchange.take_in(&mut parts.headers, false);
     exchange.deliver(request, parts.status, &mut parts.headers);

@@ -78,6 +78,12 @@ impl Upload {
         }
     }
 
+    /// The answer has begun: from now on the exchange lasts as long as the answer does, whether anybody takes the rest or
+    /// not.
+    pub(super) fn answered(&mut self, read_timeout: Duration) {
+        (self.write_timeout, self.first_byte) = (read_timeout, read_timeout);
+    }
+
     /// Whether it can be sent once more.
     pub(super) fn is_repeatable(&self) -> bool {
         self.kept.is_some()

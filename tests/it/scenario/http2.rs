@@ -14,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::support::gateway::{self, Running};
-use crate::support::origin::{Origin, reply};
+use crate::support::origin::{Origin, Step, reply};
 use crate::support::service::{Say, Service, Speaks};
 use crate::support::tls::Authority;
 use crate::support::{PATIENCE, eventually};
@@ -162,6 +162,34 @@ async fn requests_pass_as_ever() {
     while let Some(one) = all.join_next().await {
         one.expect("answered as asked");
     }
+}
+
+/// As over HTTP/1.1: an upload that the server takes nothing of ends by the limit for writes, and what comes next on the
+/// connection is served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_nobody_reads_ends_in_504() {
+    let deaf = Origin::hasty(|request| match request.line() {
+        "GET /next HTTP/1.1" => reply(200, "", "next"),
+        _ => vec![Step::Hang],
+    })
+    .await;
+    for limit in ["write_timeout = \"400ms\"", "first_byte_timeout = \"400ms\""] {
+        let authority = Authority::new();
+        let gateway = before(&authority, "", deaf.address, limit).await;
+        let mut client = client(&gateway, &authority).await;
+        let upload = Request::post("https://site.test/upload").body(()).expect("a request");
+        let body = Bytes::from(vec![b'x'; 16 << 20]);
+        let answer = ask(&mut client, upload, Some(body)).await.expect("an answer");
+        assert_eq!(answer.head.status(), 504, "{limit}");
+        assert_eq!(answer.head.headers()["content-type"], "application/problem+json");
+        let next = ask(&mut client, get("/next"), None).await.expect("an answer");
+        assert_eq!((next.head.status().as_u16(), next.body.as_slice()), (200, &b"next"[..]));
+        let log = gateway.logged(2).await;
+        assert_eq!((&log["status"], &log["path"]), (&200.into(), &"/next".into()));
+    }
+    let received = deaf.received();
+    let uploads = received.iter().filter(|request| request.line().starts_with("POST "));
+    assert_eq!(uploads.count(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

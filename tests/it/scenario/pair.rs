@@ -292,6 +292,45 @@ async fn deaf(limit: &str) {
     assert_eq!(gateway.logged(1).await["status"], 504);
 }
 
+/// What is being answered already is no longer ended for what nobody reads: a second head would come in the midst of the
+/// first answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_is_answered_while_nobody_reads_it_is_answered_whole() {
+    let origin = Origin::hasty(|_| {
+        vec![
+            Step::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst".to_vec()),
+            Step::Wait(Duration::from_millis(1200)),
+            Step::Send(b"later".to_vec()),
+            Step::Hang,
+        ]
+    })
+    .await;
+    let gateway = gateway::start(&format!(
+        "[upstream.app]\nservers = [\"{}\"]\nwrite_timeout = \"300ms\"\n\
+         [[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\n",
+        origin.address
+    ))
+    .await;
+    let stream = TcpStream::connect(gateway.address).await.expect("connect");
+    let (mut read, mut write) = stream.into_split();
+    let sending = tokio::spawn(async move {
+        let _ = write
+            .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 16777216\r\n\r\n")
+            .await;
+        let _ = write.write_all(&vec![b'x'; 16 << 20]).await;
+    });
+    let mut answer = Vec::new();
+    // Whoever sends the rest may be cut off after the answer.
+    let _ = tokio::time::timeout(crate::support::PATIENCE, read.read_to_end(&mut answer))
+        .await
+        .expect("an end");
+    sending.abort();
+    let text = String::from_utf8_lossy(&answer);
+    assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+    assert!(text.ends_with("\r\n\r\nfirstlater"), "{text}");
+    assert_eq!(gateway.logged(1).await["status"], 200);
+}
+
 /// The wait for an answer begins when the request is sent, however long that takes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_may_take_longer_than_the_answer() {
