@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: run test conformance test-valkey api check fmt lint audit deploy-check image load bench doc setup help
+.PHONY: run test conformance test-valkey api check fmt lint audit deploy-check image load bench instructions doc setup help
 
 export PATH := $(HOME)/.cargo/bin:$(CURDIR)/target/tools:$(PATH)
 
@@ -87,6 +87,10 @@ else
 	cargo build --locked --release
 	$(BENCH)/bench.py --peers $(PEERS),$(CURDIR)/benches/gateway --scenarios $(SCENARIOS) --rounds $(ROUNDS)
 endif
+
+instructions: ## count the instructions of the hot path, and compare with benches/instructions/counts.toml
+	$(NEED) rust build valgrind
+	cargo bench --locked --bench instructions
 
 doc: ## write docs/reference.md and docs/gateway.schema.json anew, build the API documentation
 	$(NEED) rust build

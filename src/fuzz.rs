@@ -13,7 +13,7 @@ use crate::cache::{RequestDirectives, ResponseDirectives};
 use crate::conditional::{self, ByteRange, Validators};
 use crate::config::model::HeadLimits;
 use crate::country::CountryFile;
-use crate::edge::fuzzed::{Scanner, judge, take_apart};
+use crate::edge::{Scanner, judge, take_apart};
 use crate::http1::{Chunked, fuzzed};
 use crate::networks::Networks;
 use crate::proxy_protocol::{self, Header};

@@ -26,31 +26,35 @@ pub enum Framing {
 
 /// What the gate needs to know of a head that was found good.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Head {
-    pub(crate) framing: Framing,
+pub struct Head {
+    /// How its body is framed.
+    pub framing: Framing,
     /// Whether the client wants to use the connection again (RFC 9112 §9.3).
-    pub(crate) keep_alive: bool,
+    pub keep_alive: bool,
     /// A WebSocket handshake: what follows the head belongs to the tunnel once the upstream has agreed.
-    pub(crate) upgrade: bool,
+    pub upgrade: bool,
     /// An absolute-form target: the head is then written anew in origin-form.
-    pub(crate) absolute: Option<Absolute>,
+    pub absolute: Option<Absolute>,
 }
 
 /// An absolute-form target (RFC 9112 §3.2.2), taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Absolute {
-    pub(crate) method: Method,
+pub struct Absolute {
+    /// The method.
+    pub method: Method,
     /// The minor version.
-    pub(crate) version: u8,
-    pub(crate) authority: String,
-    pub(crate) path: String,
+    pub version: u8,
+    /// Host and port.
+    pub authority: String,
+    /// Path and query.
+    pub path: String,
 }
 
 /// Judges a complete head.
 ///
 /// # Errors
 /// The reason for which the request is refused.
-pub(crate) fn judge(bytes: &[u8], limits: &HeadLimits) -> Result<Head, Reason> {
+pub fn judge(bytes: &[u8], limits: &HeadLimits) -> Result<Head, Reason> {
     read(bytes, limits, |_, _| ()).map(|(head, ())| head)
 }
 
@@ -59,7 +63,7 @@ pub(crate) fn judge(bytes: &[u8], limits: &HeadLimits) -> Result<Head, Reason> {
 ///
 /// # Errors
 /// The reason for which the request is refused.
-pub(crate) fn take_apart(bytes: &Bytes, limits: &HeadLimits) -> Result<(Head, Option<request::Parts>), Reason> {
+pub fn take_apart(bytes: &Bytes, limits: &HeadLimits) -> Result<(Head, Option<request::Parts>), Reason> {
     read(bytes, limits, |head, request| {
         if head.upgrade {
             None

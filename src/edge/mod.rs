@@ -23,22 +23,16 @@ mod scanner;
 mod secure;
 mod tls;
 
-/// What fuzzers call.
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzed {
-    pub(crate) use super::head::{judge, take_apart};
-    pub(crate) use super::scanner::Scanner;
-}
-
 pub use caps::{Caps, Refused};
 pub use direct::{Direct, Served};
 pub use gate::Gate;
-pub use head::{Framing, MAX_FIELDS};
+pub use head::{Framing, Head, MAX_FIELDS, judge, take_apart};
 pub use lane::Lane;
 pub use link::Link;
 pub use listeners::{BindError, Bound, Edge, Inherited, Role};
 pub use observer::{Arrival, Handed, Observer, RefusedRequest};
 pub use reply::Reply;
 pub use responder::{Ask, Responder};
+pub use scanner::{Extent, Scanner};
 pub use secure::{HandshakeEnd, Secure, TlsRules};
 pub use tls::Secured;

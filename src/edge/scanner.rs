@@ -10,7 +10,7 @@ const MAX_LEADING_EMPTY_LINES: usize = 4;
 ///
 /// Refuses early what no further byte can mend, so that a sender cannot make the gate hold or scan more than its limits.
 #[derive(Debug, Default)]
-pub(crate) struct Scanner {
+pub struct Scanner {
     /// Bytes already seen.
     seen: usize,
     /// Where the line that is being read begins.
@@ -23,16 +23,19 @@ pub(crate) struct Scanner {
 
 /// The bytes of one head within a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Extent {
+pub struct Extent {
     /// Where the request line begins.
-    pub(crate) start: usize,
+    pub start: usize,
     /// After the empty line that ends the head.
-    pub(crate) end: usize,
+    pub end: usize,
 }
 
 impl Scanner {
     /// Looks at what was added to `buffer`; `None`: the head is not complete yet.
-    pub(crate) fn scan(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<Extent>, Reason> {
+    ///
+    /// # Errors
+    /// The reason for which the request is refused, whatever is still to come.
+    pub fn scan(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<Extent>, Reason> {
         while let Some(offset) = buffer[self.seen..].iter().position(|&byte| byte == b'\n') {
             let newline = self.seen + offset;
             // A bare LF as line end is the classic disagreement between parsers (RFC 9112 §2.2 permits, we refuse).

@@ -212,7 +212,7 @@ where
     async fn answer(
         &self,
         request: Request<RecvStream>,
-        respond: SendResponse<Bytes>,
+        mut respond: SendResponse<Bytes>,
         client: &Client,
         shutdown: &ShutdownWatch,
     ) {
@@ -221,7 +221,14 @@ where
         let (mut parts, body) = request.into_parts();
         let framing = match judge::judge(&mut parts, &limits.head, body.is_end_stream()) {
             Ok(framing) => framing,
-            Err(reason) => return self.refuse_h2(&parts.method, &parts.uri, respond, client, started, reason),
+            Err(reason) => {
+                self.refuse_h2(&parts.method, &parts.uri, &mut respond, client, started, reason);
+                if !body.is_end_stream() {
+                    drop(body);
+                    linger(respond).await;
+                }
+                return;
+            }
         };
         let link = Arc::new(Link::new(shutdown.clone()));
         link.begin(limits.max_body);
@@ -263,18 +270,19 @@ where
         let home = Home::default();
         let session = ServerSession::new_custom(Box::new(session.returning_to(Arc::clone(&home))));
         let lent = self.app.process_new_http(session, shutdown);
-        if unless_stalled(lent, &link).await.is_none()
-            && let Some(respond) = home.lock().take()
-        {
-            self.refuse_h2(&method, &uri, respond, client, started, Reason::GatewayTimeout);
+        let stalled = unless_stalled(lent, &link).await.is_none();
+        let Some(mut respond) = home.lock().take() else { return };
+        if stalled {
+            self.refuse_h2(&method, &uri, &mut respond, client, started, Reason::GatewayTimeout);
         }
+        linger(respond).await;
     }
 
     fn refuse_h2(
         &self,
         method: &Method,
         uri: &Uri,
-        mut respond: SendResponse<Bytes>,
+        respond: &mut SendResponse<Bytes>,
         client: &Client,
         started: Instant,
         reason: Reason,
@@ -306,4 +314,11 @@ where
         };
         self.observer.refused(&refused, &reply, if sent { length } else { 0 });
     }
+}
+
+/// After an answer that came before the end of the request: what else the client sends is thrown away for a moment. It would
+/// be told by a reset that nobody wants it (RFC 9113 §8.1), which some clients, curl 7 among them, take for the loss of the
+/// answer where both come at once.
+async fn linger(mut respond: SendResponse<Bytes>) {
+    let _ = tokio::time::timeout(GOODBYE, poll_fn(|cx| respond.poll_reset(cx))).await;
 }

@@ -39,7 +39,7 @@ pub(super) struct Waiting {
     pub(super) most: usize,
 }
 
-/// Where a stream is found again that the application let go of without an answer.
+/// Where a stream is found again that the application let go of before its request was over.
 pub(super) type Home = Arc<Mutex<Option<SendResponse<Bytes>>>>;
 
 /// One request and its answer.
@@ -105,7 +105,7 @@ impl H2Session {
         }
     }
 
-    /// Where the stream goes if the session ends before there is an answer.
+    /// Where the stream goes if the session ends before the request does.
     pub(super) fn returning_to(mut self, home: Home) -> Self {
         self.home = Some(home);
         self
@@ -307,11 +307,14 @@ impl H2Session {
 
 impl Drop for H2Session {
     fn drop(&mut self) {
-        let Some(home) = self.home.take() else { return };
-        if self.stream.is_none() && !self.ended {
+        if self.body_over {
+            return;
+        }
+        if self.stream.is_some() {
+            self.reset(Code::INTERNAL_ERROR); // where the answer is not over: the client must see that it was cut
+        }
+        if let Some(home) = &self.home {
             *home.lock() = self.respond.take();
-        } else {
-            self.reset(Code::INTERNAL_ERROR); // if it is not over: the client must see that it was cut
         }
     }
 }

@@ -52,7 +52,7 @@ impl Format {
     }
 
     /// Appends the line of a request, without its end.
-    pub(super) fn write(&self, line: &mut Vec<u8>, redaction: &Redaction, entry: &Entry<'_>) {
+    pub fn write(&self, line: &mut Vec<u8>, redaction: &Redaction, entry: &Entry<'_>) {
         match self {
             Self::Json => json::write(line, redaction, entry),
             Self::Combined => text::combined(line, redaction, entry),

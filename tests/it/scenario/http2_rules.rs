@@ -1,6 +1,7 @@
 //! What RFC 9113 and RFC 7541 say that an endpoint MUST do, byte by byte against a listener.
 
 use std::fmt;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -21,6 +22,7 @@ const GOAWAY: u8 = 7;
 const WINDOW: u8 = 8;
 const CONTINUATION: u8 = 9;
 
+const NO_ERROR: u32 = 0;
 const PROTOCOL: u32 = 1;
 const FLOW_CONTROL: u32 = 3;
 const CLOSED: u32 = 5;
@@ -548,7 +550,7 @@ async fn every_rule_is_kept() {
         let _ = stream.write_all(&bytes).await;
         let _ = stream.flush().await;
         let patient = matches!(must, Must::Serve | Must::Reset(_) | Must::Malformed);
-        let came = timeout(PATIENCE, read(&mut stream, patient)).await;
+        let came = timeout(PATIENCE, read(&mut stream, &mut Vec::new(), patient)).await;
         let came = came.unwrap_or_else(|_| panic!("{name}: nothing came"));
         if !must.holds(&came) {
             broken.push(format!("{name}: {came}"));
@@ -569,18 +571,68 @@ async fn a_connection_begins_with_preface_and_settings() {
     for (name, bytes) in [("3.4 no preface", b"GET / HTTP/1.1\r\nHost: site.test\r\n\r\n".to_vec())] {
         let mut stream = connect(&gateway, &authority).await;
         stream.write_all(&bytes).await.expect("written");
-        let came = timeout(PATIENCE, read(&mut stream, false)).await.expect("in time");
+        let came = timeout(PATIENCE, read(&mut stream, &mut Vec::new(), false))
+            .await
+            .expect("in time");
         assert!(came.closed && !came.pong && came.answered.is_none(), "{name}: {came}");
     }
 }
 
+/// An answer before the end of the request comes by itself, and only a moment later the word that nobody wants the rest
+/// (RFC 9113 §8.1): some clients lose the answer where both come at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_early_answer_is_not_followed_by_a_reset_at_once() {
+    let origin = Origin::fixed("hello").await;
+    let authority = Authority::new();
+    let gateway = before(&authority, "max_body = \"1KB\"", origin.address, "").await;
+    let mut rest = Vec::new();
+    let mut stream = connect(&gateway, &authority).await;
+    // Its body is still to come, and will not be taken.
+    let begun = frame(HEADERS, 4, 1, &[post(), field("content-length", "5000")].concat());
+    let bytes = [
+        PREFACE,
+        &frame(SETTINGS, 0, 0, &[]),
+        &begun,
+        &frame(PING, 0, 0, &PINGED),
+    ]
+    .concat();
+    say(&mut stream, &bytes).await;
+    let came = timeout(PATIENCE, read(&mut stream, &mut rest, true))
+        .await
+        .expect("in time");
+    assert!(came.answered == Some(false) && came.reset.is_none(), "{came}");
+    say(&mut stream, &frame(PING, 0, 0, &PINGED)).await;
+    let came = timeout(PATIENCE, read(&mut stream, &mut rest, false))
+        .await
+        .expect("in time");
+    assert!(came.reset.is_none() && came.pong, "{came}");
+    // Unasked, it comes in the end.
+    let came = timeout(PATIENCE, async {
+        loop {
+            say(&mut stream, &frame(PING, 0, 0, &PINGED)).await;
+            let came = read(&mut stream, &mut rest, false).await;
+            if came.reset.is_some() || came.closed {
+                return came;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .expect("a reset");
+    assert_eq!(came.reset, Some(NO_ERROR), "{came}");
+}
+
+async fn say(stream: &mut (impl AsyncWriteExt + Unpin), bytes: &[u8]) {
+    stream.write_all(bytes).await.expect("written");
+    stream.flush().await.expect("written");
+}
+
 /// Reads until our PING is answered and, where an answer may come later, that has come or a moment has passed; or until the
-/// end.
-async fn read(stream: &mut (impl AsyncReadExt + Unpin), patient: bool) -> Came {
+/// end. `bytes`: what was read ahead.
+async fn read(stream: &mut (impl AsyncReadExt + Unpin), bytes: &mut Vec<u8>, patient: bool) -> Came {
     let mut came = Came::default();
-    let mut bytes = Vec::new();
     loop {
-        while let Some((kind, flags, payload)) = take(&mut bytes) {
+        while let Some((kind, flags, payload)) = take(bytes) {
             match kind {
                 DATA => came.data.push(payload.len()),
                 HEADERS => {
@@ -602,7 +654,7 @@ async fn read(stream: &mut (impl AsyncReadExt + Unpin), patient: bool) -> Came {
         if came.pong && over && came.goaway.is_none() {
             return came;
         }
-        match stream.read_buf(&mut bytes).await {
+        match stream.read_buf(bytes).await {
             Ok(0) | Err(_) => {
                 came.closed = true;
                 return came;
