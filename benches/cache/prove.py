@@ -37,7 +37,7 @@ class Gateway:
         threads = f"threads = {threads}\n" if threads else ""
         with open(self.file, "w") as file:
             file.write(
-                f'[server]\nlisten = ["127.0.0.1:0"]\nmax_connections = 20000\nmax_connections_per_client = 20000\n{threads}'
+                f'[server]\nlisten = ["127.0.0.1:0"]\nmax_connections = 20000\nmax_connections_per_client = 20000\nkeepalive_requests = 1000000\n{threads}'
                 '[admin]\nlisten = "127.0.0.1:0"\n[access_log]\nenabled = false\n' + text
             )
         self.start()
@@ -343,7 +343,7 @@ async def memory(options):
     origin = await Origin(respond).start()
     for name, lines in [
         ("memory", 'size = "4GB"'),
-        ("disk", f'size = "40MB"\ndisk = {{ path = "{tempfile.mkdtemp()}/disk", size = "4GB" }}'),
+        ("disk", f'size = "40MB"\nmax_object = "1MB"\ndisk = {{ path = "{tempfile.mkdtemp()}/disk", size = "4GB" }}'),
     ]:
         gateway = Gateway(options.gateway, cached(origin.port, lines))
 
@@ -370,7 +370,7 @@ async def memory(options):
             kept = gateway.metric("gateway_cache_tier_entries")
             gateway.kill()
             gateway.start()
-            empty = Gateway(options.gateway, cached(origin.port, 'size = "40MB"'))
+            empty = Gateway(options.gateway, cached(origin.port, 'size = "40MB"\nmax_object = "1MB"'))
             begun = time.monotonic()
             while gateway.metric("gateway_cache_tier_entries") < kept:
                 await asyncio.sleep(0.05)
