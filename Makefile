@@ -90,7 +90,7 @@ endif
 
 instructions: ## count the instructions of the hot path, and compare with benches/instructions/counts.toml
 	$(NEED) rust build valgrind
-	cargo bench --locked --bench instructions
+	cargo bench --locked --profile count --bench instructions
 
 doc: ## write docs/reference.md and docs/gateway.schema.json anew, build the API documentation
 	$(NEED) rust build

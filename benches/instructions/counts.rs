@@ -42,7 +42,7 @@ impl Counts {
     pub(crate) fn write(&self) -> Result<(), Box<dyn Error>> {
         let Machine { rustc, valgrind, avx2 } = &self.machine;
         let mut text = format!(
-            "# Instructions in user space, each case once: `cargo bench --bench instructions -- --write`.\n\n\
+            "# Instructions in user space, each case once: `cargo bench --profile count --bench instructions -- --write`.\n\n\
              [machine]\nrustc = \"{rustc}\"\nvalgrind = \"{valgrind}\"\navx2 = {avx2}\n\n[counts]\n"
         );
         for (name, count) in &self.counts {

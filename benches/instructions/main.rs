@@ -1,7 +1,7 @@
 //! How many instructions the parts of the hot path take: counted by valgrind, which hardly varies, where times do.
 //!
-//! `cargo bench --bench instructions` compares with `counts.toml` beside this file and fails where one takes over 2 % more;
-//! `cargo bench --bench instructions -- --write` writes that file anew.
+//! `cargo bench --profile count --bench instructions` compares with `counts.toml` beside this file and fails where one takes over 2 % more;
+//! `cargo bench --profile count --bench instructions -- --write` writes that file anew.
 
 #![expect(clippy::print_stdout, reason = "a table is what it is for")]
 

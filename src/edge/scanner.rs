@@ -1,5 +1,7 @@
 //! Where a request head ends, found as its bytes arrive.
 
+use memchr::memchr;
+
 use crate::answer::Reason;
 use crate::config::model::HeadLimits;
 
@@ -36,7 +38,7 @@ impl Scanner {
     /// # Errors
     /// The reason for which the request is refused, whatever is still to come.
     pub fn scan(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<Extent>, Reason> {
-        while let Some(offset) = buffer[self.seen..].iter().position(|&byte| byte == b'\n') {
+        while let Some(offset) = memchr(b'\n', &buffer[self.seen..]) {
             let newline = self.seen + offset;
             // A bare LF as line end is the classic disagreement between parsers (RFC 9112 §2.2 permits, we refuse).
             if newline == self.line || buffer[newline - 1] != b'\r' {

@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use memchr::memchr;
 
 /// Most bytes of a head.
 pub(crate) const MAX_HEAD: usize = 256 * 1024;
@@ -74,7 +75,7 @@ pub(crate) fn take(buffer: &mut BytesMut, scanned: &mut usize, head_request: boo
 fn end(buffer: &[u8], scanned: usize) -> Option<usize> {
     let mut from = scanned.saturating_sub(2);
     loop {
-        let newline = from + buffer[from..].iter().position(|&byte| byte == b'\n')?;
+        let newline = from + memchr(b'\n', &buffer[from..])?;
         match &buffer[newline + 1..] {
             [b'\n', ..] => return Some(newline + 2),
             [b'\r', b'\n', ..] => return Some(newline + 3),

@@ -1,8 +1,11 @@
-//! What a request is charged with, and what comes of it: fixed sizes, nothing is allocated.
+//! What a request is charged with, and what comes of it. Moved about a good deal, so there is room for what most routes
+//! have, without an allocation; only for more there is one.
 
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use super::gcra::Level;
 use super::key::{Asker, Key, KeyHasher, Keyed, PolicyHasher};
@@ -10,6 +13,9 @@ use super::policy::{Mode, Policy};
 
 /// Most limits that one request can meet.
 pub const MAX_LIMITS: usize = 8;
+
+/// Something for each limit that a request meets, in order.
+pub(crate) type Each<T> = SmallVec<[T; 2]>;
 
 /// One limit and who is charged.
 #[derive(Debug, Clone, Copy)]
@@ -85,66 +91,43 @@ impl Deref for Limits {
 }
 
 /// What one request is charged with; at most [`MAX_LIMITS`].
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Charges<'a> {
-    list: [Option<Charge<'a>>; MAX_LIMITS],
-    len: usize,
-}
+#[derive(Debug, Clone, Default)]
+pub struct Charges<'a>(Each<Charge<'a>>);
 
 impl<'a> Charges<'a> {
     /// Adds a charge; `false`: there is no more room, and it was not added.
     pub fn push(&mut self, charge: Charge<'a>) -> bool {
-        let Some(slot) = self.list.get_mut(self.len) else {
-            return false;
-        };
-        *slot = Some(charge);
-        self.len += 1;
-        true
+        let fits = self.0.len() < MAX_LIMITS;
+        if fits {
+            self.0.push(charge);
+        }
+        fits
     }
+}
 
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len
-    }
+impl<'a> Deref for Charges<'a> {
+    type Target = [Charge<'a>];
 
-    /// Whether the request costs nothing.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The charges in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Charge<'a>> + Clone {
-        self.list.iter().flatten()
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 
 impl<'a> FromIterator<Charge<'a>> for Charges<'a> {
     /// Takes the first [`MAX_LIMITS`].
     fn from_iter<I: IntoIterator<Item = Charge<'a>>>(charges: I) -> Self {
-        let mut all = Self::default();
-        for charge in charges.into_iter().take(MAX_LIMITS) {
-            all.push(charge);
-        }
-        all
+        Self(charges.into_iter().take(MAX_LIMITS).collect())
     }
 }
 
 /// What is left of each limit, in the order of the charges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Levels {
-    list: [Level; MAX_LIMITS],
-    len: usize,
-}
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Levels(Each<Level>);
 
 impl Levels {
-    /// Adds the level of the next charge. There are never more than charges; one too many is left out.
+    /// Adds the level of the next charge.
     pub fn push(&mut self, level: Level) {
-        if let Some(slot) = self.list.get_mut(self.len) {
-            *slot = level;
-            self.len += 1;
-        }
+        self.0.push(level);
     }
 }
 
@@ -152,12 +135,12 @@ impl Deref for Levels {
     type Target = [Level];
 
     fn deref(&self) -> &Self::Target {
-        &self.list[..self.len]
+        &self.0
     }
 }
 
 /// What becomes of a request, by all its limits together: all are charged, or none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It passes at once.
     Allowed {
@@ -194,7 +177,7 @@ impl Verdict {
     /// Puts a verdict together. `levels`: of each charge, in order; `wait`: the longest of those that are enforced,
     /// nanoseconds.
     #[must_use]
-    pub fn of(charges: &Charges<'_>, levels: Levels, wait: u64) -> Self {
+    pub fn of(charges: &[Charge<'_>], levels: Levels, wait: u64) -> Self {
         let refusing = charges
             .iter()
             .zip(levels.iter())

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
-use super::charge::{Charges, Levels};
+use super::charge::{Charge, Charges, Levels};
 use super::gcra::Level;
 use super::policy::{Announce, Mode, Policy};
 use crate::answer::{Answer, Reason};
@@ -60,7 +60,7 @@ pub struct Stand<'a> {
 }
 
 /// Where a client stands with all that it was charged by.
-pub fn stands<'a>(charges: &'a Charges<'a>, levels: &'a Levels) -> impl Iterator<Item = Stand<'a>> + Clone {
+pub fn stands<'a>(charges: &'a [Charge<'a>], levels: &'a Levels) -> impl Iterator<Item = Stand<'a>> + Clone {
     charges.iter().zip(levels.iter()).map(|(charge, level)| Stand {
         policy: charge.policy,
         id: charge.key.id,

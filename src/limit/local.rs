@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::charge::{Charge, Charges, Levels, MAX_LIMITS, Verdict};
+use super::charge::{Charge, Charges, Each, Levels, Verdict};
 use super::flow::Flow;
 use super::gcra::{Bucket, Decision, Level};
 use super::key::{Key, KeyHasher};
@@ -134,28 +134,26 @@ impl Local {
     pub fn check_part(self: &Arc<Self>, charges: &Charges<'_>, parts: u32, known: &[u64], now: u64) -> Checked {
         let known = |place: usize| known.get(place).copied().unwrap_or(0);
         let mut locked = Locked::of(self, charges);
-        let mut passing = [None; MAX_LIMITS];
+        let mut passing: Each<Option<Place>> = Each::new();
         let (mut levels, mut wait, mut denied) = (Levels::default(), 0, false);
-        for (at, (charge, passing)) in charges.iter().zip(&mut passing).enumerate() {
+        for (at, charge) in charges.iter().enumerate() {
             let (place, decision) = locked.decide(charge, parts, known(at), now);
             let enforced = charge.policy.mode == Mode::Enforce;
-            match decision {
-                Decision::Allowed { level, .. } => {
-                    levels.push(level);
-                    *passing = Some(place);
-                }
+            let (level, passes) = match decision {
+                Decision::Allowed { level, .. } => (level, true),
                 Decision::Delayed { level, wait: turn, .. } => {
-                    levels.push(level);
-                    *passing = Some(place);
                     if enforced {
                         wait = wait.max(turn);
                     }
+                    (level, true)
                 }
                 Decision::Denied { level } => {
-                    levels.push(level);
                     denied |= enforced;
+                    (level, false)
                 }
-            }
+            };
+            levels.push(level);
+            passing.push(passes.then_some(place));
         }
         let mut held = Vec::new(); // no allocation before the first element
         if !denied {
@@ -268,28 +266,21 @@ impl Drop for Reservation {
 /// The shards that a request needs, locked: always in the same order, so that no two requests wait for each other.
 struct Locked<'a> {
     store: &'a Local,
-    shards: [Option<MutexGuard<'a, Shard>>; SHARDS],
+    shards: Each<(usize, MutexGuard<'a, Shard>)>,
 }
 
 impl<'a> Locked<'a> {
     fn of(store: &'a Local, charges: &Charges<'_>) -> Self {
-        let mut needed = [false; SHARDS];
-        for charge in charges.iter() {
-            needed[store.place(charge.key.id).shard] = true;
-        }
-        let mut shards = [const { None }; SHARDS];
-        for (at, needed) in needed.into_iter().enumerate() {
-            if needed {
-                shards[at] = Some(store.shards[at].lock());
-            }
-        }
+        let mut needed: Each<usize> = charges.iter().map(|charge| store.place(charge.key.id).shard).collect();
+        needed.sort_unstable();
+        needed.dedup();
+        let shards = needed.into_iter().map(|at| (at, store.shards[at].lock())).collect();
         Self { store, shards }
     }
 
     fn shard(&mut self, place: Place) -> &mut Shard {
-        self.shards[place.shard]
-            .as_mut()
-            .expect("the shards of all charges are locked")
+        let held = self.shards.iter_mut().find(|(at, _)| *at == place.shard);
+        &mut held.expect("the shards of all charges are locked").1
     }
 
     /// What the limit would say, and which bucket says it: the client's own, or in a flood its network's, which is in the

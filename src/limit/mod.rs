@@ -23,6 +23,7 @@ pub mod shared;
 pub use ban::{Ban, BanRule, Bans};
 pub use book::{Book, Claim, Taken};
 pub use breaker::Breaker;
+pub(crate) use charge::Each;
 pub use charge::{Charge, Charges, Levels, Limits, MAX_LIMITS, Verdict};
 pub use flow::Flow;
 pub use gcra::{Bucket, Level};

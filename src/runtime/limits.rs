@@ -221,7 +221,7 @@ impl RouteLimits {
             reserved,
             sources,
         } = self.store.check(charges, now).await;
-        for (charge, source) in charges.iter().zip(sources.iter().flatten()) {
+        for (charge, source) in charges.iter().zip(&sources) {
             if let Some(counted) = &self.each[self.place(charge.policy)].sources {
                 counted.decided(*source);
             }

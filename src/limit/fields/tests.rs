@@ -191,7 +191,7 @@ fn a_refusal_says_when_to_come_back_and_why() {
         };
         case.tell(|charges, levels| {
             assert!(matches!(
-                Verdict::of(charges, *levels, 0),
+                Verdict::of(charges, levels.clone(), 0),
                 Verdict::Denied { by: 0, .. }
             ));
             let rendered = refuse(charges, levels, || UNIX_EPOCH).render(None, "id");

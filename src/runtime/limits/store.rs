@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use super::shared::{Outstanding, Settled, Shared};
-use crate::limit::{
-    Charge, Charges, Checked, Level, Levels, Local, MAX_LIMITS, Mode, OnStoreError, Reservation, Verdict,
-};
+use crate::limit::{Charge, Charges, Checked, Each, Level, Levels, Local, Mode, OnStoreError, Reservation, Verdict};
 use crate::observe::metrics::DecisionSource;
 
 /// When a request that is refused because the store cannot be asked is told to come back, nanoseconds.
@@ -25,8 +23,8 @@ pub(super) struct Decided {
     pub(super) verdict: Verdict,
     /// What is held until the answer is known.
     pub(super) reserved: Option<Reserved>,
-    /// What decided about each charge, where there is a choice.
-    pub(super) sources: Option<[DecisionSource; MAX_LIMITS]>,
+    /// What decided about each charge, where there is a choice; else none.
+    pub(super) sources: Each<DecisionSource>,
 }
 
 /// Units of limits on failures. Dropped, the request counts as one.
@@ -56,7 +54,7 @@ impl Store {
                 Decided {
                     verdict,
                     reserved: reservation.map(Reserved::Here),
-                    sources: None,
+                    sources: Each::new(),
                 }
             }
             // Boxed, so that requests of other limits move no state of it.
@@ -68,7 +66,7 @@ impl Store {
                 }) => Decided {
                     verdict,
                     reserved: outstanding.map(Reserved::There),
-                    sources: Some(sources),
+                    sources,
                 },
                 None => without(shared, local, charges, now),
             },
@@ -90,22 +88,23 @@ impl Store {
 
 /// Each limit does what its `on_store_error` says.
 fn without(shared: &Shared, local: &Arc<Local>, charges: &Charges<'_>, now: u64) -> Decided {
-    let mut sources = [DecisionSource::Local; MAX_LIMITS];
-    let mut known = [0; MAX_LIMITS];
+    let mut sources = Each::new();
+    let mut known: Each<u64> = Each::new();
     let mut counted = Charges::default();
     let mut denied = false;
-    for (source, charge) in sources.iter_mut().zip(charges.iter()) {
-        match charge.policy.on_store_error {
+    for charge in charges.iter() {
+        sources.push(match charge.policy.on_store_error {
             OnStoreError::Local => {
-                known[counted.len()] = shared.tat(charge);
+                known.push(shared.tat(charge));
                 counted.push(*charge);
+                DecisionSource::Local
             }
-            OnStoreError::Allow => *source = DecisionSource::Allow,
+            OnStoreError::Allow => DecisionSource::Allow,
             OnStoreError::Deny => {
-                *source = DecisionSource::Deny;
                 denied |= charge.policy.mode == Mode::Enforce;
+                DecisionSource::Deny
             }
-        }
+        });
     }
     let (checked, wait) = if denied {
         (None, 0)
@@ -134,6 +133,6 @@ fn without(shared: &Shared, local: &Arc<Local>, charges: &Charges<'_>, now: u64)
     Decided {
         verdict: Verdict::of(charges, levels, wait),
         reserved: checked.and_then(|checked| checked.reservation).map(Reserved::Here),
-        sources: Some(sources),
+        sources,
     }
 }

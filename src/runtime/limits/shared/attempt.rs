@@ -9,7 +9,7 @@ use super::line::{Job, Line};
 use super::routes::Routes;
 use super::{Core, Outstanding, Settled, Shared};
 use crate::limit::book::settlement;
-use crate::limit::{Ask, Charge, Charges, Claim, Count, Level, Levels, MAX_LIMITS, Manner, Mode, Reply, Source};
+use crate::limit::{Ask, Charge, Claim, Count, Each, Level, Levels, Manner, Mode, Reply, Source};
 use crate::limit::{Taken, Terms, Verdict};
 use crate::observe::metrics::DecisionSource;
 
@@ -17,14 +17,20 @@ use crate::observe::metrics::DecisionSource;
 pub(super) struct Attempt<'a> {
     shared: &'a Shared,
     routes: &'a Routes,
-    /// The lines of the charges; not all the same where keys are on several nodes.
-    lines: [Option<&'a Arc<Line>>; MAX_LIMITS],
-    charges: &'a Charges<'a>,
-    claims: [Option<Claim>; MAX_LIMITS],
-    levels: [Level; MAX_LIMITS],
-    sources: [DecisionSource; MAX_LIMITS],
-    /// Charges that are paid with units in hand.
-    paid: [bool; MAX_LIMITS],
+    charges: &'a [Charge<'a>],
+    /// In the order of the charges.
+    parts: Each<Part<'a>>,
+}
+
+/// One charge on its way.
+struct Part<'a> {
+    /// Not the same for all where keys are on several nodes.
+    line: &'a Arc<Line>,
+    claim: Claim,
+    level: Level,
+    source: DecisionSource,
+    /// With units in hand.
+    paid: bool,
 }
 
 /// What comes next.
@@ -83,34 +89,30 @@ impl Drop for Granted<'_> {
 
 impl<'a> Attempt<'a> {
     /// `None`: one of the lines that may be needed cannot be asked.
-    pub(super) fn new(shared: &'a Shared, routes: &'a Routes, charges: &'a Charges<'a>) -> Option<Self> {
-        let mut claims = [None; MAX_LIMITS];
-        let mut lines = [None; MAX_LIMITS];
-        for ((claim, line), charge) in claims.iter_mut().zip(&mut lines).zip(charges.iter()) {
-            let claimed = claimed(charge, shared.gateways());
-            let found = routes.line(&shared.core, claimed.id, claimed.tag)?;
-            if !found.is_up() {
-                return None;
-            }
-            *claim = Some(claimed);
-            *line = Some(found);
-        }
+    pub(super) fn new(shared: &'a Shared, routes: &'a Routes, charges: &'a [Charge<'a>]) -> Option<Self> {
+        let part = |charge| {
+            let claim = claimed(charge, shared.gateways());
+            let line = routes.line(&shared.core, claim.id, claim.tag)?;
+            line.is_up().then_some(Part {
+                line,
+                claim,
+                level: Level::default(),
+                source: DecisionSource::Lease,
+                paid: false,
+            })
+        };
         Some(Self {
             shared,
             routes,
-            lines,
             charges,
-            claims,
-            levels: [Level::default(); MAX_LIMITS],
-            sources: [DecisionSource::Lease; MAX_LIMITS],
-            paid: [false; MAX_LIMITS],
+            parts: charges.iter().map(part).collect::<Option<_>>()?,
         })
     }
 
     /// It came to nothing: the lines that were asked are to blame.
     pub(super) fn failed(&self, failure: &Failure) {
-        if let Some(line) = self.lines[0] {
-            line.note(Some(failure), &self.shared.core);
+        if let Some(first) = self.parts.first() {
+            first.line.note(Some(failure), &self.shared.core);
         }
     }
 
@@ -119,31 +121,27 @@ impl<'a> Attempt<'a> {
         let Core { book, .. } = &*self.shared.core;
         let mut asks = Vec::new(); // no allocation before the first
         let (mut refused, mut wait) = (false, None);
-        for place in 0..self.charges.len() {
-            let Some(claim) = &self.claims[place] else { break };
+        for (place, part) in self.parts.iter_mut().enumerate() {
             if refused {
-                self.levels[place] = book.level(claim, now);
+                part.level = book.level(&part.claim, now);
                 continue;
             }
             let mut waiter = None;
-            let taken = book.take(claim, now, || {
+            let taken = book.take(&part.claim, now, || {
                 let (waker, woken) = oneshot::channel();
                 waiter = Some(woken);
                 waker
             });
             match taken {
                 Taken::Paid(level, more) => {
-                    self.levels[place] = level;
-                    self.sources[place] = DecisionSource::Lease;
-                    self.paid[place] = true;
+                    (part.level, part.source, part.paid) = (level, DecisionSource::Lease, true);
                     if let Some(more) = more {
-                        self.fetch(more);
+                        fetch(self.shared, self.routes, more);
                     }
                 }
                 Taken::Refused(level) => {
-                    self.levels[place] = level;
-                    self.sources[place] = DecisionSource::Memory;
-                    refused = claim.manner == Manner::Enforce;
+                    (part.level, part.source) = (level, DecisionSource::Memory);
+                    refused = part.claim.manner == Manner::Enforce;
                 }
                 Taken::Ask(ask) => asks.push((place, ask)),
                 Taken::Wait => {
@@ -156,8 +154,8 @@ impl<'a> Attempt<'a> {
             self.put_back(now);
             for (place, ask) in &asks {
                 book.unanswered(ask, false);
-                let claim = self.claims[*place].as_ref();
-                self.levels[*place] = claim.map_or_else(Level::default, |claim| book.level(claim, now));
+                let part = &mut self.parts[*place];
+                part.level = book.level(&part.claim, now);
             }
         }
         match wait {
@@ -186,9 +184,9 @@ impl<'a> Attempt<'a> {
                 asks: group.iter().map(|(_, ask)| *ask).collect(),
                 answer: Some(answer),
             };
-            let sent = match self.lines[group[0].0] {
-                Some(line) if !unsent => line.send(job),
-                _ => Err(job),
+            let sent = match unsent {
+                false => self.parts[group[0].0].line.send(job),
+                true => Err(job),
             };
             match sent {
                 Ok(()) => questions.push(Question {
@@ -233,9 +231,7 @@ impl<'a> Attempt<'a> {
                             Ok(Err(failure)) => return Err(failure),
                             Err(_) => return Err(Failure::Full), // the task is gone: the gateway stops
                         };
-                        if let Some(line) = self.lines[asks[0].0] {
-                            line.note(None, &self.shared.core);
-                        }
+                        self.parts[asks[0].0].line.note(None, &self.shared.core);
                         granted.list.extend(asks.into_iter().zip(replies));
                     }
                     return Ok(self.judge(granted));
@@ -249,13 +245,13 @@ impl<'a> Attempt<'a> {
         let mut out = Vec::new();
         let mut refused = false;
         for ((place, ask), reply) in &granted.list {
-            self.sources[*place] = DecisionSource::Store;
             let in_hand = if ask.terms.is_exact() {
                 0
             } else {
                 reply.granted.saturating_sub(ask.least)
             };
-            self.levels[*place] = reply.level(ask.terms.bucket, in_hand);
+            let part = &mut self.parts[*place];
+            (part.level, part.source) = (reply.level(ask.terms.bucket, in_hand), DecisionSource::Store);
             refused |= ask.manner == Manner::Enforce && reply.retry_in > 0;
         }
         if refused {
@@ -266,7 +262,7 @@ impl<'a> Attempt<'a> {
                 if !(ask.terms.is_exact() && ask.out && reply.granted > 0) {
                     continue;
                 }
-                if self.claims[place].is_some_and(|claim| claim.out) {
+                if self.parts[place].claim.out {
                     out.push((ask, reply));
                 } else {
                     granted.core.settle(settlement(&ask, &reply, false)); // it was out only until the others had passed
@@ -278,43 +274,28 @@ impl<'a> Attempt<'a> {
 
     fn decided(&mut self, out: Vec<(Ask, Reply)>) -> Settled {
         let (mut levels, mut wait) = (Levels::default(), 0);
-        for (charge, level) in self.charges.iter().zip(&self.levels) {
-            levels.push(*level);
+        for (charge, part) in self.charges.iter().zip(&mut self.parts) {
+            let level = part.level;
+            levels.push(level);
             if charge.policy.mode == Mode::Enforce && level.retry_in == 0 {
                 wait = wait.max(charge.policy.bucket.wait(level.full_in));
             }
+            part.paid = false;
         }
-        self.paid = [false; MAX_LIMITS];
         Settled {
             verdict: Verdict::of(self.charges, levels, wait),
             outstanding: (!out.is_empty()).then(|| Outstanding {
                 core: Arc::clone(&self.shared.core),
                 out,
             }),
-            sources: self.sources,
-        }
-    }
-
-    /// Asks for the next lease; nobody waits for it.
-    fn fetch(&self, ask: Ask) {
-        let job = Job {
-            asks: vec![ask],
-            answer: None,
-        };
-        let line = self.routes.line(&self.shared.core, ask.id, ask.tag);
-        let sent = match line {
-            Some(line) => line.send(job),
-            None => Err(job),
-        };
-        if let Err(job) = sent {
-            self.shared.core.fail(job, &Failure::Full, false);
+            sources: self.parts.iter().map(|part| part.source).collect(),
         }
     }
 
     fn put_back(&mut self, now: u64) {
-        for (paid, claim) in self.paid.iter_mut().zip(&self.claims) {
-            if let (true, Some(claim)) = (std::mem::take(paid), claim) {
-                self.shared.core.book.put_back(claim, now);
+        for part in &mut self.parts {
+            if std::mem::take(&mut part.paid) {
+                self.shared.core.book.put_back(&part.claim, now);
             }
         }
     }
@@ -323,9 +304,24 @@ impl<'a> Attempt<'a> {
 impl Drop for Attempt<'_> {
     /// It was given up: what was paid for it is put back.
     fn drop(&mut self) {
-        if self.paid.contains(&true) {
+        if self.parts.iter().any(|part| part.paid) {
             self.put_back(self.shared.core.now());
         }
+    }
+}
+
+/// Asks for the next lease; nobody waits for it.
+fn fetch(shared: &Shared, routes: &Routes, ask: Ask) {
+    let job = Job {
+        asks: vec![ask],
+        answer: None,
+    };
+    let sent = match routes.line(&shared.core, ask.id, ask.tag) {
+        Some(line) => line.send(job),
+        None => Err(job),
+    };
+    if let Err(job) = sent {
+        shared.core.fail(job, &Failure::Full, false);
     }
 }
 

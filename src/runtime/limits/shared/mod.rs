@@ -26,7 +26,7 @@ use tokio::task::AbortHandle;
 
 use crate::config::model;
 use crate::limit::book::settlement;
-use crate::limit::{Ask, Bans, Book, Charge, Charges, KeyHasher, Level, Local, MAX_LIMITS, Reply, Verdict};
+use crate::limit::{Ask, Bans, Book, Charge, Charges, Each, KeyHasher, Level, Local, Reply, Verdict};
 use crate::observe::metrics::{DecisionSource, StoreMetrics};
 use crate::runtime::ClientTls;
 use attempt::{Attempt, Step, claimed};
@@ -86,7 +86,7 @@ pub(super) struct Settled {
     pub(super) verdict: Verdict,
     pub(super) outstanding: Option<Outstanding>,
     /// What decided about each charge.
-    pub(super) sources: [DecisionSource; MAX_LIMITS],
+    pub(super) sources: Each<DecisionSource>,
 }
 
 /// Units that are out until the outcome of a request is known. Dropped, the request counts as a failure.
