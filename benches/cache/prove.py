@@ -2,7 +2,7 @@
 """What the cache promises, shown with a binary: one fetch for a stampede, nobody's answer for somebody else, no wrong byte
 after `kill -9`, memory for each answer. Needs nothing but Python.
 
-    benches/cache/prove.py stampede|identity|crash|memory [--gateway target/release/gateway] [--app target/release/examples/deals247_app]
+    benches/cache/prove.py stampede|identity|crash|memory [--gateway target/release/gateway]
 """
 
 import argparse
@@ -182,7 +182,7 @@ async def stampede(options):
 
 async def identity(options):
     app = subprocess.Popen(
-        [options.app, "--api", "0", "--web", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [options.gateway, "demo", "--api", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     text = ""
     while "uids" not in text:
@@ -191,7 +191,7 @@ async def identity(options):
         if not line:
             sys.exit(text)
     port = int(re.search(r"http://127\.0\.0\.1:(\d+)", text)[1])
-    uids = re.search(r"uids +(\S+) \(user\), (\S+)", text).groups()
+    uids = re.search(r"uids: +(\S+) \(user\), (\S+)", text).groups()
     gateway = Gateway(
         options.gateway,
         f'[upstream.app]\nservers = ["127.0.0.1:{port}"]\n'
@@ -385,7 +385,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["stampede", "identity", "crash", "memory"])
     parser.add_argument("--gateway", default="target/release/gateway")
-    parser.add_argument("--app", default="target/release/examples/deals247_app")
     parser.add_argument("--clients", type=int, default=2000)
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--connections", type=int, default=32)

@@ -8,6 +8,9 @@ pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwa
 pub(super) const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 pub(super) const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
+/// Tells a server that it is not the first to be asked: 2 is the first further attempt.
+pub const ATTEMPT: HeaderName = HeaderName::from_static("x-gateway-attempt");
+
 /// What a trusted proxy says of a request's way.
 pub const FORWARDING: [HeaderName; 3] = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST];
 
@@ -43,9 +46,10 @@ const OF_PROXIES: [&str; 24] = [
 ];
 
 /// Fields that ask the application to serve another request than the one the gateway has judged: another URL, another
-/// method, a proxy of the client's choice (CVE-2016-5385).
-const OVERRIDES: [&str; 9] = [
+/// method, a proxy of the client's choice (CVE-2016-5385), another attempt than it is.
+const OVERRIDES: [&str; 10] = [
     "proxy",
+    "x-gateway-attempt",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use http::header::{FORWARDED, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use parking_lot::Mutex;
 
 use super::fields::{
     X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO, X_REAL_IP, is_forbidden, is_spoofable,
@@ -29,6 +30,49 @@ pub struct Forwarding<'a> {
     pub version: &'a str,
 }
 
+/// The fields of a client that speaks for itself, kept from one request of its connection to the next: mostly they are the
+/// same, and to write them is the larger part of forwarding.
+#[derive(Debug, Default)]
+pub struct Words(Mutex<Option<Known>>);
+
+#[derive(Debug)]
+struct Known {
+    client: Client,
+    local_port: u16,
+    host: HeaderValue,
+    address: HeaderValue,
+    port: HeaderValue,
+    forwarded: HeaderValue,
+}
+
+impl Known {
+    /// `None`: there is no host, or one that cannot be written.
+    fn new(facts: &Forwarding<'_>) -> Option<Self> {
+        Some(Self {
+            client: *facts.client,
+            local_port: facts.local_port,
+            host: HeaderValue::from_str(facts.host).ok().filter(|host| !host.is_empty())?,
+            address: text_value(facts.client.ip.to_string())?,
+            port: HeaderValue::from(port(facts)),
+            forwarded: text_value(forwarded(false, facts))?,
+        })
+    }
+
+    fn is_of(&self, facts: &Forwarding<'_>) -> bool {
+        self.client == *facts.client && self.local_port == facts.local_port && self.host == facts.host
+    }
+
+    fn write(&self, headers: &mut HeaderMap, version: &str) {
+        headers.insert(X_FORWARDED_FOR, self.address.clone());
+        headers.insert(X_REAL_IP, self.address.clone());
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.client.scheme.as_str()));
+        headers.insert(X_FORWARDED_HOST, self.host.clone());
+        headers.insert(X_FORWARDED_PORT, self.port.clone());
+        headers.insert(FORWARDED, self.forwarded.clone());
+        append_to_list(headers, VIA, via(version));
+    }
+}
+
 /// Writes `X-Forwarded-For/-Proto/-Host/-Port`, `X-Real-IP`, `Forwarded` and `Via` into a request to an upstream.
 /// Fields of a stranger are replaced, those of a trusted peer are extended. Twins with underscores are removed.
 ///
@@ -38,7 +82,9 @@ pub struct Forwarding<'a> {
 /// - From nobody pass: fields that ask for another URL or method than the gateway has judged (`X-Original-URL`,
 ///   `X-HTTP-Method-Override` …), `Proxy`, and names with an underscore that are one of these, or a field that frames
 ///   the message, to an application that reads both alike. Others such as `firebase_uid` pass.
-pub fn write_forwarding(headers: &mut HeaderMap, facts: &Forwarding<'_>) {
+///
+/// `words`: those of the client's connection.
+pub fn write_forwarding(headers: &mut HeaderMap, facts: &Forwarding<'_>, words: &Words) {
     let Client {
         ip,
         scheme,
@@ -49,6 +95,15 @@ pub fn write_forwarding(headers: &mut HeaderMap, facts: &Forwarding<'_>) {
     });
 
     let peer = facts.peer.to_canonical();
+    if !peer_trusted && peer == ip {
+        let mut known = words.0.lock();
+        if !known.as_ref().is_some_and(|known| known.is_of(facts)) {
+            *known = Known::new(facts);
+        }
+        if let Some(known) = &*known {
+            return known.write(headers, facts.version);
+        }
+    }
     let client_text = text_value(ip.to_string());
     let peer_text = if peer == ip {
         client_text.clone()
@@ -198,6 +253,7 @@ mod tests {
                 local_port: 8080,
                 version: "1.1",
             },
+            &Words::default(),
         );
         headers
     }
@@ -236,6 +292,46 @@ mod tests {
             ],
         );
         assert_eq!(headers.keys_len(), 7);
+    }
+
+    /// What is known of a connection is of its last request: each next one is told its own.
+    #[test]
+    fn words_are_those_of_the_request() {
+        let words = Words::default();
+        let at = |ip: &str, host: &str, scheme, local_port, version| {
+            let client = Client {
+                ip: ip.parse().unwrap(),
+                scheme,
+                peer_trusted: false,
+            };
+            let facts = Forwarding {
+                client: &client,
+                peer: client.ip,
+                host,
+                local_port,
+                version,
+            };
+            let [mut kept, mut fresh] = [HeaderMap::new(), HeaderMap::new()];
+            write_forwarding(&mut kept, &facts, &words);
+            write_forwarding(&mut fresh, &facts, &Words::default());
+            assert_eq!(kept, fresh);
+            kept
+        };
+        let first = at("198.51.100.1", "a.example", Scheme::Http, 80, "1.1");
+        assert_fields(
+            &first,
+            &[("forwarded", "for=198.51.100.1;host=\"a.example\";proto=http")],
+        );
+        assert_eq!(at("198.51.100.1", "a.example", Scheme::Http, 80, "1.1"), first);
+        let others = [
+            at("198.51.100.2", "a.example", Scheme::Http, 80, "1.1"),
+            at("198.51.100.1", "b.example", Scheme::Http, 80, "1.1"),
+            at("198.51.100.1", "a.example", Scheme::Https, 80, "1.1"),
+            at("198.51.100.1", "a.example", Scheme::Http, 81, "1.1"),
+            at("198.51.100.1", "a.example", Scheme::Http, 80, "1.0"),
+            at("198.51.100.1", "", Scheme::Http, 80, "1.1"),
+        ];
+        assert!(others.iter().all(|other| *other != first));
     }
 
     #[test]
@@ -327,7 +423,7 @@ mod tests {
                 local_port: 80,
                 version: "1.0",
             };
-            write_forwarding(&mut headers, &facts);
+            write_forwarding(&mut headers, &facts, &Words::default());
             assert_fields(
                 &headers,
                 &[

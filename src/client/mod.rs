@@ -12,8 +12,8 @@ use std::net::IpAddr;
 
 use http::HeaderMap;
 
-pub use fields::{FORWARDING, disclaim};
-pub use forwarding::{Forwarding, write_forwarding};
+pub use fields::{ATTEMPT, FORWARDING, disclaim};
+pub use forwarding::{Forwarding, Words, write_forwarding};
 pub use presets::{PRESETS, Preset};
 
 use crate::networks::Networks;

@@ -11,6 +11,7 @@ use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 
 use crate::answer::Reason;
+use crate::client::Words;
 
 /// How often a body is looked at that may lie still.
 const LOOK: Duration = Duration::from_millis(200);
@@ -41,6 +42,8 @@ pub struct Link {
     /// The alarm's time in milliseconds below, the count of its settings above.
     pub(super) alarm: AtomicU64,
     stopping: Option<ShutdownWatch>,
+    /// What upstreams are told about the client, from one request to the next.
+    pub(crate) words: Words,
     /// How long the body may lie still between lane and upstream, milliseconds; 0: for ever.
     stall: AtomicU64,
     /// When the lane last gave body bytes, in milliseconds since the first one ever; 0: whoever waits, waits for the client.

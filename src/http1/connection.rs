@@ -92,7 +92,10 @@ pub(crate) struct Connection {
     one_client: bool,
     /// What was written has left the gateway whole.
     sent: bool,
-    give_up: Instant,
+    /// How long this phase may wait.
+    allowed: Duration,
+    /// When it has waited too long; `None`: it has not had to wait yet, and most do not.
+    give_up: Option<Instant>,
     alarm: Pin<Box<Sleep>>,
 }
 
@@ -129,15 +132,18 @@ impl Connection {
             keep_alive: true,
             one_client: preamble.is_some(),
             sent: true,
-            give_up,
+            allowed: within,
+            give_up: Some(give_up),
             alarm,
         })
     }
 
-    /// From now on reads and writes that wait may do so for this long, all together; called again for each phase.
+    /// Reads and writes that wait may do so for this long from the first wait on, all together; called again for each
+    /// phase.
     pub(crate) fn allow(&mut self, time: Duration) {
         // Some thirty years: an instant that far away can still be added to.
-        self.give_up = Instant::now() + time.min(Duration::from_secs(1 << 30));
+        self.allowed = time.min(Duration::from_secs(1 << 30));
+        self.give_up = None;
     }
 
     /// Begins an exchange.
@@ -295,14 +301,15 @@ impl Connection {
 
     /// An alarm that was set for an earlier phase rings too early: only then is it set again.
     fn poll_alarm<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Fault>> {
-        if self.alarm.deadline() > self.give_up {
-            self.alarm.as_mut().reset(self.give_up);
+        let give_up = *self.give_up.get_or_insert_with(|| Instant::now() + self.allowed);
+        if self.alarm.deadline() > give_up {
+            self.alarm.as_mut().reset(give_up);
         }
         while self.alarm.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= self.give_up {
+            if Instant::now() >= give_up {
                 return Poll::Ready(Err(Fault::Timeout));
             }
-            self.alarm.as_mut().reset(self.give_up);
+            self.alarm.as_mut().reset(give_up);
         }
         Poll::Pending
     }

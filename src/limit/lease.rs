@@ -1,10 +1,11 @@
 //! What one gateway holds of one key of a shared store: units on lease, a refusal that still stands, a question under way.
 //!
 //! How many units are asked for follows what is spent: one at first, twice as many after a lease that was spent whole,
-//! never more than twice what is spent in the length of a lease; as many as were used after one that ran out. The next one
-//! is asked for before a lease is spent: at a quarter of it, or later if less than that lasts for a round trip. Whoever is refused is refused here until the store would
-//! admit him; a hot key that is refused is left alone for half a lease, so that its units gather in the store and are
-//! fetched together.
+//! never more than twice what is spent in the length of a lease; after one that ran out as many as were used, and a few more
+//! (two standard deviations of random arrivals), so that mostly the next one is not spent early. The next one is asked for
+//! before a lease is spent: at a quarter of it, or later if less than that lasts for a round trip. Whoever is refused is
+//! refused here until the store would admit him; a hot key that is refused is left alone for half a lease, so that its
+//! units gather in the store and are fetched together.
 
 use super::gcra::Level;
 use super::shared::{Ask, Reply, Settlement, Terms};
@@ -114,7 +115,8 @@ impl Lease {
             return (least, settle);
         }
         self.asked = now;
-        let most = self.pace.max(least).max(others.saturating_add(least));
+        let pace = u64::from(self.pace).min(terms.ahead()) as u32;
+        let most = pace.max(least).max(others.saturating_add(least));
         (most, settle)
     }
 
@@ -253,7 +255,8 @@ impl Lease {
             clock: lot.clock,
         });
         if ran_out {
-            self.pace = lot.granted - lot.left;
+            let used = lot.granted - lot.left;
+            self.pace = used + 2 * used.isqrt() + 1;
         }
     }
 

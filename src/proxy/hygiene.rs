@@ -3,6 +3,7 @@
 use http::header::{self, HeaderMap, HeaderName};
 use http::{StatusCode, request, response};
 use pingora::http::{RequestHeader, ResponseHeader};
+use smallvec::SmallVec;
 
 /// Most names in `Connection` that are looked at.
 const MAX_NOMINATED: usize = 32;
@@ -14,17 +15,10 @@ pub(super) fn clean_response(response: &mut ResponseHeader, tunnel: bool) {
 
 /// The same of its fields.
 pub(super) fn clean_answer(fields: &mut HeaderMap, tunnel: bool) {
-    if !fields.keys().any(concerns_connection) {
-        return; // mostly
-    }
+    let concerned = Concerned::among(fields, concerns_connection);
     let mut nominated: Vec<HeaderName> = Vec::new();
-    for value in fields.get_all(header::CONNECTION) {
-        let names = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-        nominated.extend(
-            names
-                .take(MAX_NOMINATED)
-                .filter_map(|name| HeaderName::from_bytes(name).ok()),
-        );
+    for option in concerned.options(fields).take(MAX_NOMINATED) {
+        nominated.extend(HeaderName::from_bytes(option));
     }
     for name in &nominated {
         // Framing and what the gateway itself lives on cannot be nominated away.
@@ -39,18 +33,40 @@ pub(super) fn clean_answer(fields: &mut HeaderMap, tunnel: bool) {
             fields.remove(name);
         }
     }
-    fields.remove("keep-alive");
-    fields.remove("proxy-connection");
-    fields.remove(header::PROXY_AUTHENTICATE);
-    fields.remove(header::TE);
-    fields.remove(header::TRAILER); // trailers of HTTP/1.1 end at the gateway
-    if !tunnel {
-        fields.remove(header::CONNECTION);
-        fields.remove(header::UPGRADE);
+    for name in concerned.0 {
+        if !(tunnel && [header::CONNECTION, header::UPGRADE].contains(&name)) {
+            fields.remove(name);
+        }
     }
 }
 
-/// Whether a field says something about one connection only, but for `Transfer-Encoding`.
+/// The fields of a message that say something about one connection only; mostly there are none, or one.
+struct Concerned(SmallVec<[HeaderName; 2]>);
+
+impl Concerned {
+    fn among(fields: &HeaderMap, concerned: impl Fn(&HeaderName) -> bool) -> Self {
+        Self(fields.keys().filter(|name| concerned(name)).cloned().collect())
+    }
+
+    /// The options in `Connection`, but for the two that name no field which is not removed anyway.
+    fn options<'a>(&self, fields: &'a HeaderMap) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let named = self.0.contains(&header::CONNECTION);
+        let lines = named.then(|| fields.get_all(header::CONNECTION).iter());
+        let options = lines
+            .into_iter()
+            .flatten()
+            .flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+        let usual = |option: &&[u8]| {
+            [&b"keep-alive"[..], b"close"]
+                .iter()
+                .any(|one| option.eq_ignore_ascii_case(one))
+        };
+        options.map(<[u8]>::trim_ascii).filter(move |option| !usual(option))
+    }
+}
+
+/// Whether a field says something about one connection only. The `Transfer-Encoding` of an answer is looked at, and removed,
+/// where its body is framed anew.
 fn concerns_connection(name: &HeaderName) -> bool {
     matches!(
         *name,
@@ -72,37 +88,18 @@ pub(super) fn clean_request(fields: &mut HeaderMap) -> Result<(), Nominated> {
     /// From so many on it is an attack on our patience.
     const TOO_MANY: usize = 10;
     const PROTECTED: [&str; 4] = ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
-    fields.remove(header::TRANSFER_ENCODING);
-    if !fields.keys().any(concerns_connection) {
-        return Ok(()); // mostly
-    }
-    if fields.contains_key(header::CONNECTION) {
-        let mut nominated: Vec<HeaderName> = Vec::new();
-        for value in fields.get_all(header::CONNECTION) {
-            let names = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-            for name in names.filter(|name| !name.is_empty()) {
-                let name = HeaderName::from_bytes(name).map_err(|_| Nominated)?;
-                if PROTECTED.contains(&name.as_str()) || nominated.len() + 1 >= TOO_MANY {
-                    return Err(Nominated);
-                }
-                nominated.push(name);
-            }
+    let concerned = Concerned::among(fields, |name| {
+        *name == header::TRANSFER_ENCODING || concerns_connection(name)
+    });
+    let mut nominated: Vec<HeaderName> = Vec::new();
+    for option in concerned.options(fields).filter(|option| !option.is_empty()) {
+        let name = HeaderName::from_bytes(option).map_err(|_| Nominated)?;
+        if PROTECTED.contains(&name.as_str()) || nominated.len() + 1 >= TOO_MANY {
+            return Err(Nominated);
         }
-        for name in nominated {
-            fields.remove(name);
-        }
+        nominated.push(name);
     }
-    for name in [
-        header::CONNECTION,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TE,
-        header::TRAILER,
-        header::UPGRADE,
-    ] {
-        fields.remove(name);
-    }
-    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
+    for name in nominated.into_iter().chain(concerned.0) {
         fields.remove(name);
     }
     Ok(())

@@ -2,19 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header, request};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header, request};
 
 use super::retry::Sent;
 use super::{Exchange, deadline, hygiene};
 use crate::answer::Reason;
 use crate::balance::{Ask, AttemptOutcome, Endpoint, PickError};
-use crate::client::{self, Forwarding};
+use crate::client::{self, Forwarding, Words};
 use crate::edge::Framing;
 use crate::policy::{Encoder, Recipient};
 use crate::runtime::{Action, Full, UNIX, Upstream};
-
-/// Tells a server that it is not the first to be asked: 2 is the first further attempt.
-const ATTEMPT: HeaderName = HeaderName::from_static("x-gateway-attempt");
 
 /// What is done with the head of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,24 +172,23 @@ impl Exchange {
     pub(super) fn forward(&self, fields: &mut HeaderMap, version: Version, h2: bool) {
         let Some(upstream) = self.upstream() else { return };
         let host = fields.get(header::HOST).cloned();
-        client::write_forwarding(
-            fields,
-            &Forwarding {
-                client: &self.client,
-                peer: self.peer_ip,
-                host: host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(&self.host),
-                local_port: self.local_port,
-                version: if version == Version::HTTP_10 { "1.0" } else { "1.1" },
-            },
-        );
+        let facts = Forwarding {
+            client: &self.client,
+            peer: self.peer_ip,
+            host: host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(&self.host),
+            local_port: self.local_port,
+            version: if version == Version::HTTP_10 { "1.0" } else { "1.1" },
+        };
+        match &self.arrival {
+            Some(arrival) => client::write_forwarding(fields, &facts, &arrival.link.words),
+            None => client::write_forwarding(fields, &facts, &Words::default()),
+        }
         if let Some(identity) = &self.identity {
             identity.write(fields);
         }
         self.tell_certificate(fields);
         if self.attempt.count > 1 {
-            fields.insert(ATTEMPT, HeaderValue::from(self.attempt.count));
-        } else {
-            fields.remove(ATTEMPT);
+            fields.insert(client::ATTEMPT, HeaderValue::from(self.attempt.count));
         }
         if let Some(left) = self.time_left() {
             fields.insert(deadline::FIELD, deadline::format(left));

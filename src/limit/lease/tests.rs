@@ -317,7 +317,7 @@ fn what_runs_out_is_settled_once() {
         unspent: 3,
         clock: 5,
     };
-    assert_eq!((most, settle), (5, expected), "as many as were used");
+    assert_eq!((most, settle), (10, expected), "as many as were used, and a few more");
     lease.answered(
         &ask(terms, settle),
         &granted(1),
