@@ -133,6 +133,11 @@ impl Local {
     /// parts.
     pub fn check_part(self: &Arc<Self>, charges: &Charges<'_>, parts: u32, known: &[u64], now: u64) -> Checked {
         let known = |place: usize| known.get(place).copied().unwrap_or(0);
+        if let [charge] = charges[..]
+            && charge.policy.count == Count::All
+        {
+            return self.check_one(charges, &charge, parts, known(0), now);
+        }
         let mut locked = Locked::of(self, charges);
         let mut passing: Each<Option<Place>> = Each::new();
         let (mut levels, mut wait, mut denied) = (Levels::default(), 0, false);
@@ -170,6 +175,29 @@ impl Local {
                 store: Arc::clone(self),
                 held,
             }),
+        }
+    }
+
+    /// The same for one limit alone, as most routes have it: its state is looked up once.
+    fn check_one(&self, charges: &Charges<'_>, charge: &Charge<'_>, parts: u32, known: u64, now: u64) -> Checked {
+        let place = self.place(charge.key.id);
+        let mut shard = self.shards[place.shard].lock();
+        let (place, decision) = shard.decide(self, place, charge, parts, known, now);
+        let (level, state, wait) = match decision {
+            Decision::Allowed { tat, level } => (level, Some(tat), 0),
+            Decision::Delayed { tat, wait, level } if charge.policy.mode == Mode::Enforce => (level, Some(tat), wait),
+            Decision::Delayed { tat, level, .. } => (level, Some(tat), 0),
+            Decision::Denied { level } => (level, None, 0),
+        };
+        if let Some(tat) = state {
+            shard.table.put(place.slot, tat, now, |id| self.mix(id));
+        }
+        drop(shard);
+        let mut levels = Levels::default();
+        levels.push(level);
+        Checked {
+            verdict: Verdict::of(charges, levels, wait),
+            reservation: None,
         }
     }
 
@@ -263,6 +291,36 @@ impl Drop for Reservation {
     }
 }
 
+impl Shard {
+    /// What the limit would say, and which bucket says it: the client's own, whose place is given, or in a flood its
+    /// network's, which is in the same shard.
+    fn decide(
+        &mut self,
+        store: &Local,
+        mut place: Place,
+        charge: &Charge<'_>,
+        parts: u32,
+        known: u64,
+        now: u64,
+    ) -> (Place, Decision) {
+        let Charge { policy, key, cost } = *charge;
+        let bucket = policy.bucket.share(parts);
+        let mut tat = self.table.find(place.slot);
+        if tat == 0 && self.table.unknown(now) {
+            let id = store.networks.network(&policy.name, key.aggregate);
+            place.slot = Slot::network(id, |id| store.mix(id));
+            tat = self.table.find(place.slot);
+        }
+        tat = tat.max(known);
+        if policy.count == Count::Failures
+            && let Some(open) = self.open.get(&place.slot.id())
+        {
+            tat = bucket.charge(tat, now, *open);
+        }
+        (place, bucket.decide(tat, now, cost))
+    }
+}
+
 /// The shards that a request needs, locked: always in the same order, so that no two requests wait for each other.
 struct Locked<'a> {
     store: &'a Local,
@@ -283,27 +341,10 @@ impl<'a> Locked<'a> {
         &mut held.expect("the shards of all charges are locked").1
     }
 
-    /// What the limit would say, and which bucket says it: the client's own, or in a flood its network's, which is in the
-    /// same shard.
     fn decide(&mut self, charge: &Charge<'_>, parts: u32, known: u64, now: u64) -> (Place, Decision) {
-        let Charge { policy, key, cost } = *charge;
-        let bucket = policy.bucket.share(parts);
-        let mut place = self.store.place(key.id);
         let store = self.store;
-        let shard = self.shard(place);
-        let mut tat = shard.table.find(place.slot);
-        if tat == 0 && shard.table.unknown(now) {
-            let id = store.networks.network(&policy.name, key.aggregate);
-            place.slot = Slot::network(id, |id| store.mix(id));
-            tat = shard.table.find(place.slot);
-        }
-        tat = tat.max(known);
-        if policy.count == Count::Failures
-            && let Some(open) = shard.open.get(&place.slot.id())
-        {
-            tat = bucket.charge(tat, now, *open);
-        }
-        (place, bucket.decide(tat, now, cost))
+        let place = store.place(charge.key.id);
+        self.shard(place).decide(store, place, charge, parts, known, now)
     }
 
     /// Charges what the limit admitted; a limit on failures holds it.

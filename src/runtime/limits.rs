@@ -237,8 +237,7 @@ impl RouteLimits {
                 Ruling {
                     outcome: Outcome::Refused(fields::refuse(charges, &levels, SystemTime::now)),
                     word: charges
-                        .iter()
-                        .nth(by)
+                        .get(by)
                         .map(|charge| Arc::clone(&self.each[self.place(charge.policy)].denied)),
                 }
             }

@@ -34,10 +34,6 @@ struct Part<'a> {
 }
 
 /// What comes next.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart at once, and mostly it is the large one"
-)]
 pub(super) enum Step {
     Decided(Settled),
     Next(Wait),
