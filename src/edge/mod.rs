@@ -31,9 +31,11 @@ pub(crate) mod fuzzed {
 }
 
 pub use caps::{Caps, Refused};
-pub use direct::{Direct, Served};
+pub use direct::{Direct, NotMine, Served};
 pub use gate::Gate;
 pub use head::{Framing, MAX_FIELDS};
+pub(crate) use http2::Broken;
+pub use http2::H2Stream;
 pub use lane::Lane;
 pub use link::Link;
 pub use listeners::{BindError, Bound, Edge, Inherited, Role};
