@@ -1,4 +1,4 @@
-//! The fast lane, as the gate sees it: an application that may answer on the gate's own connection.
+//! The fast lane, as the gate sees it: an application that may answer on the gate's own connection, or stream.
 
 use futures_util::future::BoxFuture;
 use http::request;

@@ -9,12 +9,13 @@ mod stalled;
 mod stream;
 
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use h2::server::{Builder, SendResponse};
 use h2::{Reason as Code, RecvStream};
 use http::{Method, Request, Uri};
@@ -134,12 +135,13 @@ where
             shutdown: shutdown.clone(),
         });
         let (mut stop, mut last_call) = (shutdown.clone(), self.last_call.clone());
-        let mut stopping = pin!(async move {
+        // Of these only those are asked that have been woken; everything else is with each frame.
+        let mut stopping = FuturesUnordered::from_iter([async move {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => {}
                 _ = last_call.wait_for(|last| *last) => {}
             }
-        });
+        }]);
         let mut alarm = Alarm::after(limits.keepalive_timeout);
         let mut served = 0;
         let mut leaving = false;
@@ -154,7 +156,7 @@ where
                     Poll::Ready(_) => return Poll::Ready(Next::Gone),
                     Poll::Pending => {}
                 }
-                if !leaving && stopping.as_mut().poll(cx).is_ready() {
+                if !leaving && stopping.poll_next_unpin(cx).is_ready() {
                     return Poll::Ready(Next::Idle);
                 }
                 let patience = || match leaving {
@@ -195,9 +197,7 @@ where
         let (gate, one) = (Arc::clone(self), OneOf::new(shared));
         tokio::spawn(async move {
             // What was taken back in the same breath never begins.
-            if let Some(true) =
-                futures_util::FutureExt::now_or_never(poll_fn(|cx| respond.poll_reset(cx).map(|_| true)))
-            {
+            if poll_fn(|cx| respond.poll_reset(cx)).now_or_never().is_some() {
                 return;
             }
             gate.answer(request, respond, &one.0).await;

@@ -24,8 +24,8 @@ use crate::http1;
 
 /// A body must bring this many bytes (or its end) within each body timeout: less is a crawl.
 const PACE_BYTES: u64 = 4096;
-/// Bytes that are handed to the connection at a time.
-const CHUNK: usize = 16 * 1024;
+/// Bytes that are handed to the connection at a time: with the head of their frame they fill a record of TLS.
+const CHUNK: usize = 16 * 1024 - 9;
 
 /// Whose answers wait, among those of all clients.
 pub(super) struct Waiting {

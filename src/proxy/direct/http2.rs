@@ -109,7 +109,10 @@ impl Client for Http2 {
 
     fn poll_body(&mut self, cx: &mut Context<'_>, mut content: impl FnMut(&[u8])) -> Poll<Result<(), Option<Reason>>> {
         Poll::Ready(match ready!(self.stream.poll_body(cx)) {
-            Ok(part) => Ok(content(&part.unwrap_or_default())),
+            Ok(part) => {
+                content(&part.unwrap_or_default());
+                Ok(())
+            }
             Err(Broken::Body(_)) => Err(self.stream.fault()),
             Err(_) => Err(None),
         })

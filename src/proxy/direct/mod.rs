@@ -1,4 +1,5 @@
-//! The fast lane: what needs no more than HTTP/1.1 in clear text on both sides is served on the gate's own connection.
+//! The fast lane: what the gateway answers by itself, and what needs no more than HTTP/1.1 in clear text towards the server,
+//! is served on the gate's own connection, or stream of HTTP/2.
 //!
 //! The same exchange, decided by the same code as in Pingora's lane; only the bytes take a shorter way.
 
