@@ -273,17 +273,18 @@ impl Drop for H2Stream {
 
 /// RFC 9113 §8.2.2: fields of a connection have no place in HTTP/2.
 fn clean(fields: &mut HeaderMap) {
-    const NAMES: [HeaderName; 5] = [
-        header::CONNECTION,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-    ];
-    if fields.keys().any(|name| NAMES.contains(name)) {
-        for name in NAMES {
-            fields.remove(name);
-        }
+    let of_connection = |name: &HeaderName| {
+        matches!(*name, header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE)
+            || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+    };
+    if !fields.keys().any(of_connection) {
+        return; // mostly
+    }
+    for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
+        fields.remove(name);
+    }
+    for name in ["keep-alive", "proxy-connection"] {
+        fields.remove(name);
     }
 }
 

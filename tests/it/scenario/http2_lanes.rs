@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use deals247_gateway::gateway::Drained;
 use h2::Reason;
+use h2::client::SendRequest;
 use http::{Method, Request};
 
 use super::http2::{ask, before, client, connect, get};
@@ -332,4 +334,55 @@ async fn what_is_kept_answers() {
     let moved = ask(&mut client, get("/old"), None).await.expect("an answer");
     assert_eq!(moved.head.status().as_u16() / 100, 3);
     assert!(moved.head.headers().contains_key("location"));
+}
+
+/// A client, and its connection.
+async fn pair(
+    gateway: &Running,
+    authority: &Authority,
+) -> (SendRequest<Bytes>, tokio::task::JoinHandle<Result<(), h2::Error>>) {
+    let (client, connection) = h2::client::handshake(connect(gateway, authority).await)
+        .await
+        .expect("a handshake");
+    (client, tokio::spawn(connection))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_ends_after_its_last_request() {
+    let origin = Origin::fixed("hello").await;
+    let authority = Authority::new();
+    let gateway = before(&authority, "keepalive_requests = 3", origin.address, "").await;
+    let (mut client, connection) = pair(&gateway, &authority).await;
+    for _ in 0..3 {
+        assert_eq!(
+            ask(&mut client, get("/"), None).await.expect("an answer").body,
+            b"hello"
+        );
+    }
+    let ended = tokio::time::timeout(PATIENCE, connection).await.expect("in time");
+    ended.expect("a connection").expect("a good end");
+    assert!(ask(&mut client, get("/"), None).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_flight_is_answered_while_the_gateway_stops() {
+    let origin = Origin::start(|_| {
+        let wait = Step::Wait(Duration::from_millis(400));
+        [vec![wait], reply(200, "", "late")].concat()
+    })
+    .await;
+    let authority = Authority::new();
+    let gateway = before(&authority, "", origin.address, "").await;
+    let (mut client, connection) = pair(&gateway, &authority).await;
+    let asking = tokio::spawn(async move { ask(&mut client, get("/"), None).await });
+    eventually("it is with the server", async || {
+        in_flight(&gateway, &origin).await == 1.0
+    })
+    .await;
+    let drained = gateway.drain(Some(PATIENCE)).await;
+    assert_eq!(drained, Drained::Empty);
+    let answer = asking.await.expect("asked").expect("an answer");
+    assert_eq!(answer.body, b"late");
+    let ended = tokio::time::timeout(PATIENCE, connection).await.expect("in time");
+    ended.expect("a connection").expect("a good end");
 }
