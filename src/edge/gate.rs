@@ -39,7 +39,7 @@ pub struct Gate<A, O> {
     pub(super) stalled: Arc<Stalled>,
     pub(super) last_call: watch::Receiver<bool>,
     pub(super) secure: Option<Arc<Secure>>,
-    direct: Option<Arc<dyn Direct>>,
+    pub(super) direct: Option<Arc<dyn Direct>>,
     /// Only held: whoever has the other end knows by it whether connections are left.
     _alive: Option<Arc<()>>,
     /// Where it listens, as the file has it; `None`: the file says nothing about connections to it.

@@ -24,9 +24,11 @@ mod secure;
 mod tls;
 
 pub use caps::{Caps, Refused};
-pub use direct::{Direct, Served};
+pub use direct::{Direct, NotMine, Served};
 pub use gate::Gate;
 pub use head::{Framing, Head, MAX_FIELDS, judge, take_apart};
+pub(crate) use http2::Broken;
+pub use http2::H2Stream;
 pub use lane::Lane;
 pub use link::Link;
 pub use listeners::{BindError, Bound, Edge, Inherited, Role};

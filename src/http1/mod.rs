@@ -21,4 +21,4 @@ pub(crate) use connection::{Connection, Fault, Target};
 pub(crate) use idle::Idle;
 pub(crate) use response::Head;
 pub(crate) use scratch::poll_read;
-pub(crate) use write::{append_date, chunk_size, fields, request_head, status_line};
+pub(crate) use write::{append_date, chunk_size, date, fields, request_head, status_line};

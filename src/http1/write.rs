@@ -50,20 +50,30 @@ pub(crate) fn chunk_size(out: &mut Vec<u8>, size: usize) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the date (RFC 9110 §5.6.7), formatted once a second and thread.
+/// The date (RFC 9110 §5.6.7), formatted once a second and thread.
+pub(crate) fn date() -> HeaderValue {
+    with_date(Clone::clone)
+}
+
+/// Appends it.
 pub(crate) fn append_date(out: &mut Vec<u8>) {
+    with_date(|date| out.extend_from_slice(date.as_bytes()));
+}
+
+fn with_date<T>(say: impl FnOnce(&HeaderValue) -> T) -> T {
     thread_local! {
-        static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+        static DATE: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
     }
     let now = SystemTime::now();
     let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    DATE.with_borrow_mut(|(at, text)| {
-        if *at != second || text.is_empty() {
-            *at = second;
-            *text = httpdate::fmt_http_date(now);
+    DATE.with_borrow_mut(|(at, date)| {
+        if (*at != second || date.is_empty())
+            && let Ok(formatted) = HeaderValue::try_from(httpdate::fmt_http_date(now))
+        {
+            (*at, *date) = (second, formatted);
         }
-        out.extend_from_slice(text.as_bytes());
-    });
+        say(date)
+    })
 }
 
 fn field(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {

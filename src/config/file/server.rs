@@ -54,8 +54,8 @@ table! {
         default keepalive_timeout: Written<Timeout> = "\"75s\"",
         /// How many requests one connection may carry before it is closed.
         default keepalive_requests: Integer<1, 1_000_000_000> = "1000",
-        /// Whether requests that need no more than HTTP/1.1 in clear text on both sides take a shorter way through the
-        /// gateway. It changes nothing but what they cost.
+        /// Whether requests take a shorter way through the gateway that it answers by itself, or that go to servers of
+        /// HTTP/1.1 in clear text. It changes nothing but what they cost.
         default fast_lane: bool = "true",
         /// How long a graceful stop waits for requests in flight.
         default shutdown_timeout: Written<Timeout> = "\"30s\"",

@@ -6,7 +6,7 @@
 //! them: that the client makes the gateway reset its streams (by windows that overflow, by streams that depend on
 //! themselves, by frames on closed streams) is the same attack in other clothes.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
@@ -281,6 +281,26 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {
         Poll::Ready(Ok(written))
     }
 
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let guard = self.get_mut();
+        let written = std::task::ready!(Pin::new(&mut guard.io).poll_write_vectored(cx, slices))?;
+        let mut left = written;
+        for slice in slices {
+            let counted = left.min(slice.len());
+            guard.count_own(&slice[..counted]);
+            left -= counted;
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_flush(cx)
     }
@@ -345,6 +365,23 @@ mod tests {
             guard.count_own(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 1]));
         }
         assert!(calm.is_wanted());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_leaves_in_several_pieces_is_counted_once() {
+        let reset = frame(RST_STREAM, 0, 1, &[0, 0, 0, 1]);
+        let (mut guard, calm) = Guard::new(tokio::io::sink(), Duration::from_secs(10));
+        let whole = [reset.as_slice(), &reset].concat();
+        let pieces = whole.chunks(4).map(IoSlice::new).collect::<Vec<_>>();
+        for _ in 0..10 {
+            let mut left = 0;
+            while left < pieces.len() {
+                let written =
+                    std::future::poll_fn(|cx| Pin::new(&mut guard).poll_write_vectored(cx, &pieces[left..])).await;
+                left += written.unwrap().div_ceil(4);
+            }
+        }
+        assert_eq!(calm.purse.load(Relaxed), PURSE - 20 * RESET);
     }
 
     proptest! {

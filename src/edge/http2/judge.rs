@@ -1,7 +1,8 @@
 //! A request over HTTP/2 by the rules of the gate, and as the rest of the gateway reads it.
 
 use http::header::{self, HeaderValue};
-use http::{Method, Uri, Version, request};
+use http::uri::PathAndQuery;
+use http::{Method, Version, request};
 
 use super::super::head::{Framing, judge_target};
 use crate::answer::Reason;
@@ -21,7 +22,9 @@ pub(super) fn judge(parts: &mut request::Parts, limits: &HeadLimits, ends: bool)
     if parts.headers.len() > limits.fields {
         return Err(Reason::HeadTooLarge);
     }
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let whole = parts.uri.path_and_query().cloned();
+    let whole = whole.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let target = whole.as_str();
     if target.len() > limits.uri {
         return Err(Reason::UriTooLong);
     }
@@ -33,9 +36,8 @@ pub(super) fn judge(parts: &mut request::Parts, limits: &HeadLimits, ends: bool)
         return Err(Reason::BadRequest);
     }
     let host = host(parts)?;
-    let target = target.parse::<Uri>().map_err(|_| Reason::BadRequest)?;
     parts.headers.insert(header::HOST, host);
-    parts.uri = target;
+    parts.uri = whole.into();
     parts.version = Version::HTTP_2;
     join_cookies(parts);
     let expects = parts.headers.get(header::EXPECT);

@@ -3,17 +3,20 @@
 
 mod guard;
 mod judge;
+mod quiet;
 mod session;
 mod stalled;
+mod stream;
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use h2::server::{Builder, Connection, SendResponse};
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use h2::server::{Builder, SendResponse};
 use h2::{Reason as Code, RecvStream};
 use http::{Method, Request, Uri};
 use pingora::apps::HttpServerApp;
@@ -21,11 +24,15 @@ use pingora::http::RequestHeader;
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
-use tokio::sync::Notify;
 
-use self::guard::{Calm, Guard};
-use self::session::{H2Session, Home, Waiting};
+use self::guard::Guard;
+use self::quiet::{Alarm, Running};
+use self::session::H2Session;
 pub(super) use self::stalled::Stalled;
+pub(crate) use self::stream::Broken;
+pub use self::stream::H2Stream;
+use self::stream::{Home, Waiting};
+use super::direct::NotMine;
 use super::gate::{Client, Gate, unless_stalled};
 use super::head::Framing;
 use super::link::Link;
@@ -48,27 +55,27 @@ const BROKEN_STREAMS: usize = 20;
 /// How long the end of a connection may take: the last frames, and the client's answer to them.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// The requests that are being worked on, those among them that the client has taken back.
-#[derive(Default)]
-struct Running {
-    count: AtomicUsize,
-    none: Notify,
+/// What the requests of a connection share.
+struct Shared {
+    client: Client,
+    waiting: Arc<Waiting>,
+    running: Running,
+    shutdown: ShutdownWatch,
 }
 
-struct OneOf(Arc<Running>);
+/// One request, while it is worked on.
+struct OneOf(Arc<Shared>);
 
-impl Running {
-    fn begin(self: &Arc<Self>) -> OneOf {
-        self.count.fetch_add(1, Relaxed);
-        OneOf(Arc::clone(self))
+impl OneOf {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.running.begin();
+        Self(Arc::clone(shared))
     }
 }
 
 impl Drop for OneOf {
     fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Relaxed) == 1 {
-            self.0.none.notify_one();
-        }
+        self.0.running.end();
     }
 }
 
@@ -85,8 +92,6 @@ fn options(limits: &model::Server) -> Builder {
         .max_local_error_reset_streams(Some(4 * BROKEN_STREAMS));
     options
 }
-
-type H2 = Connection<Guard<Stream>, Bytes>;
 
 /// Why a connection takes no further requests.
 #[expect(clippy::large_enum_variant, reason = "one a request, taken apart at once")]
@@ -113,109 +118,99 @@ where
         let Ok(Ok(mut connection)) = tokio::time::timeout(limits.header_timeout, handshake).await else {
             return;
         };
-        let client = Arc::new(client);
-        let running = Arc::new(Running::default());
+        let peer = client.peer.ip();
+        let most = if self.observer.is_trusted(&limits, peer) {
+            10 * STALLED
+        } else {
+            STALLED
+        };
+        let shared = Arc::new(Shared {
+            client,
+            waiting: Arc::new(Waiting {
+                stalled: Arc::clone(&self.stalled),
+                client: peer.to_canonical(),
+                most,
+            }),
+            running: Running::new(),
+            shutdown: shutdown.clone(),
+        });
+        let (mut stop, mut last_call) = (shutdown.clone(), self.last_call.clone());
+        // Of these only those are asked that have been woken; everything else is with each frame.
+        let mut stopping = FuturesUnordered::from_iter([async move {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => {}
+                _ = last_call.wait_for(|last| *last) => {}
+            }
+        }]);
+        let mut alarm = Alarm::after(limits.keepalive_timeout);
         let mut served = 0;
         let mut leaving = false;
         loop {
-            match self.next(&mut connection, &calm, &running, leaving, shutdown).await {
+            let next = poll_fn(|cx| {
+                if calm.poll_wanted(cx).is_ready() {
+                    return Poll::Ready(Next::Calm);
+                }
+                match connection.poll_accept(cx) {
+                    Poll::Ready(Some(Ok((request, respond)))) => return Poll::Ready(Next::Request(request, respond)),
+                    // The library ends by itself what it finds at fault; what it was about to say is sent afterwards.
+                    Poll::Ready(_) => return Poll::Ready(Next::Gone),
+                    Poll::Pending => {}
+                }
+                if !leaving && stopping.poll_next_unpin(cx).is_ready() {
+                    return Poll::Ready(Next::Idle);
+                }
+                let patience = || match leaving {
+                    true => GOODBYE,
+                    false => self.observer.limits().keepalive_timeout,
+                };
+                alarm.poll(cx, &shared.running, patience).map(|()| Next::Idle)
+            });
+            match next.await {
                 Next::Request(request, respond) => {
                     served += 1;
-                    self.take(request, respond, &client, &running, shutdown);
-                    if served >= limits.keepalive_requests && !leaving {
-                        leaving = true;
-                        connection.graceful_shutdown();
+                    self.take(request, respond, &shared);
+                    if served < limits.keepalive_requests || leaving {
+                        continue;
                     }
                 }
-                Next::Idle if !leaving => {
-                    leaving = true;
-                    connection.graceful_shutdown();
-                }
+                Next::Idle if !leaving => {}
                 Next::Idle | Next::Gone => break,
                 Next::Calm => {
                     connection.abrupt_shutdown(Code::ENHANCE_YOUR_CALM);
                     break;
                 }
             }
+            leaving = true;
+            connection.graceful_shutdown();
+            alarm = Alarm::after(GOODBYE);
         }
         let _ = tokio::time::timeout(GOODBYE, poll_fn(|cx| connection.poll_closed(cx))).await;
     }
 
-    async fn next(
-        &self,
-        connection: &mut H2,
-        calm: &Calm,
-        running: &Arc<Running>,
-        leaving: bool,
-        shutdown: &ShutdownWatch,
-    ) -> Next {
-        let patience = if leaving {
-            GOODBYE
-        } else {
-            self.observer.limits().keepalive_timeout
-        };
-        let idle = async {
-            loop {
-                let woken = running.none.notified();
-                if running.count.load(Relaxed) == 0 {
-                    break;
-                }
-                woken.await;
-            }
-            tokio::time::sleep(patience).await;
-        };
-        let mut stop = shutdown.clone();
-        let mut last_call = self.last_call.clone();
-        tokio::select! {
-            biased;
-            () = poll_fn(|cx| calm.poll_wanted(cx)) => Next::Calm,
-            request = poll_fn(|cx| match connection.poll_accept(cx) {
-                // The library ends by itself what it finds at fault; what it was about to say is sent afterwards.
-                Poll::Ready(Some(Ok((request, respond)))) => Poll::Ready(Next::Request(request, respond)),
-                Poll::Ready(_) => Poll::Ready(Next::Gone),
-                Poll::Pending => Poll::Pending,
-            }) => request,
-            _ = stop.wait_for(|stop| *stop), if !leaving => Next::Idle,
-            _ = last_call.wait_for(|last| *last), if !leaving => Next::Idle,
-            () = idle => Next::Idle,
-        }
-    }
-
     /// Begins with a request.
-    fn take(
-        self: &Arc<Self>,
-        request: Request<RecvStream>,
-        mut respond: SendResponse<Bytes>,
-        client: &Arc<Client>,
-        running: &Arc<Running>,
-        shutdown: &ShutdownWatch,
-    ) {
+    fn take(self: &Arc<Self>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>, shared: &Arc<Shared>) {
         // Those that were taken back count as long as they are worked on: to take back must not be a way around the bound.
-        if running.count.load(Relaxed) >= STREAMS as usize {
+        if shared.running.count() >= STREAMS as usize {
             respond.send_reset(Code::REFUSED_STREAM);
             return;
         }
-        let one = running.begin();
-        let (gate, client, shutdown) = (Arc::clone(self), Arc::clone(client), shutdown.clone());
+        let (gate, one) = (Arc::clone(self), OneOf::new(shared));
         tokio::spawn(async move {
-            let _one = one;
             // What was taken back in the same breath never begins.
-            if let Some(true) =
-                futures_util::FutureExt::now_or_never(poll_fn(|cx| respond.poll_reset(cx).map(|_| true)))
-            {
+            if poll_fn(|cx| respond.poll_reset(cx)).now_or_never().is_some() {
                 return;
             }
-            gate.answer(request, respond, &client, &shutdown).await;
+            gate.answer(request, respond, &one.0).await;
         });
     }
 
-    async fn answer(
-        &self,
-        request: Request<RecvStream>,
-        mut respond: SendResponse<Bytes>,
-        client: &Client,
-        shutdown: &ShutdownWatch,
-    ) {
+    async fn answer(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>, shared: &Shared) {
+        let Shared {
+            client,
+            waiting,
+            shutdown,
+            ..
+        } = shared;
         let started = Instant::now();
         let limits = self.observer.limits();
         let (mut parts, body) = request.into_parts();
@@ -243,39 +238,59 @@ where
             tls: client.tls.clone(),
         });
         parts.extensions = http::Extensions::new();
-        parts.extensions.insert(Handed::new(arrival));
-        let waiting = Waiting {
-            stalled: Arc::clone(&self.stalled),
-            client: client.peer.ip().to_canonical(),
-            most: if self.observer.is_trusted(&limits, client.peer.ip()) {
-                10 * STALLED
-            } else {
-                STALLED
-            },
-        };
-        let whose = (framing != Framing::None).then(|| (parts.method.clone(), parts.uri.clone()));
-        let session = H2Session::new(
-            RequestHeader::from(parts),
+        let head_request = parts.method == Method::HEAD;
+        let mut stream = H2Stream::new(
             body,
             respond,
-            Arc::clone(&link),
-            waiting,
+            head_request,
+            link,
+            Arc::clone(waiting),
             limits.body_timeout,
         );
-        let Some((method, uri)) = whose else {
-            let session = ServerSession::new_custom(Box::new(session));
-            let _ = self.app.process_new_http(session, shutdown).await;
+        let home = (framing != Framing::None).then(Home::default);
+        if let Some(home) = &home {
+            stream = stream.returning_to(Arc::clone(home));
+        }
+        let all = match self.direct.as_ref().filter(|_| limits.fast_lane) {
+            Some(direct) => direct.serve_h2(parts, stream, arrival).await,
+            None => Some(Box::new(NotMine {
+                request: parts,
+                stream,
+                arrival,
+            })),
+        };
+        if let Some(all) = all {
+            // Boxed: what the fast lane serves moves no state of it.
+            Box::pin(self.lend_h2(*all, home.as_ref(), client, shutdown)).await;
+        }
+        let left = home.and_then(|home| home.lock().take());
+        if let Some(respond) = left {
+            linger(respond).await;
+        }
+    }
+
+    /// Lends the stream to the application. `home`: where it is found afterwards, if it has a body.
+    async fn lend_h2(&self, lent: NotMine, home: Option<&Home>, client: &Client, shutdown: &ShutdownWatch) {
+        let NotMine {
+            mut request,
+            stream,
+            arrival,
+        } = lent;
+        let (started, link) = (arrival.started, Arc::clone(&arrival.link));
+        request.extensions.insert(Handed::new(arrival));
+        let whose = home.map(|home| (home, request.method.clone(), request.uri.clone()));
+        let request = RequestHeader::from(request);
+        let session = ServerSession::new_custom(Box::new(H2Session::new(request, stream)));
+        let lent = self.app.process_new_http(session, shutdown);
+        let Some((home, method, uri)) = whose else {
+            let _ = lent.await;
             return;
         };
-        let home = Home::default();
-        let session = ServerSession::new_custom(Box::new(session.returning_to(Arc::clone(&home))));
-        let lent = self.app.process_new_http(session, shutdown);
-        let stalled = unless_stalled(lent, &link).await.is_none();
-        let Some(mut respond) = home.lock().take() else { return };
-        if stalled {
-            self.refuse_h2(&method, &uri, &mut respond, client, started, Reason::GatewayTimeout);
+        if unless_stalled(lent, &link).await.is_none()
+            && let Some(respond) = &mut *home.lock()
+        {
+            self.refuse_h2(&method, &uri, respond, client, started, Reason::GatewayTimeout);
         }
-        linger(respond).await;
     }
 
     fn refuse_h2(

@@ -16,7 +16,7 @@ use crate::proxy::cache::{Asking, Served};
 pub(super) async fn serve(
     exchange: &mut Exchange,
     request: &request::Parts,
-    client: &mut Client,
+    client: &mut impl Client,
 ) -> Result<bool, Gone> {
     match exchange.at_once(request) {
         Ok(Served::Proxy) => {
@@ -33,7 +33,7 @@ pub(super) async fn serve(
 async fn answer(
     exchange: &mut Exchange,
     request: &request::Parts,
-    client: &mut Client,
+    client: &mut impl Client,
     found: Result<Served, Box<Asking>>,
 ) -> Result<bool, Gone> {
     let served = match found {
@@ -70,8 +70,7 @@ async fn answer(
         Served::Answer(head, source) => (head, source),
     };
     head.headers.remove(header::TRANSFER_ENCODING); // the client's side frames it
-    client.keep &= !exchange.is_last();
-    client.begin(&head);
+    client.begin(head, !exchange.is_last());
     loop {
         let part = {
             let mut next = pin!(source.next());
@@ -89,14 +88,11 @@ async fn answer(
             }
         };
         let Ok(mut part) = part else {
-            client.keep = false; // the client sees by the closed connection that it is not all
-            client.flush().await?;
-            return Ok(true);
+            return client.cut().await.map(|()| true);
         };
         let end = part.is_none();
         if exchange.encode(&mut part, end).is_err() {
-            client.keep = false;
-            return Ok(true);
+            return client.cut().await.map(|()| true);
         }
         client.part(part.unwrap_or_default()).await?;
         if end {

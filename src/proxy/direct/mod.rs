@@ -1,8 +1,11 @@
-//! The fast lane: what needs no more than HTTP/1.1 in clear text on both sides is served on the gate's own connection.
+//! The fast lane: what the gateway answers by itself, and what needs no more than HTTP/1.1 in clear text towards the server,
+//! is served on the gate's own connection, or stream of HTTP/2.
 //!
 //! The same exchange, decided by the same code as in Pingora's lane; only the bytes take a shorter way.
 
 mod client;
+mod http1;
+mod http2;
 mod kept;
 mod relay;
 mod upload;
@@ -10,14 +13,16 @@ mod upload;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Method, StatusCode, request, response};
+use http::{HeaderMap, StatusCode, header, request, response};
 
 use self::client::{Client, Gone};
+use self::http1::Http1;
+use self::http2::Http2;
 use super::begin::Decision;
 use super::{Exchange, respond};
 use crate::answer::Answer;
 use crate::config::model::Protocol;
-use crate::edge::{Arrival, Direct, Framing, Lane, Served};
+use crate::edge::{Arrival, Direct, Framing, H2Stream, Lane, NotMine, Served};
 use crate::runtime::{Action, Live};
 
 /// The fast lane over the running gateway.
@@ -31,12 +36,17 @@ impl FastLane {
     pub fn new(live: Arc<Live>) -> Arc<Self> {
         Arc::new(Self { live })
     }
+
+    fn begin(&self, arrival: Box<Arrival>) -> Exchange {
+        let mut exchange = Exchange::new(self.live.pin(), Arc::clone(&self.live));
+        exchange.arrival = Some(arrival);
+        exchange
+    }
 }
 
 impl Direct for FastLane {
     fn serve<'a>(&'a self, mut request: request::Parts, lane: Lane, arrival: Box<Arrival>) -> BoxFuture<'a, Served> {
-        let mut exchange = Exchange::new(self.live.pin(), Arc::clone(&self.live));
-        exchange.arrival = Some(arrival);
+        let mut exchange = self.begin(arrival);
         Box::pin(async move {
             let decision = exchange.begin(&request);
             if !exchange.fits(&decision) {
@@ -45,25 +55,41 @@ impl Direct for FastLane {
                     None => Served::Done { keep: false },
                 };
             }
-            let keep = exchange.arrival.as_ref().is_some_and(|arrival| arrival.keep_alive);
-            let mut client = Client::new(
-                lane,
-                request.version,
-                request.method == Method::HEAD,
-                keep,
-                exchange.snapshot.server.write_timeout,
-            );
+            let Some(arrival) = &exchange.arrival else {
+                return Served::Done { keep: false };
+            };
+            let mut client = Http1::new(lane, &request, arrival, exchange.snapshot.server.write_timeout);
             let served = serve(&mut exchange, &mut request, &mut client, decision).await;
-            let keep = client.keep && served.is_ok() && client.discard_body().await;
-            let (received, sent) = exchange
-                .arrival
-                .as_ref()
-                .map_or((0, 0), |arrival| (arrival.link.received(), arrival.link.sent()));
-            exchange.conclude(&request, relay::status(&client), received, sent);
+            let keep = served.is_ok() && client.is_kept().await;
+            exchange.close(&request, &client);
             match served {
                 Ok(()) => Served::Done { keep },
                 Err(Gone) => Served::Gone,
             }
+        })
+    }
+
+    fn serve_h2<'a>(
+        &'a self,
+        mut request: request::Parts,
+        stream: H2Stream,
+        arrival: Box<Arrival>,
+    ) -> BoxFuture<'a, Option<Box<NotMine>>> {
+        let mut exchange = self.begin(arrival);
+        Box::pin(async move {
+            let decision = exchange.begin(&request);
+            if !exchange.fits(&decision) {
+                let arrival = exchange.arrival.take()?;
+                return Some(Box::new(NotMine {
+                    request,
+                    stream,
+                    arrival,
+                }));
+            }
+            let mut client = Http2::new(stream, exchange.snapshot.server.write_timeout);
+            let _ = serve(&mut exchange, &mut request, &mut client, decision).await;
+            exchange.close(&request, &client);
+            None
         })
     }
 }
@@ -71,7 +97,7 @@ impl Direct for FastLane {
 async fn serve(
     exchange: &mut Exchange,
     request: &mut request::Parts,
-    client: &mut Client,
+    client: &mut impl Client,
     decision: Decision,
 ) -> Result<(), Gone> {
     let decision = exchange.identify(request, decision).await;
@@ -102,20 +128,27 @@ async fn serve(
 async fn write_answer(
     exchange: &mut Exchange,
     request: &request::Parts,
-    client: &mut Client,
+    client: &mut impl Client,
     answer: &Answer,
 ) -> Result<(), Gone> {
     let (head, body) = respond::compose(exchange, request, answer);
-    client.keep &= !exchange.is_last();
-    // Who still waits to be asked for a body will not send it, and what comes next would be taken for it.
-    client.keep &= client.lane.is_over() || !request.headers.contains_key(http::header::EXPECT);
-    client.keep &= client.can_discard_body();
-    client.begin(&head);
+    let goes_on = !exchange.is_last() && client.can_skip_body(request.headers.contains_key(header::EXPECT));
+    client.begin(head, goes_on);
     client.part(body).await?;
     client.end().await
 }
 
 impl Exchange {
+    /// Counts and logs it.
+    fn close(&mut self, request: &request::Parts, client: &impl Client) {
+        let (received, sent) = self
+            .arrival
+            .as_ref()
+            .map_or((0, 0), |arrival| (arrival.link.received(), arrival.link.sent()));
+        let status = client.status().unwrap_or_else(respond::client_left);
+        self.conclude(request, status, received, sent);
+    }
+
     /// Whether the fast lane can serve what was decided.
     fn fits(&self, decision: &Decision) -> bool {
         let Some(arrival) = &self.arrival else { return false };

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request};
+use http::{HeaderMap, HeaderValue, Method, header, request};
 
 use super::client::{Client, Gone};
 use super::upload::{Stop, Upload};
@@ -25,7 +25,11 @@ use crate::proxy::{Exchange, hygiene};
 const MOST_INTERIM: usize = 1000;
 
 /// Sends the request to a server, to another one where that is right, and delivers the answer.
-pub(super) async fn proxy(exchange: &mut Exchange, request: &request::Parts, client: &mut Client) -> Result<(), Gone> {
+pub(super) async fn proxy(
+    exchange: &mut Exchange,
+    request: &request::Parts,
+    client: &mut impl Client,
+) -> Result<(), Gone> {
     let framing = exchange
         .arrival
         .as_ref()
@@ -114,7 +118,7 @@ impl Outcome {
 async fn attempt(
     exchange: &mut Exchange,
     request: &request::Parts,
-    client: &mut Client,
+    client: &mut impl Client,
     upload: &mut Upload,
     target: &str,
     fields: &HeaderMap,
@@ -196,7 +200,7 @@ async fn attempt(
 
 /// The next head from the server, while the body goes there and the client is there.
 async fn read_head(
-    client: &mut Client,
+    client: &mut impl Client,
     upload: &mut Upload,
     connection: &mut Connection,
     head_request: bool,
@@ -210,7 +214,7 @@ async fn read_head(
         if let Poll::Ready(head) = connection.poll_head(cx, head_request) {
             return Poll::Ready(head.map_err(Stop::Server));
         }
-        if client.lane.is_over() && client.poll_gone(cx).is_ready() {
+        if client.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Stop::Client(None)));
         }
         Poll::Pending
@@ -222,7 +226,7 @@ async fn read_head(
 async fn deliver(
     exchange: &mut Exchange,
     request: &request::Parts,
-    client: &mut Client,
+    client: &mut impl Client,
     upload: &mut Upload,
     connection: Connection,
     idle: &Arc<Idle>,
@@ -235,9 +239,8 @@ async fn deliver(
     exchange.take_in(&mut parts.headers, false);
     exchange.deliver(request, parts.status, &mut parts.headers);
     parts.headers.remove(header::TRANSFER_ENCODING); // the client's side frames it
-    client.keep &= !exchange.is_last() && (upload.is_sent() || client.lane.is_over());
-    client.begin(&parts);
-    drop(parts);
+    let goes_on = !exchange.is_last() && (upload.is_sent() || client.is_read());
+    client.begin(parts, goes_on);
     let mut connection = Some(connection);
     loop {
         let part = match &mut connection {
@@ -282,7 +285,7 @@ async fn deliver(
 
 /// The next part of the answer, while the rest of the request's body goes out and the client is there.
 async fn read_part(
-    client: &mut Client,
+    client: &mut impl Client,
     upload: &mut Upload,
     connection: &mut Connection,
 ) -> Result<Option<Bytes>, Stop> {
@@ -295,7 +298,7 @@ async fn read_part(
         if let Poll::Ready(part) = connection.poll_part(cx) {
             return Poll::Ready(part.map_err(Stop::Server));
         }
-        if client.lane.is_over() && client.poll_gone(cx).is_ready() {
+        if client.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Stop::Client(None)));
         }
         Poll::Pending
@@ -303,21 +306,15 @@ async fn read_part(
     .await
 }
 
-/// An answer that breaks off: the client gets what there is, and sees by the closed connection that it is not all.
-async fn cut(exchange: &mut Exchange, client: &mut Client, stop: Stop) -> Result<(), Gone> {
-    client.keep = false;
+/// An answer that breaks off.
+async fn cut(exchange: &mut Exchange, client: &mut impl Client, stop: Stop) -> Result<(), Gone> {
     match stop {
         Stop::Server(fault) => {
             let Broken { fault, why } = fault.into();
             exchange.body_failed(fault, &why);
-            client.flush().await
+            client.cut().await
         }
-        Stop::Client(Some(_)) => client.flush().await,
+        Stop::Client(Some(_)) => client.cut().await,
         Stop::Client(None) => Err(Gone),
     }
-}
-
-/// What the log says of a client that left before it was answered.
-pub(super) fn status(client: &Client) -> StatusCode {
-    client.status.unwrap_or_else(crate::proxy::respond::client_left)
 }

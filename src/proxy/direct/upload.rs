@@ -8,7 +8,7 @@ use bytes::{Buf, BytesMut};
 use super::client::Client;
 use crate::answer::Reason;
 use crate::edge::Framing;
-use crate::http1::{self, Chunked, Connection};
+use crate::http1::{self, Connection};
 
 /// So much is kept for another attempt; what is larger is sent once.
 const KEPT: usize = 64 * 1024;
@@ -35,13 +35,7 @@ enum Progress {
 
 /// The body of one request.
 pub(super) struct Upload {
-    /// How the client frames it; content is framed anew, so that trailers and extensions end here.
-    chunked: Option<Chunked>,
-    raw: BytesMut,
-    /// Framed for the server, not written yet.
-    queue: BytesMut,
-    /// All that was framed so far, while it is small enough to be sent again.
-    kept: Option<BytesMut>,
+    out: Out,
     progress: Progress,
     /// The client's body has been read and framed to its end.
     read: bool,
@@ -55,10 +49,11 @@ impl Upload {
     pub(super) fn new(framing: Framing) -> Self {
         let none = framing == Framing::None;
         Self {
-            chunked: (framing == Framing::Chunked).then(Chunked::new),
-            raw: BytesMut::new(),
-            queue: BytesMut::new(),
-            kept: Some(BytesMut::new()),
+            out: Out {
+                chunked: framing == Framing::Chunked,
+                queue: BytesMut::new(),
+                kept: Some(BytesMut::new()),
+            },
             progress: if none { Progress::Sent } else { Progress::Going },
             read: none,
             write_timeout: Duration::ZERO,
@@ -70,10 +65,10 @@ impl Upload {
     /// Begins an attempt, from the start.
     pub(super) fn begin(&mut self, write_timeout: Duration, first_byte: Duration) {
         (self.write_timeout, self.first_byte) = (write_timeout, first_byte);
-        if let Some(kept) = &self.kept
+        if let Some(kept) = &self.out.kept
             && !(kept.is_empty() && self.read)
         {
-            self.queue = kept.clone();
+            self.out.queue = kept.clone();
             self.progress = Progress::Going;
         }
     }
@@ -86,7 +81,7 @@ impl Upload {
 
     /// Whether it can be sent once more.
     pub(super) fn is_repeatable(&self) -> bool {
-        self.kept.is_some()
+        self.out.kept.is_some()
     }
 
     /// Whether there is nothing more to do for it.
@@ -103,14 +98,14 @@ impl Upload {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        client: &mut Client,
+        client: &mut impl Client,
         connection: &mut Connection,
     ) -> Poll<Result<(), Stop>> {
         while self.progress == Progress::Going {
-            while !self.queue.is_empty() {
-                match connection.poll_send(cx, &self.queue) {
+            while !self.out.queue.is_empty() {
+                match connection.poll_send(cx, &self.out.queue) {
                     Poll::Ready(Ok(written)) => {
-                        self.queue.advance(written);
+                        self.out.queue.advance(written);
                         self.moved = Some(Instant::now());
                         connection.allow(self.write_timeout);
                     }
@@ -134,42 +129,49 @@ impl Upload {
             }
             // However long the client takes, it is not the server's fault.
             connection.allow(Duration::MAX);
-            match client.poll_body(cx, &mut self.raw) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Stop::Client(None))),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(Stop::Client(client.fault()))),
+            match client.poll_body(cx, |content| self.out.content(content)) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(told)) => return Poll::Ready(Err(Stop::Client(told))),
                 Poll::Pending => return Poll::Pending,
             }
-            if self.frame().is_err() {
-                return Poll::Ready(Err(Stop::Client(Some(Reason::BadRequest))));
-            }
-            self.read = client.lane.is_over();
-            if self.read && self.chunked.is_some() {
-                self.push(b"0\r\n\r\n");
+            self.read = client.is_read();
+            if self.read {
+                self.out.end();
             }
             connection.allow(self.write_timeout);
         }
         Poll::Ready(Ok(()))
     }
+}
 
-    fn frame(&mut self) -> Result<(), ()> {
-        let mut raw = std::mem::take(&mut self.raw);
-        match self.chunked.take() {
-            None => self.push(&raw),
-            Some(mut chunked) => {
-                while let Some(content) = chunked.take(&mut raw).map_err(|_| ())? {
-                    let mut size = Vec::with_capacity(20);
-                    http1::chunk_size(&mut size, content.len());
-                    self.push(&size);
-                    self.push(&content);
-                    self.push(b"\r\n");
-                }
-                self.chunked = Some(chunked);
-            }
+/// What goes to the server, framed anew.
+struct Out {
+    chunked: bool,
+    /// Not written yet.
+    queue: BytesMut,
+    /// All that was framed so far, while it is small enough to be sent again.
+    kept: Option<BytesMut>,
+}
+
+impl Out {
+    fn content(&mut self, content: &[u8]) {
+        if !self.chunked {
+            return self.push(content);
         }
-        raw.clear();
-        self.raw = raw;
-        Ok(())
+        if content.is_empty() {
+            return; // a chunk without content is the last one
+        }
+        let mut size = Vec::with_capacity(20);
+        http1::chunk_size(&mut size, content.len());
+        self.push(&size);
+        self.push(content);
+        self.push(b"\r\n");
+    }
+
+    fn end(&mut self) {
+        if self.chunked {
+            self.push(b"0\r\n\r\n");
+        }
     }
 
     fn push(&mut self, bytes: &[u8]) {

@@ -47,7 +47,7 @@ pub(super) async fn connect(gateway: &Running, authority: &Authority) -> TlsStre
 }
 
 /// A client; its connection lives until it and all its requests are gone.
-async fn client(gateway: &Running, authority: &Authority) -> SendRequest<Bytes> {
+pub(super) async fn client(gateway: &Running, authority: &Authority) -> SendRequest<Bytes> {
     let (client, connection) = h2::client::handshake(connect(gateway, authority).await)
         .await
         .expect("a handshake");
@@ -55,13 +55,17 @@ async fn client(gateway: &Running, authority: &Authority) -> SendRequest<Bytes> 
     client
 }
 
-struct Answer {
-    head: Response<()>,
-    body: Vec<u8>,
+pub(super) struct Answer {
+    pub(super) head: Response<()>,
+    pub(super) body: Vec<u8>,
     trailers: Option<HeaderMap>,
 }
 
-async fn ask(client: &mut SendRequest<Bytes>, request: Request<()>, body: Option<Bytes>) -> Result<Answer, h2::Error> {
+pub(super) async fn ask(
+    client: &mut SendRequest<Bytes>,
+    request: Request<()>,
+    body: Option<Bytes>,
+) -> Result<Answer, h2::Error> {
     timeout(PATIENCE, async {
         *client = client.clone().ready().await?;
         let (response, mut stream) = client.send_request(request, body.is_none())?;
@@ -86,7 +90,7 @@ async fn ask(client: &mut SendRequest<Bytes>, request: Request<()>, body: Option
     .expect("an answer in time")
 }
 
-fn get(path: &str) -> Request<()> {
+pub(super) fn get(path: &str) -> Request<()> {
     Request::get(format!("https://site.test{path}"))
         .body(())
         .expect("a request")

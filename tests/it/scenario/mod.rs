@@ -31,6 +31,7 @@ mod health;
 mod hedging;
 mod hostile;
 mod http2;
+mod http2_lanes;
 mod http2_rules;
 mod lanes;
 mod limits;

@@ -16,7 +16,7 @@ use pingora::protocols::http::custom::CustomMessageWrite;
 use pingora::protocols::http::custom::server::Session;
 use pingora::protocols::l4::socket::SocketAddr;
 
-use super::{H2Session, gone};
+use super::{H2Session, broken};
 
 #[async_trait]
 impl Session for H2Session {
@@ -37,11 +37,11 @@ impl Session for H2Session {
     }
 
     async fn write_response_header(&mut self, head: Box<ResponseHeader>, end: bool) -> Result<()> {
-        self.send_head(&head, end)
+        self.send_head(head, end)
     }
 
     async fn write_response_header_ref(&mut self, head: &ResponseHeader, end: bool) -> Result<()> {
-        self.send_head(head, end)
+        self.send_head(Box::new(head.clone()), end)
     }
 
     async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
@@ -49,13 +49,7 @@ impl Session for H2Session {
     }
 
     async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
-        if std::mem::replace(&mut self.ended, true) {
-            return Ok(());
-        }
-        match &mut self.stream {
-            Some(stream) => stream.send_trailers(trailers).map_err(gone),
-            None => Ok(()),
-        }
+        self.stream.end_with(trailers).map_err(broken)
     }
 
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
@@ -63,7 +57,7 @@ impl Session for H2Session {
         for task in tasks {
             over |= match task {
                 HttpTask::Header(head, end) => {
-                    self.send_head(&head, end)?;
+                    self.send_head(head, end)?;
                     end
                 }
                 HttpTask::Body(data, end) => {
@@ -82,7 +76,7 @@ impl Session for H2Session {
             };
         }
         if over {
-            self.end()?;
+            self.stream.end().map_err(broken)?;
         }
         Ok(over)
     }
@@ -120,22 +114,22 @@ impl Session for H2Session {
     }
 
     async fn shutdown(&mut self, code: u32, _: &str) {
-        self.reset(Code::from(code));
+        self.stream.reset(Code::from(code));
     }
 
     async fn abandon(&mut self, _: &str) {
-        self.reset(Code::INTERNAL_ERROR);
+        self.stream.reset(Code::INTERNAL_ERROR);
     }
 
     fn is_body_done(&mut self) -> bool {
-        self.body_over
+        self.stream.is_read()
     }
 
     async fn finish(&mut self) -> Result<()> {
         if self.response.is_none() {
-            self.reset(Code::INTERNAL_ERROR);
+            self.stream.reset(Code::INTERNAL_ERROR);
         }
-        self.end()
+        self.stream.end().map_err(broken)
     }
 
     fn is_body_empty(&mut self) -> bool {
@@ -143,7 +137,7 @@ impl Session for H2Session {
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
-        if no_body_expected || self.body_over {
+        if no_body_expected || self.stream.is_read() {
             return Err(Box::new(poll_fn(|cx| self.poll_idle(cx)).await));
         }
         poll_fn(|cx| self.poll_body(cx)).await
@@ -154,7 +148,7 @@ impl Session for H2Session {
     }
 
     fn body_bytes_read(&self) -> usize {
-        usize::try_from(self.link.received()).unwrap_or(usize::MAX)
+        usize::try_from(self.stream.link.received()).unwrap_or(usize::MAX)
     }
 
     fn digest(&self) -> Option<&Digest> {
