@@ -32,7 +32,7 @@ use crate::answer::{Answer, Rendered};
 use crate::cache::Tier;
 use crate::edge::Ask;
 use crate::observe::audit::Deed;
-use crate::observe::identity::Identity;
+use crate::observe::identity::{Identity, Tracing};
 use crate::observe::metrics;
 use crate::runtime::Live;
 use facts::with_facts;
@@ -42,7 +42,7 @@ use page::Page;
 
 /// Answers a request to the admin listener.
 pub async fn answer(live: Arc<Live>, ask: Ask) -> Rendered {
-    let identity = Identity::new(&ask.headers, false);
+    let identity = Identity::new(&ask.headers, false, Tracing::default());
     let answer = match judged(&live, &ask) {
         ControlFlow::Break(answer) => answer,
         ControlFlow::Continue(Later::Order(order, body)) => {

@@ -9,6 +9,7 @@ mod resilience;
 mod route;
 mod secret;
 mod server;
+mod telemetry;
 mod tls;
 mod upstream;
 
@@ -21,6 +22,7 @@ pub use self::resilience::{Breaker, Hedge, HedgeAfter, Outlier, Queue, Retry, Re
 pub use self::route::{Action, Concurrency, Files, Priority, Respond, Route};
 pub use self::secret::Secret;
 pub use self::server::{AccessLog, Admin, Announcers, Dns, HeadLimits, Log, LogFile, LogTarget, Server};
+pub use self::telemetry::{Form, OtlpProtocol, Telemetry};
 pub use self::tls::{CertificateFiles, Tls};
 pub use self::upstream::{
     Address, Balance, ClientCertificate, HashKey, HealthCheck, HttpCheck, Probing, Protocol, SameSite, Sticky, Target,
@@ -47,6 +49,10 @@ pub struct Config {
     pub log: Log,
     /// The access log; `None`: switched off for everything.
     pub access_log: Option<AccessLog>,
+    /// The fields in which traces are read and passed on, the first before the others.
+    pub propagation: Vec<Form>,
+    /// Who is told of traces and metrics; `None`: nobody.
+    pub telemetry: Option<Telemetry>,
     /// How names are looked up.
     pub dns: Dns,
     /// The store that several gateways share; `None`: every store is in the process.
@@ -89,6 +95,7 @@ impl Config {
                     .iter()
                     .chain(certificate.flat_map(|files| [&files.cert, &files.key]))
             })
+            .chain(self.telemetry.iter().filter_map(|telemetry| telemetry.ca.as_ref()))
             .chain(&self.credential_files)
             .chain(&self.server.network_files)
             .cloned()

@@ -19,6 +19,7 @@ mod route;
 mod server;
 mod servers;
 mod tables;
+mod telemetry;
 mod tls;
 mod upstream;
 mod upstream_tls;
@@ -116,6 +117,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         .iter()
         .map(|(name, upstream)| upstream::upstream(name, upstream, checker))
         .collect();
+    let (propagation, telemetry) = telemetry::telemetry(&file.telemetry, checker);
     let dns = tables::dns(&file.dns, checker);
     let cache_redis = file.cache_redis.given();
     let cache_redis = cache_redis.and_then(|redis| redis::cache_redis(redis, checker));
@@ -247,6 +249,8 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         admin,
         log: tables::log(&file.log, checker),
         access_log,
+        propagation,
+        telemetry,
         dns,
         redis,
         cache_redis,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use deals247_gateway::config::{self, Loaded, Report};
 
 /// Documents with samples that are whole files.
-const GUIDES: [&str; 12] = [
+const GUIDES: [&str; 13] = [
     "docs/access.md",
     "docs/auth.md",
     "docs/cache.md",
@@ -22,6 +22,7 @@ const GUIDES: [&str; 12] = [
     "docs/resilience.md",
     "docs/runbooks/blue-green.md",
     "docs/shared-limits.md",
+    "docs/telemetry.md",
     "docs/tls.md",
 ];
 

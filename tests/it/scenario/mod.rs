@@ -52,6 +52,7 @@ mod shared_limits;
 mod store_faults;
 mod store_kinds;
 mod systemd;
+mod telemetry;
 mod tls;
 mod upgrade;
 mod upstream_tls;
