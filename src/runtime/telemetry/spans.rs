@@ -1,5 +1,6 @@
 //! The queue of spans, and who empties it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +69,7 @@ pub(super) async fn run(telemetry: Arc<Telemetry>, mut stop: watch::Receiver<boo
         trouble: Trouble::new(Signal::Traces, &telemetry.model.endpoint),
     };
     let mut due = Instant::now() + telemetry.model.interval;
+    let mut until = None;
     while !*stop.borrow_and_update() {
         if sending.tries == 0 {
             tokio::select! {
@@ -78,10 +80,20 @@ pub(super) async fn run(telemetry: Arc<Telemetry>, mut stop: watch::Receiver<boo
             }
             sending.fill(&mut queue);
         }
-        let pause = tokio::select! {
-            biased;
-            pause = sending.send() => pause,
-            _ = stop.changed() => break,
+        let sent = {
+            let mut send = pin!(sending.send());
+            tokio::select! {
+                biased;
+                pause = &mut send => Ok(pause),
+                _ = stop.changed() => {
+                    // Begun is begun: the collector may have it already, and would have it twice.
+                    timeout_at(*until.insert(Instant::now() + LAST), send).await
+                }
+            }
+        };
+        let Ok(pause) = sent else {
+            telemetry.counts.dropped(sending.batch.len());
+            return;
         };
         due = Instant::now() + telemetry.model.interval;
         if let Some(pause) = pause {
@@ -100,7 +112,7 @@ pub(super) async fn run(telemetry: Arc<Telemetry>, mut stop: watch::Receiver<boo
             }
         }
     };
-    let _ = timeout_at(Instant::now() + LAST, last).await;
+    let _ = timeout_at(until.unwrap_or_else(|| Instant::now() + LAST), last).await;
     telemetry.counts.dropped(sending.batch.len());
 }
 
