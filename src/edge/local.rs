@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +89,7 @@ impl BoundLocal {
 fn bind(path: &Path, replaces: bool) -> io::Result<BoundLocal> {
     match fs::symlink_metadata(path) {
         Ok(about) if !about.file_type().is_socket() => return Err(io::ErrorKind::AlreadyExists.into()),
-        Ok(_) if !replaces && UnixStream::connect(path).is_ok() => return Err(io::ErrorKind::AddrInUse.into()),
+        Ok(_) if !replaces && answers(path) => return Err(io::ErrorKind::AddrInUse.into()),
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -111,6 +111,19 @@ fn bind(path: &Path, replaces: bool) -> io::Result<BoundLocal> {
     socket2::SockRef::from(&bound.socket).listen(BACKLOG)?;
     bound.socket.set_nonblocking(true)?;
     Ok(bound)
+}
+
+/// Whether another process listens there; one that is too busy to accept listens, too.
+fn answers(path: &Path) -> bool {
+    let connect = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)
+    };
+    match connect() {
+        Ok(()) => true,
+        Err(error) => io::Error::kind(&error) == io::ErrorKind::WouldBlock,
+    }
 }
 
 impl Drop for BoundLocal {

@@ -28,11 +28,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The queue of spans.
 pub struct Spans {
-    sender: mpsc::Sender<Box<Span>>,
+    sender: mpsc::Sender<Span>,
     /// A batch is full. Until then whoever empties the queue sleeps: a request wakes nobody.
     many: Notify,
     /// Whoever empties it holds it: after a reload that may be somebody else.
-    receiver: Mutex<mpsc::Receiver<Box<Span>>>,
+    receiver: Mutex<mpsc::Receiver<Span>>,
     counts: TelemetryMetrics,
 }
 
@@ -49,7 +49,7 @@ impl Spans {
 
     /// Leaves a span to be sent. Never waits: where the queue is full, the span is dropped and counted.
     pub fn tell(&self, span: Span) {
-        if self.sender.try_send(Box::new(span)).is_err() {
+        if self.sender.try_send(span).is_err() {
             self.counts.dropped(1);
         }
         if WAITING - self.sender.capacity() >= BATCH {
@@ -118,7 +118,7 @@ pub(super) async fn run(telemetry: Arc<Telemetry>, mut stop: watch::Receiver<boo
 
 struct Sending<'a> {
     telemetry: &'a Telemetry,
-    batch: Vec<Box<Span>>,
+    batch: Vec<Span>,
     /// How often this batch was sent in vain.
     tries: u32,
     trouble: Trouble,
@@ -126,7 +126,7 @@ struct Sending<'a> {
 
 impl Sending<'_> {
     /// Takes what waits, as far as there is room in the batch.
-    fn fill(&mut self, queue: &mut mpsc::Receiver<Box<Span>>) {
+    fn fill(&mut self, queue: &mut mpsc::Receiver<Span>) {
         while self.batch.len() < BATCH
             && let Ok(span) = queue.try_recv()
         {
