@@ -24,6 +24,7 @@ pub(super) fn sections(file: &File) -> Vec<Section> {
         admin,
         log,
         access_log,
+        telemetry,
         dns,
         redis,
         upstream,
@@ -53,8 +54,11 @@ pub(super) fn sections(file: &File) -> Vec<Section> {
         table("admin", &admin.value),
         table("log", &log.value),
         table("access_log", &access_log.value),
-        table("dns", &dns.value),
     ]);
+    if telemetry.given {
+        sections.push(table("telemetry", &telemetry.value));
+    }
+    sections.push(table("dns", &dns.value));
     sections.extend(redis.given().map(|redis| table("redis", &redis.value)));
     named("upstream", &upstream.value, &mut sections);
     named("rate_limit", &rate_limit.value, &mut sections);

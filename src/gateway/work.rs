@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::balance::Endpoint;
 use crate::runtime::discovery::{self, Resolver};
 use crate::runtime::tasks::Task;
-use crate::runtime::{Live, Snapshot, Upstream, prober, run_acme, sharing, watch_certificates};
+use crate::runtime::{Live, Snapshot, Upstream, prober, run_acme, sharing, telemetry_tasks, watch_certificates};
 
 /// How long a start or a reload waits for names and first health checks before it serves without them.
 const PREPARATION: Duration = Duration::from_secs(3);
@@ -32,6 +32,7 @@ pub(super) fn tasks(snapshot: &Snapshot, live: &Arc<Live>, resolver: &Arc<Resolv
             run_acme(acme, stop)
         }));
     }
+    tasks.extend(snapshot.telemetry.iter().flat_map(telemetry_tasks));
     for upstream in &snapshot.upstreams {
         let name = Arc::clone(&upstream.name);
         let (this, by) = (Arc::clone(upstream), Arc::clone(resolver));

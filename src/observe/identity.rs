@@ -1,11 +1,15 @@
-//! Request ids and W3C trace context: kept from trusted peers, made otherwise, sent both ways.
+//! Request ids and the context of traces: kept from trusted peers, made otherwise, sent both ways.
 
+mod b3;
 mod random;
 mod trace;
+mod tracing;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use trace::TraceParent;
+pub use self::trace::{Place, SpanId, TraceId};
+pub use self::tracing::{Form, Sampler, Tracing};
+use trace::{Told, TraceParent};
 
 /// The field of the request id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -27,8 +31,11 @@ const MADE: usize = 32;
 pub struct Identity {
     request_id: RequestId,
     trace: TraceParent,
-    /// Whether the trace came with the request, and its `tracestate` with it.
-    trace_kept: bool,
+    /// The span of the caller, where the trace came with the request.
+    parent: Option<SpanId>,
+    /// Whether it came in `traceparent`: then its `tracestate` came with it.
+    state_kept: bool,
+    tracing: Tracing,
 }
 
 #[derive(Debug, Clone)]
@@ -42,25 +49,37 @@ impl Identity {
     /// Identifies a request with these fields. Ids of a peer that is not trusted are not looked at: a stranger could
     /// write another's id into the log, or choose which requests are traced.
     #[must_use]
-    pub fn new(headers: &HeaderMap, peer_trusted: bool) -> Self {
-        let (kept_id, kept_trace) = if peer_trusted {
+    pub fn new(headers: &HeaderMap, peer_trusted: bool, tracing: Tracing) -> Self {
+        let (kept_id, told) = if peer_trusted {
             (
                 only(headers, &REQUEST_ID).filter(|value| is_id(value.as_bytes())),
-                only(headers, &TRACEPARENT).and_then(|value| TraceParent::parse(value.as_bytes())),
+                tracing.forms().find_map(|form| Some((form, told(headers, form)?))),
             )
         } else {
             (None, None)
         };
+        let (form, kept, sampled) = match told {
+            Some((form, told)) => (Some(form), told.parent, told.sampled),
+            None => (None, None, None),
+        };
+        let parent = kept.as_ref().map(|kept| kept.span_id);
+        let trace = match kept {
+            Some(kept) => kept.child(random::span_id()),
+            None => TraceParent::new(random::hex(), random::span_id()),
+        };
+        let sampled = sampled.or_else(|| Some(tracing.sampler?.takes(&trace.trace_id)));
         Self {
             request_id: match kept_id {
                 Some(value) => RequestId::Kept(value.clone()),
                 None => RequestId::Made(random::hex()),
             },
-            trace_kept: kept_trace.is_some(),
-            trace: match kept_trace {
-                Some(parent) => parent.child(random::span_id()),
-                None => TraceParent::new(random::hex(), random::span_id()),
+            state_kept: form == Some(Form::W3c) && parent.is_some(),
+            parent,
+            trace: match sampled {
+                Some(sampled) => trace.sampled(sampled),
+                None => trace,
             },
+            tracing,
         }
     }
 
@@ -80,24 +99,75 @@ impl Identity {
         self.trace.trace_id()
     }
 
+    /// Whether the trace is recorded, and the gateway's part of it by the gateway.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        self.tracing.sampler.is_some() && self.trace.is_sampled()
+    }
+
+    /// The trace, the span of the gateway in it, and the caller's.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place {
+            trace: self.trace.trace_id,
+            span: self.trace.span_id,
+            parent: self.parent,
+            flags: self.trace.flags(),
+        }
+    }
+
     /// Writes the ids into the fields towards the upstream, which are the client's own, as cloned: a `tracestate`
-    /// among them stays only with the trace that it belongs to.
-    pub fn write(&self, upstream_headers: &mut HeaderMap) {
+    /// among them stays only with the trace that it belongs to. `span`: of this attempt, where it has one of its own.
+    pub fn write(&self, upstream_headers: &mut HeaderMap, span: Option<&SpanId>) {
         upstream_headers.remove(REQUEST_ID_TWIN);
-        if !self.trace_kept {
+        if !self.state_kept {
             upstream_headers.remove(TRACESTATE);
         }
-        self.write_response(upstream_headers);
+        upstream_headers.insert(REQUEST_ID, self.request_id_value());
+        let span = span.unwrap_or(&self.trace.span_id);
+        if self.tracing.has(Form::W3c) {
+            upstream_headers.insert(TRACEPARENT, self.trace.value(span));
+        } else {
+            upstream_headers.remove(TRACEPARENT);
+        }
+        if self.tracing.has(Form::B3) {
+            b3::write(upstream_headers, &self.trace, span);
+        }
     }
 
     /// Writes the ids into the fields towards the client, in place of what the upstream may have sent.
     pub fn write_response(&self, headers: &mut HeaderMap) {
-        let id = match &self.request_id {
+        headers.insert(REQUEST_ID, self.request_id_value());
+        if self.tracing.has(Form::W3c) {
+            headers.insert(TRACEPARENT, self.trace.value(&self.trace.span_id));
+        }
+    }
+
+    fn request_id_value(&self) -> HeaderValue {
+        match &self.request_id {
             RequestId::Made(digits) => HeaderValue::from_bytes(digits).expect("hexadecimal digits are field values"),
             RequestId::Kept(value) => value.clone(),
-        };
-        headers.insert(REQUEST_ID, id);
-        headers.insert(TRACEPARENT, self.trace.value());
+        }
+    }
+}
+
+/// An id for a span.
+#[must_use]
+pub fn new_span() -> SpanId {
+    random::span_id()
+}
+
+/// What the caller says of the trace in fields of this form.
+fn told(headers: &HeaderMap, form: Form) -> Option<Told> {
+    match form {
+        Form::W3c => {
+            let parent = TraceParent::parse(only(headers, &TRACEPARENT)?.as_bytes())?;
+            Some(Told {
+                sampled: Some(parent.is_sampled()),
+                parent: Some(parent),
+            })
+        }
+        Form::B3 => b3::read(headers),
     }
 }
 
@@ -138,13 +208,13 @@ mod tests {
     #[test]
     fn a_stranger_is_given_ids_of_ours() {
         let sent = headers(&[("x-request-id", "mine"), ("traceparent", PARENT), ("tracestate", "a=b")]);
-        let identity = Identity::new(&sent, false);
+        let identity = Identity::new(&sent, false, Tracing::default());
         assert!(is_made(identity.request_id()));
         assert!(is_made(identity.trace_id()));
         assert_ne!(identity.trace_id(), &PARENT[3..35]);
 
         let mut upstream = sent;
-        identity.write(&mut upstream);
+        identity.write(&mut upstream, None);
         assert_eq!(upstream["x-request-id"], identity.request_id());
         assert!(upstream["traceparent"].to_str().unwrap()[3..].starts_with(identity.trace_id()));
         assert!(!upstream.contains_key("tracestate"));
@@ -157,12 +227,12 @@ mod tests {
             ("traceparent", PARENT),
             ("tracestate", "a=b"),
         ]);
-        let identity = Identity::new(&sent, true);
+        let identity = Identity::new(&sent, true, Tracing::default());
         assert_eq!(identity.request_id(), "Up.stream_1-a");
         assert_eq!(identity.trace_id(), &PARENT[3..35]);
 
         let mut upstream = sent;
-        identity.write(&mut upstream);
+        identity.write(&mut upstream, None);
         let written = upstream["traceparent"].to_str().unwrap();
         assert_eq!(written.len(), PARENT.len());
         assert_eq!(written[..36], PARENT[..36]);
@@ -175,22 +245,22 @@ mod tests {
     fn ids_that_could_do_harm_are_replaced() {
         let long = "a".repeat(MAX_KEPT + 1);
         for bad in ["", " ", "a b", "a\"b", "a/b", "<script>", "é", &long] {
-            let identity = Identity::new(&headers(&[("x-request-id", bad)]), true);
+            let identity = Identity::new(&headers(&[("x-request-id", bad)]), true, Tracing::default());
             assert!(is_made(identity.request_id()), "{bad:?}");
         }
         let longest = &long[1..];
-        let kept = Identity::new(&headers(&[("x-request-id", longest)]), true);
+        let kept = Identity::new(&headers(&[("x-request-id", longest)]), true, Tracing::default());
         assert_eq!(kept.request_id(), longest);
         let twice = headers(&[("x-request-id", "a"), ("x-request-id", "b")]);
-        assert!(is_made(Identity::new(&twice, true).request_id()));
+        assert!(is_made(Identity::new(&twice, true, Tracing::default()).request_id()));
     }
 
     #[test]
     fn a_doubled_traceparent_is_not_believed() {
         let sent = headers(&[("traceparent", PARENT), ("traceparent", PARENT), ("tracestate", "a=b")]);
-        let identity = Identity::new(&sent, true);
+        let identity = Identity::new(&sent, true, Tracing::default());
         let mut upstream = sent;
-        identity.write(&mut upstream);
+        identity.write(&mut upstream, None);
         assert_ne!(identity.trace_id(), &PARENT[3..35]);
         assert_eq!(upstream.get_all("traceparent").iter().count(), 1);
         assert!(!upstream.contains_key("tracestate"));
@@ -199,20 +269,101 @@ mod tests {
     #[test]
     fn a_twin_with_underscores_does_not_pass() {
         let mut upstream = headers(&[("x_request_id", "forged")]);
-        Identity::new(&upstream, true).write(&mut upstream);
+        Identity::new(&upstream, true, Tracing::default()).write(&mut upstream, None);
         assert!(!upstream.contains_key("x_request_id"));
     }
 
     #[test]
     fn the_client_is_told_the_same_ids() {
-        let identity = Identity::new(&HeaderMap::new(), false);
+        let identity = Identity::new(&HeaderMap::new(), false, Tracing::default());
         let mut upstream = HeaderMap::new();
         let mut response = headers(&[("x-request-id", "of the upstream"), ("tracestate", "kept=1")]);
-        identity.write(&mut upstream);
+        identity.write(&mut upstream, None);
         identity.write_response(&mut response);
         assert_eq!(response["x-request-id"], identity.request_id());
         assert_eq!(response["traceparent"], upstream["traceparent"]);
         assert_eq!(response["tracestate"], "kept=1");
+    }
+
+    const B3: Tracing = Tracing::of(Form::B3, Some(Form::W3c), None);
+
+    #[test]
+    fn b3_is_kept_and_both_kinds_of_fields_tell_the_same() {
+        let b3 = format!("{}-00f067aa0ba902b7-0", &PARENT[3..35]);
+        let other = PARENT.replace("4bf92f", "ffffff");
+        let sent = headers(&[("b3", &b3), ("traceparent", &other), ("tracestate", "a=b")]);
+        let identity = Identity::new(&sent, true, B3);
+        assert_eq!(identity.trace_id(), &PARENT[3..35]);
+        assert_eq!(identity.place().parent.as_ref(), Some(b"00f067aa0ba902b7"));
+
+        let mut upstream = sent.clone();
+        identity.write(&mut upstream, Some(b"1111111111111111"));
+        let trace = identity.trace_id();
+        assert_eq!(upstream["b3"], format!("{trace}-1111111111111111-0"));
+        assert_eq!(upstream["x-b3-traceid"], trace);
+        assert_eq!(upstream["traceparent"], format!("00-{trace}-1111111111111111-00"));
+        assert!(!upstream.contains_key("tracestate"));
+
+        // Of somebody who is not trusted, none of it stays.
+        let identity = Identity::new(&sent, false, B3);
+        let mut upstream = sent;
+        identity.write(&mut upstream, None);
+        assert_ne!(identity.trace_id(), trace);
+        assert!(upstream["b3"].to_str().unwrap().starts_with(identity.trace_id()));
+    }
+
+    #[test]
+    fn what_is_not_of_the_first_form_is_looked_for_in_the_second() {
+        let sent = headers(&[("b3", "nonsense"), ("traceparent", PARENT), ("tracestate", "a=b")]);
+        let mut upstream = sent.clone();
+        let identity = Identity::new(&sent, true, B3);
+        identity.write(&mut upstream, None);
+        assert_eq!(identity.trace_id(), &PARENT[3..35]);
+        assert_eq!(upstream["tracestate"], "a=b");
+    }
+
+    #[test]
+    fn fields_of_a_form_that_is_not_ours_name_no_other_trace() {
+        let sent = headers(&[("traceparent", PARENT), ("tracestate", "a=b")]);
+        let mut upstream = sent.clone();
+        let identity = Identity::new(&sent, true, Tracing::of(Form::B3, None, None));
+        identity.write(&mut upstream, None);
+        assert_ne!(identity.trace_id(), &PARENT[3..35]);
+        assert!(!upstream.contains_key("traceparent") && !upstream.contains_key("tracestate"));
+        let mut response = HeaderMap::new();
+        identity.write_response(&mut response);
+        assert!(!response.contains_key("traceparent"));
+    }
+
+    #[test]
+    fn who_is_trusted_decides_and_the_share_where_nobody_has() {
+        let with = |share| Tracing::of(Form::W3c, Some(Form::B3), Some(Sampler::new(share)));
+        let unsampled = format!("{}0", &PARENT[..54]);
+        let undecided = format!("{}-00f067aa0ba902b7", &PARENT[3..35]);
+        for (field, value, trusted, share, recorded) in [
+            ("traceparent", PARENT, true, 0.0, true),
+            ("traceparent", PARENT, false, 0.0, false),
+            ("traceparent", &unsampled, true, 1.0, false),
+            ("traceparent", &unsampled, false, 1.0, true),
+            ("b3", "0", true, 1.0, false),
+            ("b3", "d", true, 0.0, true),
+            ("b3", &undecided, true, 1.0, true),
+            ("b3", &undecided, true, 0.0, false),
+            ("x-other", "1", true, 1.0, true),
+        ] {
+            let sent = headers(&[(field, value)]);
+            let identity = Identity::new(&sent, trusted, with(share));
+            assert_eq!(identity.is_recorded(), recorded, "{field}: {value} {trusted} {share}");
+            let mut upstream = sent;
+            identity.write(&mut upstream, None);
+            let flag = if recorded { "-01" } else { "-00" };
+            assert!(upstream["traceparent"].to_str().unwrap().ends_with(flag));
+        }
+        // Without a share nothing is recorded here, and applications are left to it.
+        let identity = Identity::new(&HeaderMap::new(), false, Tracing::default());
+        let mut upstream = HeaderMap::new();
+        identity.write(&mut upstream, None);
+        assert!(!identity.is_recorded() && upstream["traceparent"].to_str().unwrap().ends_with("-01"));
     }
 
     #[test]
@@ -223,7 +374,7 @@ mod tests {
                     let empty = HeaderMap::new();
                     (0..1000)
                         .flat_map(|_| {
-                            let identity = Identity::new(&empty, false);
+                            let identity = Identity::new(&empty, false, Tracing::default());
                             [identity.request_id().to_owned(), identity.trace_id().to_owned()]
                         })
                         .collect::<Vec<_>>()

@@ -11,6 +11,7 @@ mod limit;
 mod refusal;
 mod route;
 mod store;
+mod telemetry;
 mod tier;
 mod tls;
 mod upstream;
@@ -31,6 +32,7 @@ pub use connection::{ConnectionLimit, ConnectionMetrics};
 pub use limit::{LimitMetrics, LimitVerdict};
 pub use route::RouteMetrics;
 pub use store::{DecisionSource, SourceMetrics, StoreMetrics};
+pub use telemetry::TelemetryMetrics;
 pub use tls::{CertificateMetrics, Handshake, TlsMetrics};
 pub use upstream::{FailureKind, ServerMetrics, UpstreamMetrics};
 
@@ -65,6 +67,7 @@ pub struct Metrics {
     connections: ConnectionMetrics,
     tls: TlsMetrics,
     acme: OnceLock<AcmeMetrics>,
+    telemetry: OnceLock<TelemetryMetrics>,
     refusals: Refusals,
     generation: IntGauge,
     reload_success: IntGauge,
@@ -93,6 +96,7 @@ impl Metrics {
             connections: ConnectionMetrics::new(&registry),
             tls: TlsMetrics::new(&registry),
             acme: OnceLock::new(),
+            telemetry: OnceLock::new(),
             generation: catalogue::GENERATION.gauge(&registry, &[]),
             reload_success,
             reload_time: catalogue::RELOAD_TIME.gauge(&registry, &[]),
@@ -294,6 +298,13 @@ impl Metrics {
         self.acme.get_or_init(|| AcmeMetrics::new(&self.registry)).clone()
     }
 
+    /// What is counted of what is sent to a collector; shown from the first call on.
+    #[must_use]
+    pub fn telemetry(&self) -> TelemetryMetrics {
+        let new = || TelemetryMetrics::new(&self.registry);
+        self.telemetry.get_or_init(new).clone()
+    }
+
     /// Counts an answer of the gateway's own that refuses a request.
     pub fn refused(&self, reason: Reason) {
         self.refusals.count(reason as usize, || reason.word());
@@ -323,10 +334,16 @@ impl Metrics {
         self.panics.inc();
     }
 
+    /// Every family with what it counts.
+    #[must_use]
+    pub fn families(&self) -> Vec<prometheus::proto::MetricFamily> {
+        self.registry.gather()
+    }
+
     /// Everything in the Prometheus text format 0.0.4; see [`CONTENT_TYPE`].
     #[must_use]
     pub fn render(&self) -> String {
-        let families = self.registry.gather();
+        let families = self.families();
         let mut page = Vec::with_capacity(16 * 1024);
         // Writing to memory cannot fail, and a family without samples is left out by the registry. Should the encoder
         // refuse one all the same, what it wrote before is still of use to whoever scrapes.

@@ -58,7 +58,11 @@ impl Exchange {
             .server
             .trusted_proxies
             .identify(arrival.peer.ip(), scheme, &request.headers);
-        self.identity = Some(Identity::new(&request.headers, self.client.peer_trusted));
+        self.identity = Some(Identity::new(
+            &request.headers,
+            self.client.peer_trusted,
+            self.snapshot.tracing,
+        ));
         // Before anything is looked up for it.
         if let Some(left) = self.live.registry.banned(self.client.ip) {
             self.limited = Limited::banned();

@@ -25,6 +25,7 @@ impl Exchange {
         if let Some(reason) = self.refusal {
             self.live.registry.metrics.refused(reason);
         }
+        self.tell(request, status, (bytes_in, bytes_out));
         self.log(request, status, duration, bytes_in, bytes_out);
     }
 

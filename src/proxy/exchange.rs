@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 
 use super::cache::{Change, HeadOf};
 use super::limit::Limited;
+use super::trace::Trail;
 use crate::answer::{Answer, Grpc, Reason};
 use crate::balance::{Lease, Priority};
 use crate::cache::Status;
 use crate::client::{Client, Scheme};
 use crate::edge::{Arrival, Secured};
-use crate::observe::identity::Identity;
+use crate::observe::identity::{Identity, SpanId};
 use crate::observe::metrics::InFlight;
 use crate::policy::{Delivery, Encoder};
 use crate::runtime::{Flows, Full, Known, Live, Place, Purged, Route, Snapshot, Upstream};
@@ -64,6 +65,8 @@ pub struct Exchange {
     /// What slows its bodies down.
     pub(super) flows: Option<Box<Flows>>,
     pub(super) attempt: Attempt,
+    /// What is remembered of the attempts; `None`: nothing.
+    pub(super) trail: Option<Box<Trail>>,
     pub(super) encoder: Option<Encoder>,
     pub(super) refusal: Option<Reason>,
     /// When the client is told to come back, where that is known.
@@ -92,6 +95,10 @@ pub(super) struct Attempt {
     /// What consistent hashing goes by.
     pub(super) hash: Option<u64>,
     pub(super) count: u32,
+    /// Its span, while it is under way and remembered.
+    pub(super) span: Option<SpanId>,
+    /// How the server has answered.
+    pub(super) status: Option<StatusCode>,
     pub(super) started: Option<Instant>,
     /// When the last part of the body went to it.
     pub(super) fed: Option<Instant>,
@@ -144,6 +151,7 @@ impl Exchange {
             purged: None,
             flows: None,
             attempt: Attempt::default(),
+            trail: None,
             encoder: None,
             refusal: None,
             retry_after: None,
@@ -222,6 +230,7 @@ impl Exchange {
 impl Exchange {
     /// The server is done with: it has become less full, and who waits for that is told.
     pub(super) fn release(&mut self) {
+        self.end_span(None);
         self.attempt.in_flight = None;
         let lease = self.attempt.lease.take();
         if let Some(lease) = &lease {
@@ -246,5 +255,8 @@ impl Drop for Exchange {
             self.upload_stalled();
         }
         self.release();
+        if !self.concluded {
+            self.tell_fetched();
+        }
     }
 }

@@ -64,6 +64,7 @@ impl Exchange {
     pub(super) fn count_unreachable(&mut self, fault: Fault, why: &dyn fmt::Display) {
         self.complain(why);
         self.count_failure(fault.kind());
+        self.note_failure(fault.kind().word());
         let now = Instant::now();
         let own = fault == Fault::Exhausted;
         if !own {
@@ -84,6 +85,7 @@ impl Exchange {
     /// Tells everybody that an attempt failed after it was begun.
     pub(super) fn count_broken(&mut self, fault: Fault, reused: bool, why: &dyn fmt::Display) {
         self.count_failure(fault.kind());
+        self.note_failure(fault.kind().word());
         // A pooled connection that turns out to be closed is nothing to tell, and says nothing about the server.
         if !(reused && fault == Fault::Broke) {
             self.complain(why);
@@ -119,6 +121,7 @@ impl Exchange {
     /// The server took no more of the request's body.
     pub(super) fn upload_stalled(&mut self) {
         self.count_failure(FailureKind::Timeout);
+        self.note_failure(FailureKind::Timeout.word());
         self.complain(&"it takes no more of the body");
         self.finish_attempt(AttemptOutcome::FAILURE, None, Instant::now());
     }
@@ -127,6 +130,7 @@ impl Exchange {
     /// told to the balancer.
     pub(super) fn body_failed(&mut self, fault: Fault, why: &dyn fmt::Display) {
         self.count_failure(fault.kind());
+        self.note_failure(fault.kind().word());
         self.complain(why);
     }
 

@@ -15,8 +15,9 @@ use crate::observe::Throttle;
 use crate::observe::access_log::Entry;
 use crate::observe::identity::Identity;
 use crate::observe::metrics::{ConnectionLimit, Handshake, InFlight};
+use crate::observe::span::{self, Span, Work};
 use crate::policy::Recipient;
-use crate::runtime::Live;
+use crate::runtime::{Live, Spans};
 
 /// How often the log says that a connection was not announced.
 const COMPLAINT: Duration = Duration::from_secs(10);
@@ -105,7 +106,7 @@ impl Observer for GateSide {
     fn phrase(&self, request: &RefusedRequest<'_>) -> Reply {
         // Nothing that a refused head says is believed, the client's wishes about the answer's form included.
         let unread = HeaderMap::new();
-        let identity = Identity::new(&unread, false);
+        let identity = Identity::new(&unread, false, self.live.peek().tracing);
         let mut answer = Answer::refuse(request.reason);
         if let (Reason::Banned, Answer::Refusal { retry_after, .. }) = (request.reason, &mut answer) {
             *retry_after = self.live.registry.banned(request.peer.ip());
@@ -140,11 +141,14 @@ impl Observer for GateSide {
             .no_route
             .record(&method, status, request.started.elapsed(), 0, sent);
         self.live.registry.metrics.refused(request.reason);
-        let Some(sink) = &snapshot.access_log else { return };
         let (path, query) = match line.target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (line.target, None),
         };
+        if let Some(spans) = &snapshot.spans {
+            tell(spans, request, reply, (&method, path, sent));
+        }
+        let Some(sink) = &snapshot.access_log else { return };
         sink.log.write(
             &sink.format,
             &sink.redact,
@@ -190,6 +194,44 @@ impl Observer for GateSide {
             Refused::Banned => ConnectionLimit::Ban,
         });
     }
+}
+
+/// Tells of a request that was refused, if its trace is recorded, or it failed.
+fn tell(spans: &Spans, request: &RefusedRequest<'_>, reply: &Reply, (method, path, sent): (&Method, &str, u64)) {
+    let status = reply.rendered.status;
+    let failed = status.is_server_error();
+    if !reply.identity.is_recorded() && !failed {
+        return;
+    }
+    let ended = SystemTime::now();
+    let peer = request.peer.ip().to_canonical();
+    spans.tell(Span {
+        place: reply.identity.place(),
+        started: ended - request.started.elapsed(),
+        ended,
+        work: Work::Request(Box::new(span::Request {
+            method: method.clone(),
+            scheme: if request.tls.is_some() { "https" } else { "http" },
+            host: Box::default(),
+            port: 0,
+            path: span::clip(path),
+            version: request.version,
+            status: status.as_u16(),
+            route: None,
+            pattern: None,
+            client: peer,
+            peer,
+            user_agent: None,
+            request_id: reply.identity.request_id().into(),
+            upstream: None,
+            attempts: 0,
+            cache: None,
+            limit: None,
+            refusal: Some(request.reason.word()),
+            failed,
+            bytes: (0, sent),
+        })),
+    });
 }
 
 /// What can be read of the request line of a head that is not to be trusted.

@@ -14,14 +14,16 @@ use super::upstream::Choice;
 use crate::balance::Lease;
 use crate::config::model::HedgeAfter;
 use crate::edge::{Arrival, Framing};
+use crate::observe::identity::SpanId;
 use crate::observe::metrics::InFlight;
 
 /// What an attempt holds of its server, while the exchange shows the other one.
 #[derive(Default)]
-struct Hold {
+pub(super) struct Hold {
     lease: Option<Lease>,
     in_flight: Option<InFlight>,
     started: Option<Instant>,
+    span: Option<SpanId>,
 }
 
 impl Hold {
@@ -125,6 +127,7 @@ impl Exchange {
                         self.swap(&mut other);
                     }
                     other.outrun(Instant::now());
+                    self.note_outrun(&mut other);
                     return carried;
                 }
             }
@@ -165,9 +168,10 @@ impl Exchange {
         self.attempt.lease.as_ref().map(|lease| lease.endpoint().address())
     }
 
-    fn swap(&mut self, other: &mut Hold) {
+    pub(super) fn swap(&mut self, other: &mut Hold) {
         std::mem::swap(&mut self.attempt.lease, &mut other.lease);
         std::mem::swap(&mut self.attempt.in_flight, &mut other.in_flight);
         std::mem::swap(&mut self.attempt.started, &mut other.started);
+        std::mem::swap(&mut self.attempt.span, &mut other.span);
     }
 }

@@ -22,6 +22,7 @@ mod peer;
 mod respond;
 mod retry;
 mod session;
+mod trace;
 mod upgrade;
 mod upstream;
 

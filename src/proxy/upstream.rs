@@ -47,6 +47,7 @@ impl Exchange {
             return Err(NoServer("a route without an upstream"));
         };
         if self.attempt.count == 0 {
+            self.begin_trail(request);
             upstream.pool.budget().deposit(Instant::now());
             self.attempt.bound = self.bound_to(&upstream, request);
             self.attempt.hash = self.hash(&upstream, request);
@@ -134,6 +135,7 @@ impl Exchange {
         self.attempt.count += 1;
         self.attempt.started = Some(now);
         self.attempt.lease = Some(lease);
+        self.begin_span();
         Ok(Choice::Taken)
     }
 
@@ -184,7 +186,7 @@ impl Exchange {
             None => client::write_forwarding(fields, &facts, &Words::default()),
         }
         if let Some(identity) = &self.identity {
-            identity.write(fields);
+            identity.write(fields, self.attempt.span.as_ref());
         }
         self.tell_certificate(fields);
         if self.attempt.count > 1 {
@@ -245,6 +247,7 @@ impl Exchange {
                     latencies.record(first_byte, now);
                 }
             }
+            self.note_answer(status);
             self.finish_attempt(outcome(status, fields), latency(status, first_byte), now);
         }
         match () {

@@ -48,17 +48,11 @@ pub(super) async fn call(
     request: Request<Full<Bytes>>,
     most: usize,
 ) -> Result<Response<Bytes>, String> {
-    let authority = target.url.authority().ok_or("the URL has no host")?;
-    let host = authority.host().trim_matches(['[', ']']);
-    let port = authority
-        .port_u16()
-        .unwrap_or(if target.tls.is_some() { 443 } else { 80 });
-    let stream = TcpStream::connect((host, port))
-        .await
-        .map_err(|error| format!("connecting: {error}"))?;
+    let stream = connect(target.url, target.tls.is_some()).await?;
     match target.tls {
         None => exchange(stream, target.url, request, most).await,
         Some(tls) => {
+            let host = target.url.host().unwrap_or_default().trim_matches(['[', ']']);
             let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
             let connector = TlsConnector::from(tls.config(&[b"http/1.1"]));
             let secured = connector.connect(name, stream).await;
@@ -66,6 +60,19 @@ pub(super) async fn call(
             exchange(secured, target.url, request, most).await
         }
     }
+}
+
+/// A connection to the host of a URL.
+///
+/// # Errors
+/// What went wrong, in words for a log.
+pub(super) async fn connect(url: &Uri, tls: bool) -> Result<TcpStream, String> {
+    let authority = url.authority().ok_or("the URL has no host")?;
+    let host = authority.host().trim_matches(['[', ']']);
+    let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+    TcpStream::connect((host, port))
+        .await
+        .map_err(|error| format!("connecting: {error}"))
 }
 
 async fn exchange<S>(

@@ -57,6 +57,8 @@ pub enum LoadError {
     },
     /// The file in `[acme] ca` cannot be used.
     Acme(TlsFault),
+    /// The file in `[telemetry] ca` cannot be used.
+    Telemetry(TlsFault),
 }
 
 impl LoadError {
@@ -91,6 +93,12 @@ impl fmt::Display for LoadError {
             }
             Self::Access { name, why } => write!(f, "access `{name}`: {why}"),
             Self::Acme(fault) => write!(f, "[acme]: {fault}\nhelp: `ca` is a PEM file that this user may read"),
+            Self::Telemetry(fault) => {
+                write!(
+                    f,
+                    "[telemetry]: {fault}\nhelp: `ca` is a PEM file that this user may read"
+                )
+            }
             Self::Auth { name, why } => write!(f, "auth `{name}`: {why}"),
             Self::Tls { upstream, fault } => write!(
                 f,

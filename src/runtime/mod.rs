@@ -19,6 +19,7 @@ pub mod sharing;
 mod shown;
 mod snapshot;
 pub mod tasks;
+mod telemetry;
 mod tls;
 mod unix;
 mod watched;
@@ -38,6 +39,7 @@ pub use load_error::LoadError;
 pub use log_sink::LogSink;
 pub use queue::{Queue, Waiting};
 pub use snapshot::{Action, Route, Snapshot, Upstream};
+pub use telemetry::{Spans, Telemetry, tasks as telemetry_tasks};
 pub use tls::{ClientTls, Identity, SystemAuthorities, system_authorities};
 pub use unix::UNIX;
 
@@ -45,7 +47,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
@@ -83,6 +85,12 @@ pub struct Registry {
     pub connector: Slot,
     tickets: Mutex<Option<Tickets>>,
     acme: Mutex<Option<RunningAcme>>,
+    telemetry: Mutex<Option<Arc<Telemetry>>>,
+    spans: OnceLock<Arc<Spans>>,
+    /// What tells this process from others that are called the same.
+    instance: Box<str>,
+    /// When it began, by the calendar.
+    began: SystemTime,
     refused: Mutex<Option<RefusedReload>>,
     /// The way to whoever carries out what operators ask.
     pub orders: Orders,
@@ -124,6 +132,10 @@ impl Registry {
             refused: Mutex::default(),
             tickets: Mutex::default(),
             acme: Mutex::default(),
+            telemetry: Mutex::default(),
+            spans: OnceLock::new(),
+            instance: format!("{:032x}", fastrand::u128(..)).into(),
+            began: SystemTime::now(),
             orders: Orders::default(),
             audit: Audit::default(),
         })
@@ -210,6 +222,9 @@ impl Registry {
         });
         if snapshot.acme.is_none() {
             *self.acme.lock() = None;
+        }
+        if snapshot.telemetry.is_none() {
+            *self.telemetry.lock() = None;
         }
         self.concurrency.lock().retain(|route, _| is_route(route));
         let is_cache = |name: &str| snapshot.caches.iter().any(|cache| &*cache.policy.name == name);

@@ -13,12 +13,15 @@ use super::auth::{self, RouteAuth, Way};
 use super::limits::{CompiledLimits, RouteBandwidth, RouteLimits};
 use super::sharing::Sharing;
 use super::tls::{self, Profiles};
-use super::{Acme, ClientTls, Concurrency, LoadError, LogSink, Queue, Registry, RouteCache, ServerTls, Stamp};
+use super::{
+    Acme, ClientTls, Concurrency, LoadError, LogSink, Queue, Registry, RouteCache, ServerTls, Spans, Stamp, Telemetry,
+};
 use crate::answer::Answer;
 use crate::auth::ClaimedFields;
 use crate::balance::{Pool, Priority, Quantile, Sticky};
 use crate::config::model::{self, Config};
 use crate::observe::Throttle;
+use crate::observe::identity::{Sampler, Tracing};
 use crate::observe::metrics::{Metrics, RouteMetrics, UNROUTED, UpstreamMetrics};
 use crate::policy::{Admission, Delivery, Redirect, Rewrite, ToHttps};
 use crate::route::{self, Router};
@@ -50,6 +53,12 @@ pub struct Snapshot {
     pub(crate) inputs: Vec<(PathBuf, Option<Stamp>)>,
     /// Where lines go; `None`: nowhere.
     pub access_log: Option<LogSink>,
+    /// In which fields traces are, and which of them are recorded.
+    pub tracing: Tracing,
+    /// Where spans go; `None`: nowhere.
+    pub spans: Option<Arc<Spans>>,
+    /// Who is told of spans and metrics; `None`: nobody.
+    pub telemetry: Option<Arc<Telemetry>>,
     /// What is done to answers that no route gives.
     pub delivery: Delivery,
     /// Fields that no client may send to an upstream.
@@ -69,6 +78,8 @@ pub struct Snapshot {
 pub struct Route {
     /// Its name.
     pub name: Arc<str>,
+    /// Its path, where it has but one.
+    pub pattern: Option<Arc<str>>,
     /// What it does.
     pub action: Action,
     /// What it asks first.
@@ -224,6 +235,9 @@ impl Snapshot {
         let cache_redis = cache_redis.transpose()?;
         let redis = config.redis.as_ref().map(|redis| (redis, redis_tls.as_ref()));
         let acme = config.acme.map(|acme| registry.acme(acme, redis)).transpose()?;
+        let sampler = config.telemetry.as_ref().and_then(|telemetry| telemetry.sample);
+        let tracing = Tracing::new(&config.propagation, sampler.map(Sampler::new));
+        let telemetry = config.telemetry.map(|told| registry.telemetry(told)).transpose()?;
         let claimed = auth::claimed_fields(&config.auths);
         let ways = config
             .auths
@@ -314,6 +328,9 @@ impl Snapshot {
             rate_limits,
             inputs,
             access_log,
+            tracing,
+            spans: telemetry.as_ref().and_then(|telemetry| telemetry.spans().cloned()),
+            telemetry,
             delivery: Delivery {
                 headers: config.default_headers,
                 cors: config.default_cors,

@@ -27,6 +27,7 @@ pub(super) mod route;
 pub(super) mod server;
 pub(super) mod servers;
 pub(super) mod sticky;
+pub(super) mod telemetry;
 pub(super) mod tls;
 pub(super) mod upstream;
 pub(super) mod upstream_tls;
@@ -49,6 +50,7 @@ use self::rate_limit::RateLimit;
 use self::redis::Redis;
 use self::route::Route;
 use self::server::Server;
+use self::telemetry::Telemetry;
 use self::tls::Tls;
 use self::upstream::Upstream;
 use super::list::Tables;
@@ -72,6 +74,8 @@ table! {
         default log: Log = "{}",
         /// One line for every request.
         default access_log: AccessLog = "{}",
+        /// Traces and metrics for a collector.
+        default telemetry: Telemetry = "{}",
         /// How names of servers are looked up.
         default dns: Dns = "{}",
         /// A store that several gateways share; without this table every store is in the process.

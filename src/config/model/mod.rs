@@ -2,6 +2,7 @@
 
 mod access;
 mod acme;
+mod admin;
 mod auth;
 mod bandwidth;
 mod limit;
@@ -9,18 +10,21 @@ mod resilience;
 mod route;
 mod secret;
 mod server;
+mod telemetry;
 mod tls;
 mod upstream;
 
 pub use self::access::{Access, NetworkList};
 pub use self::acme::{Acme, AcmeChallenge, ExternalKey};
+pub use self::admin::{Admin, AdminListen};
 pub use self::auth::{Auth, AuthMethod, ForwardAuth, Jwks, Jwt, JwtKeys, RouteAuth};
 pub use self::bandwidth::Bandwidth;
 pub use self::limit::{Ban, LimitUse, RateLimit, Redis, RedisServers};
 pub use self::resilience::{Breaker, Hedge, HedgeAfter, Outlier, Queue, Retry, RetryOn};
 pub use self::route::{Action, Concurrency, Files, Priority, Respond, Route};
 pub use self::secret::Secret;
-pub use self::server::{AccessLog, Admin, Announcers, Dns, HeadLimits, Log, LogFile, LogTarget, Server};
+pub use self::server::{AccessLog, Announcers, Dns, HeadLimits, Log, LogFile, LogTarget, Server};
+pub use self::telemetry::{Form, OtlpProtocol, Telemetry};
 pub use self::tls::{CertificateFiles, Tls};
 pub use self::upstream::{
     Address, Balance, ClientCertificate, HashKey, HealthCheck, HttpCheck, Probing, Protocol, SameSite, Sticky, Target,
@@ -47,6 +51,10 @@ pub struct Config {
     pub log: Log,
     /// The access log; `None`: switched off for everything.
     pub access_log: Option<AccessLog>,
+    /// The fields in which traces are read and passed on, the first before the others.
+    pub propagation: Vec<Form>,
+    /// Who is told of traces and metrics; `None`: nobody.
+    pub telemetry: Option<Telemetry>,
     /// How names are looked up.
     pub dns: Dns,
     /// The store that several gateways share; `None`: every store is in the process.
@@ -89,6 +97,7 @@ impl Config {
                     .iter()
                     .chain(certificate.flat_map(|files| [&files.cert, &files.key]))
             })
+            .chain(self.telemetry.iter().filter_map(|telemetry| telemetry.ca.as_ref()))
             .chain(&self.credential_files)
             .chain(&self.server.network_files)
             .cloned()

@@ -19,6 +19,7 @@ mod route;
 mod server;
 mod servers;
 mod tables;
+mod telemetry;
 mod tls;
 mod upstream;
 mod upstream_tls;
@@ -109,6 +110,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         tls
     });
     let admin = server::admin(&file.admin, &file.server, &file.tls, checker);
+    let log = tables::log(&file.log, &file.access_log, checker);
     let mut access_log = tables::access_log(&file.access_log, checker);
     let upstreams: Vec<_> = file
         .upstream
@@ -116,6 +118,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         .iter()
         .map(|(name, upstream)| upstream::upstream(name, upstream, checker))
         .collect();
+    let (propagation, telemetry) = telemetry::telemetry(&file.telemetry, checker);
     let dns = tables::dns(&file.dns, checker);
     let cache_redis = file.cache_redis.given();
     let cache_redis = cache_redis.and_then(|redis| redis::cache_redis(redis, checker));
@@ -245,8 +248,10 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         tls,
         acme,
         admin,
-        log: tables::log(&file.log, checker),
+        log,
         access_log,
+        propagation,
+        telemetry,
         dns,
         redis,
         cache_redis,

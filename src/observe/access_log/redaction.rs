@@ -49,7 +49,8 @@ impl Redaction {
     }
 
     /// The value, or the mask in its place.
-    pub(super) fn header<'a>(&self, name: &str, value: Option<&'a [u8]>) -> Option<&'a [u8]> {
+    #[must_use]
+    pub fn header<'a>(&self, name: &str, value: Option<&'a [u8]>) -> Option<&'a [u8]> {
         value.map(|value| if self.hides_header(name) { MASK } else { value })
     }
 

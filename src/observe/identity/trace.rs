@@ -1,4 +1,4 @@
-//! `traceparent` (W3C Trace Context §3.2): read strictly, written in version 00.
+//! A trace and a span in it; and `traceparent` (W3C Trace Context §3.2), read strictly, written in version 00.
 
 use http::HeaderValue;
 
@@ -8,22 +8,40 @@ const LENGTH: usize = 55;
 /// The flags that are handed on: sampled (§3.2.2.5.1), and random trace id of level 2. Others must be zero (§3.2.2.5.2).
 const KNOWN_FLAGS: u8 = 0b11;
 
+/// What is handed on of a trace that is recorded (§3.2.2.5.1).
+const SAMPLED: u8 = 0b01;
+
+/// The id of a trace: lower-case hexadecimal digits, not all of them zero.
+pub type TraceId = [u8; 32];
+
+/// The id of a span: lower-case hexadecimal digits, not all of them zero.
+pub type SpanId = [u8; 16];
+
 /// A trace, and the span in it that the gateway's own work is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TraceParent {
-    trace_id: [u8; 32],
-    span_id: [u8; 16],
+    pub(super) trace_id: TraceId,
+    pub(super) span_id: SpanId,
     flags: u8,
+}
+
+/// What a caller said of the trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Told {
+    /// The trace and the caller's span; `None`: only the decision was told.
+    pub(super) parent: Option<TraceParent>,
+    /// Whether the trace is recorded; `None`: that is left to us.
+    pub(super) sampled: Option<bool>,
 }
 
 impl TraceParent {
     /// A new trace. It is marked as sampled: the usual sampler of an application obeys its parent, and unmarked would
     /// silence all applications behind the gateway.
-    pub(super) fn new(trace_id: [u8; 32], span_id: [u8; 16]) -> Self {
+    pub(super) fn new(trace_id: TraceId, span_id: SpanId) -> Self {
         Self {
             trace_id,
             span_id,
-            flags: 1,
+            flags: SAMPLED,
         }
     }
 
@@ -38,8 +56,8 @@ impl TraceParent {
         if !ends_well || [body[0], body[33], body[50]] != [b'-'; 3] {
             return None;
         }
-        let trace_id: [u8; 32] = body[1..33].try_into().ok()?;
-        let span_id: [u8; 16] = body[34..50].try_into().ok()?;
+        let trace_id: TraceId = body[1..33].try_into().ok()?;
+        let span_id: SpanId = body[34..50].try_into().ok()?;
         let flags = &body[51..53];
         if !is_id(&trace_id) || !is_id(&span_id) || !is_hex(flags) {
             return None;
@@ -53,21 +71,63 @@ impl TraceParent {
     }
 
     /// The same trace, one span further.
-    pub(super) fn child(self, span_id: [u8; 16]) -> Self {
+    pub(super) fn child(self, span_id: SpanId) -> Self {
         Self { span_id, ..self }
+    }
+
+    /// The same, recorded or not.
+    pub(super) fn sampled(self, sampled: bool) -> Self {
+        let others = self.flags & !SAMPLED;
+        Self {
+            flags: if sampled { others | SAMPLED } else { others },
+            ..self
+        }
+    }
+
+    pub(super) fn is_sampled(&self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+
+    pub(super) fn flags(&self) -> u8 {
+        self.flags
     }
 
     pub(super) fn trace_id(&self) -> &str {
         std::str::from_utf8(&self.trace_id).expect("a trace id is made of hexadecimal digits")
     }
 
-    /// The field's value.
-    pub(super) fn value(&self) -> HeaderValue {
+    /// The field's value, in the name of this span.
+    pub(super) fn value(&self, span_id: &SpanId) -> HeaderValue {
         let mut text = *b"00-................................-................-0.";
         text[3..35].copy_from_slice(&self.trace_id);
-        text[36..52].copy_from_slice(&self.span_id);
+        text[36..52].copy_from_slice(span_id);
         text[54] = b'0' + self.flags;
         HeaderValue::from_bytes(&text).expect("hexadecimal digits and hyphens are a field value")
+    }
+}
+
+/// Where in a trace something is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The trace.
+    pub trace: TraceId,
+    /// The span.
+    pub span: SpanId,
+    /// The span above it; `None`: the trace begins here.
+    pub parent: Option<SpanId>,
+    /// What is handed on: recorded, random.
+    pub flags: u8,
+}
+
+impl Place {
+    /// A new span below this one.
+    #[must_use]
+    pub fn below(&self, span: SpanId) -> Self {
+        Self {
+            span,
+            parent: Some(self.span),
+            ..self.clone()
+        }
     }
 }
 
@@ -76,7 +136,7 @@ fn is_hex(text: &[u8]) -> bool {
 }
 
 /// All zeros is invalid (§3.2.2.3, §3.2.2.4).
-fn is_id(text: &[u8]) -> bool {
+pub(super) fn is_id(text: &[u8]) -> bool {
     is_hex(text) && text.iter().any(|&byte| byte != b'0')
 }
 
@@ -91,7 +151,7 @@ mod tests {
 
     fn value(text: &str) -> Option<String> {
         let parent = TraceParent::parse(text.as_bytes())?;
-        Some(parent.value().to_str().unwrap().to_owned())
+        Some(parent.value(&parent.span_id).to_str().unwrap().to_owned())
     }
 
     #[test]
@@ -138,7 +198,7 @@ mod tests {
         #[test]
         fn nothing_panics_and_what_is_written_is_read_again(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             if let Some(parent) = TraceParent::parse(&bytes) {
-                prop_assert_eq!(TraceParent::parse(parent.value().as_bytes()), Some(parent));
+                prop_assert_eq!(TraceParent::parse(parent.value(&parent.span_id).as_bytes()), Some(parent));
             }
         }
 
@@ -148,7 +208,7 @@ mod tests {
                 trace.as_bytes().try_into().unwrap(),
                 span.as_bytes().try_into().unwrap(),
             );
-            prop_assert_eq!(TraceParent::parse(made.value().as_bytes()), Some(made));
+            prop_assert_eq!(TraceParent::parse(made.value(&made.span_id).as_bytes()), Some(made));
         }
     }
 }

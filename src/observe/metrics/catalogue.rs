@@ -197,6 +197,17 @@ pub(super) const ACME_NEXT: Family = family(
     "When the certificate is to be obtained or renewed, in Unix time.",
 );
 
+pub(super) const TELEMETRY_SPANS: Family = family(
+    "gateway_telemetry_spans_total",
+    &["result"],
+    "Spans that a collector has taken, and that were lost.",
+);
+pub(super) const TELEMETRY_EXPORTS: Family = family(
+    "gateway_telemetry_exports_total",
+    &["signal", "result"],
+    "Messages to a collector.",
+);
+
 pub(super) const LIMIT_DECISIONS: Family = family(
     "gateway_limit_decisions_total",
     &["policy", "verdict"],

@@ -11,6 +11,7 @@ use super::*;
 /// Metrics of which every family has a sample.
 fn touched() -> Arc<Metrics> {
     let metrics = Metrics::new();
+    metrics.telemetry().sent(1);
     metrics
         .route("api")
         .record(&Method::GET, StatusCode::OK, Duration::from_millis(3), 10, 20);

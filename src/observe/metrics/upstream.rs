@@ -133,7 +133,9 @@ pub enum FailureKind {
 impl FailureKind {
     const ALL: [Self; 4] = [Self::Connect, Self::Timeout, Self::Reset, Self::Invalid];
 
-    fn word(self) -> &'static str {
+    /// As the metrics have it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
         match self {
             Self::Connect => "connect",
             Self::Timeout => "timeout",

@@ -115,6 +115,7 @@ fn way_to(name: &Arc<str>, upstream: &Arc<Upstream>, registry: &Registry) -> Rou
         cache: None,
         priority: model::Priority::Normal,
         concurrency: None,
+        pattern: None,
         metrics: registry.metrics.route(&label),
         name: label.into(),
     }

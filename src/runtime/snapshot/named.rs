@@ -88,6 +88,10 @@ impl Named<'_> {
             access_log: route.access_log,
             priority: route.priority,
             concurrency: route.concurrency.map(|limit| registry.concurrency(&route.name, limit)),
+            pattern: match route.matcher.paths.as_slice() {
+                [path] => Some(path.to_string().into()),
+                _ => None,
+            },
             metrics: registry.metrics.route(&route.name),
             name: route.name,
         }

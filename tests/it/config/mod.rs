@@ -7,10 +7,11 @@ mod secrets;
 
 use std::path::{Path, PathBuf};
 
+use deals247_gateway::config::model::AdminListen;
 use deals247_gateway::config::{self, Loaded, Report};
 
 /// Documents with samples that are whole files.
-const GUIDES: [&str; 12] = [
+const GUIDES: [&str; 13] = [
     "docs/access.md",
     "docs/auth.md",
     "docs/cache.md",
@@ -22,6 +23,7 @@ const GUIDES: [&str; 12] = [
     "docs/resilience.md",
     "docs/runbooks/blue-green.md",
     "docs/shared-limits.md",
+    "docs/telemetry.md",
     "docs/tls.md",
 ];
 
@@ -151,7 +153,7 @@ fn defaults_are_safe() {
             .config
             .admin
             .listen
-            .is_some_and(|listen| listen.ip().is_loopback())
+            .is_some_and(|listen| matches!(listen, AdminListen::Tcp(address) if address.ip().is_loopback()))
     );
     assert!(server.threads >= 1 && server.max_connections > 0 && !server.header_timeout.is_zero());
     let log = loaded.config.access_log.as_ref().expect("access log");

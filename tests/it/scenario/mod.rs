@@ -3,6 +3,7 @@
 mod access;
 mod acme;
 mod admin;
+mod admin_socket;
 mod announced;
 mod answers;
 mod auth;
@@ -53,6 +54,7 @@ mod shared_limits;
 mod store_faults;
 mod store_kinds;
 mod systemd;
+mod telemetry;
 mod tls;
 mod upgrade;
 mod upstream_tls;

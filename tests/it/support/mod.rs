@@ -2,6 +2,7 @@
 //! is told to say.
 
 pub(crate) mod client;
+pub(crate) mod collector;
 pub(crate) mod dns;
 pub(crate) mod gateway;
 pub(crate) mod jwt;
