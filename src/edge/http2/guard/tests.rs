@@ -1,3 +1,5 @@
+//! What frames cost, whoever sends them and however they are cut.
+
 use proptest::prelude::*;
 
 use super::*;
