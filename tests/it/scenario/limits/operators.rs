@@ -178,7 +178,7 @@ async fn without_a_gateway_the_command_says_so() {
     assert_eq!(told.status.code(), Some(3));
     let said = text(&told.stderr);
     assert!(
-        said.contains("cannot be asked at http://127.0.0.1:1") && said.contains("is it running?"),
+        said.contains("cannot be asked at 127.0.0.1:1") && said.contains("is it running?"),
         "{said}"
     );
 }
