@@ -1,3 +1,5 @@
+//! What upstreams are told about the way of a request.
+
 use super::*;
 use proptest::prelude::*;
 
