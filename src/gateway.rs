@@ -7,6 +7,7 @@ mod work;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,12 @@ use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
 
 pub use self::stop::Drained;
-use self::wanted::Wanted;
+use self::wanted::{Sockets, Wanted};
 use self::work::{prepare, tasks};
-use crate::admin;
+use crate::admin::{self, Way};
 use crate::config::Config;
-use crate::config::model::Dns;
-use crate::edge::{BindError, Bound, Caps, Edge, Gate, Inherited, Responder, Role, Secure};
+use crate::config::model::{AdminListen, Dns};
+use crate::edge::{BindError, Caps, Edge, Gate, Inherited, LocalError, Responder, Role, Secure};
 use crate::proxy::{Application, FastLane, GateSide, Proxy};
 use crate::runtime::discovery::Resolver;
 use crate::runtime::tasks::Tasks;
@@ -33,6 +34,8 @@ const STORE: Duration = Duration::from_millis(500);
 pub enum StartError {
     /// Sockets that could not be bound.
     Bind(Vec<BindError>),
+    /// The socket in the file system that could not be.
+    BindLocal(LocalError),
     /// What it needs cannot be had.
     Load(LoadError),
     /// The gateway is stopping.
@@ -48,6 +51,7 @@ impl fmt::Display for StartError {
                 }
                 Ok(())
             }
+            Self::BindLocal(error) => error.fmt(f),
             Self::Load(error) => error.fmt(f),
             Self::Stopping => f.write_str("the gateway is stopping"),
         }
@@ -113,7 +117,7 @@ struct World {
 struct Listening {
     clients: Vec<SocketAddr>,
     tls: Vec<SocketAddr>,
-    admin: Option<SocketAddr>,
+    admin: Option<AdminListen>,
 }
 
 impl Gateway {
@@ -167,7 +171,7 @@ impl Gateway {
         };
         let mut world = gateway.world.lock().await;
         world.tasks.replace(tasks(&snapshot, &gateway.live, &resolver)).await;
-        gateway.accept(&mut world.edge, bound);
+        gateway.accept(&mut world.edge, bound).await;
         let unused = world.edge.drop_inherited();
         if !unused.is_empty() {
             tracing::info!(
@@ -213,7 +217,8 @@ impl Gateway {
         let generation = next.generation;
         self.live.put_in_force(next);
         world.tasks.replace(wanted_tasks).await;
-        self.accept(&mut world.edge, bound);
+        self.accept(&mut world.edge, bound).await;
+        world.edge.keep_local(wanted.local()).await;
         for (role, addresses) in wanted.by_role() {
             world.edge.keep(role, addresses).await;
         }
@@ -226,7 +231,7 @@ impl Gateway {
         gate.with_fast_lane(FastLane::new(Arc::clone(&self.live)))
     }
 
-    fn accept(&self, edge: &mut Edge, bound: Vec<(Role, Bound)>) {
+    async fn accept(&self, edge: &mut Edge, Sockets { bound, local }: Sockets) {
         for (role, socket) in bound {
             match role {
                 Role::Clear => {
@@ -239,20 +244,45 @@ impl Gateway {
                 }
                 Role::Admin => {
                     let live = Arc::clone(&self.live);
-                    let answers = Responder::new(move |ask| admin::answer(Arc::clone(&live), ask));
+                    let answers = Responder::new(move |ask| admin::answer(Arc::clone(&live), Way::Network, ask));
                     let side = Arc::new(GateSide::for_operators(Arc::clone(&self.live)));
                     edge.accept(role, socket, self.operators.gate(answers, side));
                 }
             }
         }
+        if let Some(local) = local {
+            let live = Arc::clone(&self.live);
+            let answers = Responder::new(move |ask| admin::answer(Arc::clone(&live), Way::Local, ask));
+            let side = Arc::new(GateSide::for_operators(Arc::clone(&self.live)));
+            edge.accept_local(local, self.operators.gate(answers, side)).await;
+        }
         self.note_listeners(edge);
+    }
+
+    /// Sees to it that operators who open the socket in the file system find this process there: another one that was to
+    /// replace it may have been, and is gone.
+    pub async fn stay_in_place(&self) {
+        let mut world = self.world.lock().await;
+        let Some(path) = world.edge.local().map(Path::to_owned) else {
+            return;
+        };
+        match world.edge.bind_local(&path) {
+            Ok(local) => {
+                let bound = Vec::new();
+                self.accept(&mut world.edge, Sockets { bound, local }).await;
+            }
+            Err(error) => tracing::error!(%error, "operators do not find this process any more"),
+        }
     }
 
     fn note_listeners(&self, edge: &Edge) {
         *self.listening.write() = Listening {
             clients: edge.addresses(Role::Clear),
             tls: edge.addresses(Role::Tls),
-            admin: edge.addresses(Role::Admin).pop(),
+            admin: match edge.local() {
+                Some(path) => Some(AdminListen::Unix(path.to_owned())),
+                None => edge.addresses(Role::Admin).pop().map(AdminListen::Tcp),
+            },
         };
     }
 
@@ -268,10 +298,19 @@ impl Gateway {
         self.listening.read().tls.clone()
     }
 
-    /// Where the admin listener is.
+    /// Where the admin listener is; the real port.
+    #[must_use]
+    pub fn admin(&self) -> Option<AdminListen> {
+        self.listening.read().admin.clone()
+    }
+
+    /// The same, where it is an address.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.listening.read().admin
+        match self.admin()? {
+            AdminListen::Tcp(address) => Some(address),
+            AdminListen::Unix(_) => None,
+        }
     }
 
     /// Client connections that are open.

@@ -4,13 +4,13 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
+use crate::config::model::AdminListen;
 use crate::owned_file;
 
 /// Names the directory; else systemd's `RUNTIME_DIRECTORY`, `XDG_RUNTIME_DIR`, or one in the directory for temporary
@@ -29,13 +29,13 @@ pub struct Running {
     /// The configuration file.
     pub config: PathBuf,
     /// Its admin listener.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<AdminListen>,
 }
 
 impl Running {
     /// This process, which serves this file.
     #[must_use]
-    pub fn this(config: &Path, admin: Option<SocketAddr>) -> Self {
+    pub fn this(config: &Path, admin: Option<AdminListen>) -> Self {
         let pid = std::process::id();
         Self {
             pid,

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderValue, Method, header};
 use ring::hmac;
 
+use super::Way;
 use crate::route;
 
 /// Why a request is turned away.
@@ -24,19 +25,26 @@ pub(super) enum Refused {
 }
 
 /// Judges a request. `open`: it may be answered without a token.
-pub(super) fn judge(method: &Method, headers: &HeaderMap, token: Option<&str>, open: bool) -> Result<(), Refused> {
+pub(super) fn judge(
+    way: Way,
+    method: &Method,
+    headers: &HeaderMap,
+    token: Option<&str>,
+    open: bool,
+) -> Result<(), Refused> {
     let changes = !matches!(*method, Method::GET | Method::HEAD);
     let refused = match token {
         Some(token) if bears(headers, token) => None,
         Some(_) if open && !changes => None,
         Some(_) => Some(Refused::Token),
-        None if has_address(headers) => None,
+        // What no page can open needs no proof that none did.
+        None if way == Way::Local || has_address(headers) => None,
         None => Some(Refused::Host),
     };
     if let Some(refused) = refused {
         return Err(refused);
     }
-    if changes && (is_foreign(headers) || !is_deliberate(headers)) {
+    if changes && way == Way::Network && (is_foreign(headers) || !is_deliberate(headers)) {
         return Err(Refused::CrossSite);
     }
     Ok(())
@@ -136,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_token_is_needed_where_there_is_one() {
-        let judge = |lines: &[_], open| judge(&Method::GET, &headers(lines), Some(TOKEN), open);
+        let judge = |lines: &[_], open| judge(Way::Network, &Method::GET, &headers(lines), Some(TOKEN), open);
         for good in ["Bearer 0123456789abcdef", "bearer  0123456789abcdef "] {
             assert_eq!(judge(&[("authorization", good)], false), Ok(()), "{good}");
             let named = [("authorization", good), ("host", "gateway.internal:9900")];
@@ -169,7 +177,7 @@ mod tests {
 
     #[test]
     fn pages_of_other_sites_change_nothing() {
-        let judge = |lines: &[_]| judge(&Method::POST, &headers(lines), None, false);
+        let judge = |lines: &[_]| judge(Way::Network, &Method::POST, &headers(lines), None, false);
         let host = ("host", "127.0.0.1:9900");
         let json = ("content-type", "application/json; charset=utf-8");
         for good in [
@@ -201,10 +209,10 @@ mod tests {
             ("authorization", "Bearer 0123456789abcdef"),
             ("sec-fetch-site", "cross-site"),
         ];
-        let verdict = judge(&Method::POST, &headers(&lines), Some(TOKEN), false);
+        let verdict = judge(Way::Network, &Method::POST, &headers(&lines), Some(TOKEN), false);
         assert_eq!(verdict, Err(Refused::CrossSite));
         assert_eq!(
-            judge(&Method::POST, &headers(&[]), Some(TOKEN), true),
+            judge(Way::Network, &Method::POST, &headers(&[]), Some(TOKEN), true),
             Err(Refused::Token),
             "an open page is open for reading"
         );

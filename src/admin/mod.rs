@@ -40,14 +40,23 @@ use guard::Refused;
 use orders::Order;
 use page::Page;
 
+/// How somebody comes to the admin listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To an address.
+    Network,
+    /// Over a socket in the file system, which no page of a browser can open.
+    Local,
+}
+
 /// Answers a request to the admin listener.
-pub async fn answer(live: Arc<Live>, ask: Ask) -> Rendered {
+pub async fn answer(live: Arc<Live>, way: Way, ask: Ask) -> Rendered {
     let identity = Identity::new(&ask.headers, false, Tracing::default());
-    let answer = match judged(&live, &ask) {
+    let answer = match judged(&live, way, &ask) {
         ControlFlow::Break(answer) => answer,
         ControlFlow::Continue(Later::Order(order, body)) => {
             let for_people = wire::wants_text(&ask.headers, true);
-            orders::pass_on(&live, order, &who(&live, &ask), &body, for_people).await
+            orders::pass_on(&live, order, &who(&live, way, &ask), &body, for_people).await
         }
         ControlFlow::Continue(Later::Purge(body)) => cache::purge(&live, &body).await,
         ControlFlow::Continue(Later::ExplainCache(body)) => cache::explain(&live, &body).await,
@@ -58,7 +67,7 @@ pub async fn answer(live: Arc<Live>, ask: Ask) -> Rendered {
     };
     let mut rendered = answer.render(accept(&ask), identity.request_id());
     if !matches!(ask.method, Method::GET | Method::HEAD) {
-        note(&live, &ask, rendered.status).await;
+        note(&live, way, &ask, rendered.status).await;
     }
     identity.write_response(&mut rendered.headers);
     for (name, value) in [
@@ -85,7 +94,7 @@ enum Later {
 }
 
 /// Who asks, as far as that is known.
-fn who(live: &Live, ask: &Ask) -> String {
+fn who(live: &Live, way: Way, ask: &Ask) -> String {
     let snapshot = live.peek();
     let token = snapshot.admin.token.as_ref();
     let knows = token.is_some_and(|token| guard::bears(&ask.headers, token.expose()));
@@ -94,15 +103,18 @@ fn who(live: &Live, ask: &Ask) -> String {
     } else {
         "the admin listener"
     };
-    format!("{by}, from {}", ask.peer)
+    match way {
+        Way::Network => format!("{by}, from {}", ask.peer),
+        Way::Local => format!("{by}, over its socket"),
+    }
 }
 
 /// Notes a change, or the attempt, in the audit log.
-async fn note(live: &Arc<Live>, ask: &Ask, status: StatusCode) {
+async fn note(live: &Arc<Live>, way: Way, ask: &Ask, status: StatusCode) {
     // What strangers send is not kept: they could fill the disk with it.
     let is_stranger = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status);
     let deed = Deed {
-        who: who(live, ask),
+        who: who(live, way, ask),
         what: format!("{} {}", ask.method, page::for_log(ask.uri.path())),
         detail: ask
             .body
@@ -122,12 +134,12 @@ fn accept(ask: &Ask) -> Option<&str> {
 }
 
 /// First who asks, so that strangers do not learn what there is; then what for. What takes its time goes on.
-fn judged(live: &Live, ask: &Ask) -> ControlFlow<Answer, Later> {
+fn judged(live: &Live, way: Way, ask: &Ask) -> ControlFlow<Answer, Later> {
     let page = Page::find(ask.uri.path());
     let snapshot = live.peek();
     let token = snapshot.admin.token.as_ref().map(|token| token.expose());
     let open = page.as_ref().is_some_and(Page::is_open);
-    if let Err(refused) = guard::judge(&ask.method, &ask.headers, token, open) {
+    if let Err(refused) = guard::judge(way, &ask.method, &ask.headers, token, open) {
         return ControlFlow::Break(refuse(refused));
     }
     let Some(page) = page else {

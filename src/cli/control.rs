@@ -156,7 +156,7 @@ fn operator(file: &Path, options: &Common, checked: &Result<config::Loaded, Repo
     });
     let running = Running::find(file);
     match (&running, checked) {
-        (Some(Running { admin: Some(admin), .. }), _) => Ok(Operator::at(*admin, token)),
+        (Some(Running { admin: Some(admin), .. }), _) => Ok(Operator::at(admin.clone(), token)),
         (Some(running), _) => {
             let pid = running.pid;
             say(&format!(

@@ -1,5 +1,6 @@
 //! Asks the admin listener of a gateway that runs: the way of every command that looks into one or tells it something.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -8,12 +9,16 @@ use bytes::Bytes;
 use clap::Args;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinHandle;
 
 use super::{BAD_COMMAND, BAD_ENVIRONMENT, BAD_FILE, GOOD, colour, say};
 use crate::config;
+use crate::config::model::AdminListen;
 
 /// How long connecting may take, and a whole exchange.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -26,10 +31,10 @@ const TOKEN: &str = "GATEWAY_ADMIN_TOKEN";
 /// Which gateway.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Which {
-    /// The admin listener of the gateway to ask, with the token of $GATEWAY_ADMIN_TOKEN; without it `[admin]` of the file
-    /// says where
+    /// The admin listener of the gateway to ask, an address or unix:/path, with the token of $GATEWAY_ADMIN_TOKEN; without
+    /// it `[admin]` of the file says where
     #[arg(long, value_name = "ADDRESS", global = true)]
-    admin: Option<SocketAddr>,
+    admin: Option<AdminListen>,
 }
 
 impl Which {
@@ -47,7 +52,7 @@ impl Which {
 /// An admin listener, and what it wants to see.
 #[derive(Debug, Clone)]
 pub(super) struct Operator {
-    address: SocketAddr,
+    address: AdminListen,
     token: Option<String>,
 }
 
@@ -72,7 +77,7 @@ impl Reply {
 
 impl Operator {
     /// At this address.
-    pub(super) fn at(address: SocketAddr, token: Option<String>) -> Self {
+    pub(super) fn at(address: AdminListen, token: Option<String>) -> Self {
         Self {
             address: reachable(address),
             token,
@@ -81,7 +86,7 @@ impl Operator {
 
     /// The gateway that `--admin` or the file names. Says what is wrong where there is none; the exit code then.
     pub(super) fn find(which: &Which, file: &Path) -> Result<Self, u8> {
-        if let Some(address) = which.admin {
+        if let Some(address) = which.admin.clone() {
             let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty());
             return Ok(Self { address, token });
         }
@@ -124,7 +129,7 @@ impl Operator {
         });
         exchanged.map_err(|why| {
             say(&format!(
-                "error: the gateway cannot be asked at http://{}: {why}\nhelp: is it running? `--admin ADDRESS` names \
+                "error: the gateway cannot be asked at {}: {why}\nhelp: is it running? `--admin ADDRESS` names \
                  another one",
                 self.address
             ));
@@ -139,10 +144,14 @@ impl Operator {
         accept: &'static str,
         body: Option<&Value>,
     ) -> Result<Reply, String> {
+        let host = match &self.address {
+            AdminListen::Tcp(address) => address.to_string(),
+            AdminListen::Unix(_) => "localhost".to_owned(),
+        };
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, self.address.to_string())
+            .header(header::HOST, host)
             .header(header::ACCEPT, accept)
             .header(HeaderName::from_static("x-requested-with"), "gateway");
         if let Some(token) = &self.token {
@@ -158,13 +167,14 @@ impl Operator {
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| error.to_string())?;
 
-        let stream = tokio::time::timeout(CONNECT, TcpStream::connect(self.address)).await;
-        let stream = stream.map_err(|_| format!("no connection within {CONNECT:?}"))?;
-        let stream = TokioIo::new(stream.map_err(|error| error.to_string())?);
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
-            .await
-            .map_err(|error| error.to_string())?;
-        let driving = tokio::spawn(connection);
+        let connected = async {
+            match &self.address {
+                AdminListen::Tcp(address) => converse(TcpStream::connect(address).await).await,
+                AdminListen::Unix(path) => converse(UnixStream::connect(path).await).await,
+            }
+        };
+        let connected = tokio::time::timeout(CONNECT, connected).await;
+        let (mut sender, driving) = connected.map_err(|_| format!("no connection within {CONNECT:?}"))??;
         let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
@@ -172,6 +182,18 @@ impl Operator {
         driving.abort();
         Ok(Reply { status, body })
     }
+}
+
+/// HTTP/1.1 over a connection, if there is one.
+async fn converse<S>(stream: io::Result<S>) -> Result<(SendRequest<Full<Bytes>>, JoinHandle<hyper::Result<()>>), String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let stream = TokioIo::new(stream.map_err(|error| error.to_string())?);
+    let (sender, connection) = hyper::client::conn::http1::handshake(stream)
+        .await
+        .map_err(|error| error.to_string())?;
+    Ok((sender, tokio::spawn(connection)))
 }
 
 /// Asks the gateway that `--admin` or the file names; `good` is told what it answered, if it did what was asked.
@@ -219,13 +241,16 @@ fn refused(reply: &Reply) -> u8 {
 }
 
 /// Where a listener on every address is reached from this machine.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
+fn reachable(listen: AdminListen) -> AdminListen {
+    let AdminListen::Tcp(address) = listen else {
+        return listen;
+    };
+    let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    SocketAddr::new(ip, listen.port())
+    AdminListen::Tcp(SocketAddr::new(ip, address.port()))
 }
 
 /// A name as a segment of a path.
@@ -251,6 +276,7 @@ mod tests {
             ("0.0.0.0:9900", "127.0.0.1:9900"),
             ("[::]:9900", "[::1]:9900"),
             ("10.0.0.1:9900", "10.0.0.1:9900"),
+            ("unix:/run/admin.sock", "unix:/run/admin.sock"),
         ] {
             assert_eq!(reachable(listen.parse().unwrap()), expected.parse().unwrap());
         }

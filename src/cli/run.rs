@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::takeover::Takeover;
 use super::{BAD_ENVIRONMENT, BAD_FILE, CUT, GOOD, colour, say};
+use crate::config::model::AdminListen;
 use crate::config::{self, Loaded, Outline};
 use crate::control::Control;
 use crate::gateway::{Drained, Gateway};
@@ -214,9 +215,13 @@ fn banner(gateway: &Gateway, routes: usize, upstreams: usize) -> String {
     let tls = gateway.tls_addresses();
     let tls = tls.iter().map(|address| format!("https://{address}"));
     let on: Vec<String> = on.into_iter().chain(tls).collect();
-    let admin = gateway
-        .admin_address()
-        .map_or_else(|| "off".to_owned(), |address| format!("http://{address}"));
+    let admin = gateway.admin().map_or_else(
+        || "off".to_owned(),
+        |listen| match listen {
+            AdminListen::Tcp(address) => format!("http://{address}"),
+            AdminListen::Unix(_) => listen.to_string(),
+        },
+    );
     let count = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     format!(
         "gateway {} serves on {} ({}, {}); admin on {admin}",

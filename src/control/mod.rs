@@ -156,7 +156,7 @@ impl Control {
     /// Lets commands find this gateway by its file.
     pub fn publish(&self) {
         let Some(path) = &self.path else { return };
-        if let Err(error) = Running::this(path, self.gateway.admin_address()).publish() {
+        if let Err(error) = Running::this(path, self.gateway.admin()).publish() {
             tracing::warn!(%error, "commands will not find this gateway by its file, only by `--admin`");
         }
     }

@@ -49,9 +49,11 @@ impl Control {
         let sockets = self.gateway.sockets().await.map_err(channel)?;
         let keepsakes = self.gateway.live.registry.keepsakes();
         let started = tokio::task::spawn_blocking(move || Successor::start(sockets, keepsakes)).await;
-        let successor = started
-            .unwrap_or_else(|error| Err(UpgradeError::Failed(error.to_string())))
-            .map_err(Refusal::Upgrade)?;
+        let started = started.unwrap_or_else(|error| Err(UpgradeError::Failed(error.to_string())));
+        if started.is_err() {
+            self.gateway.stay_in_place().await;
+        }
+        let successor = started.map_err(Refusal::Upgrade)?;
         let Successor { pid, version } = &successor;
         tracing::info!(
             pid,

@@ -1,6 +1,6 @@
 //! The door: who may connect, whose connection it is, and the TLS handshake; all before the first request.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,10 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use pingora::apps::{HttpServerApp, ServerApp};
 use pingora::protocols::Stream;
+use pingora::protocols::l4::stream::Stream as L4Stream;
 use pingora::protocols::tls::ALPN;
 use pingora::server::ShutdownWatch;
+use tokio::net::UnixStream;
 
 use super::announced;
 use super::caps::{Place, Refused};
@@ -104,6 +106,34 @@ where
     A: HttpServerApp + Send + Sync + 'static,
     O: Observer,
 {
+    /// Serves a connection from this machine, over a socket in the file system.
+    pub(super) async fn serve_local(self: Arc<Self>, stream: UnixStream, shutdown: ShutdownWatch) {
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let client = Client {
+            peer: here,
+            local: here,
+            link: Arc::new(Link::new(shutdown.clone())),
+            tls: None,
+        };
+        let stream: Stream = Box::new(L4Stream::from(stream));
+        let limits = self.observer.limits();
+        let admitted = self.admit(None, &limits);
+        drop(limits);
+        let _place = match admitted {
+            Ok(place) => place,
+            Err(which) => {
+                self.turn_away(stream, &client, which).await;
+                return;
+            }
+        };
+        let _open = self.observer.opened();
+        let conn = Conn {
+            io: stream,
+            ahead: BytesMut::new(),
+        };
+        self.serve(conn, client, &shutdown).await;
+    }
+
     /// The client, unless it is a trusted proxy, on whose connections many clients come.
     fn stranger(&self, client: &Client, limits: &model::Server) -> Option<IpAddr> {
         let ip = client.peer.ip();

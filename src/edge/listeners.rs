@@ -5,10 +5,11 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{IntoRawFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use pingora::apps::ServerApp;
+use pingora::apps::{HttpServerApp, ServerApp};
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::{Fds, ListenFds};
 use pingora::services::Service as _;
@@ -17,6 +18,10 @@ use rustix::net::sockopt::set_socket_reuseport;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use super::gate::Gate;
+use super::local::{BoundLocal, Local, LocalError};
+use super::observer::Observer;
 
 /// Written bytes wait in this buffer until a flush, so that a head and a small body leave in one packet.
 const WRITE_BUFFER: usize = 1460;
@@ -168,6 +173,10 @@ struct Listener {
 pub struct Edge {
     listeners: Vec<Listener>,
     inherited: Inherited,
+    /// The one of operators that is in the file system.
+    local: Option<Local>,
+    /// This process is about to take the place of a gateway that runs.
+    replaces: bool,
 }
 
 impl Edge {
@@ -176,6 +185,9 @@ impl Edge {
     pub fn new(inherited: Inherited) -> Self {
         Self {
             listeners: Vec::new(),
+            local: None,
+            // Only a gateway says what its sockets are for.
+            replaces: inherited.0.iter().any(|one| one.bound_for.is_some()),
             inherited,
         }
     }
@@ -227,6 +239,7 @@ impl Edge {
 
     /// Lets go of the sockets that nobody has asked for. Returns where they were.
     pub fn drop_inherited(&mut self) -> Vec<SocketAddr> {
+        self.replaces = false;
         std::mem::take(&mut self.inherited).addresses()
     }
 
@@ -292,6 +305,51 @@ impl Edge {
         });
     }
 
+    /// Binds the socket in the file system, if it is not the one that accepts.
+    ///
+    /// # Errors
+    /// [`LocalError`]
+    pub fn bind_local(&self, wanted: &Path) -> Result<Option<BoundLocal>, LocalError> {
+        match &self.local {
+            Some(local) if local.path() == wanted && local.is_in_place() => Ok(None),
+            // What answers at its place then is ours, or was put there by a successor that has failed.
+            local => {
+                let ours = local.as_ref().is_some_and(|local| local.path() == wanted);
+                BoundLocal::bind(wanted, self.replaces || ours).map(Some)
+            }
+        }
+    }
+
+    /// Accepts operators at a socket in the file system, and no more at another one. Must be called within a tokio
+    /// runtime.
+    pub async fn accept_local<A, O>(&mut self, bound: BoundLocal, gate: Gate<A, O>)
+    where
+        A: HttpServerApp + Send + Sync + 'static,
+        O: Observer,
+    {
+        match Local::accept(bound, gate) {
+            Ok(local) => {
+                if let Some(before) = self.local.replace(local) {
+                    before.stop().await;
+                }
+            }
+            Err(error) => tracing::error!(%error, "operators cannot be listened to at the socket of `[admin] listen`"),
+        }
+    }
+
+    /// Where the socket in the file system is that accepts.
+    #[must_use]
+    pub fn local(&self) -> Option<&Path> {
+        self.local.as_ref().map(Local::path)
+    }
+
+    /// Stops the socket in the file system, unless it is wanted.
+    pub async fn keep_local(&mut self, wanted: Option<&Path>) {
+        if let Some(local) = self.local.take_if(|local| Some(local.path()) != wanted) {
+            local.stop().await;
+        }
+    }
+
     /// Stops the listeners of this role whose addresses are not wanted (any more), in the way of [`Edge::stop`]. Returns
     /// where they were.
     pub async fn keep(&mut self, role: Role, wanted: &[SocketAddr]) -> Vec<SocketAddr> {
@@ -316,6 +374,9 @@ impl Edge {
     /// once nothing is accepted any more; connections may still be open.
     pub async fn stop(&mut self, role: Role) {
         self.keep(role, &[]).await;
+        if role == Role::Admin {
+            self.keep_local(None).await;
+        }
     }
 }
 

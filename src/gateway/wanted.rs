@@ -1,24 +1,39 @@
 //! The listeners that a configuration names, beside those that are there.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use super::StartError;
 use crate::config::Config;
-use crate::edge::{Bound, Edge, Role};
+use crate::config::model::AdminListen;
+use crate::edge::{Bound, BoundLocal, Edge, Role};
 
 /// The listeners that a configuration names.
 pub(super) struct Wanted {
     clear: Vec<SocketAddr>,
     tls: Vec<SocketAddr>,
     admin: Vec<SocketAddr>,
+    local: Option<PathBuf>,
+}
+
+/// Sockets that are bound and do not accept yet.
+pub(super) struct Sockets {
+    pub(super) bound: Vec<(Role, Bound)>,
+    pub(super) local: Option<BoundLocal>,
 }
 
 impl Wanted {
     pub(super) fn of(config: &Config) -> Self {
+        let (admin, local) = match &config.admin.listen {
+            Some(AdminListen::Tcp(address)) => (vec![*address], None),
+            Some(AdminListen::Unix(path)) => (Vec::new(), Some(path.clone())),
+            None => (Vec::new(), None),
+        };
         Self {
             clear: config.server.listen.clone(),
             tls: config.tls.as_ref().map_or_else(Vec::new, |tls| tls.listen.clone()),
-            admin: config.admin.listen.into_iter().collect(),
+            admin,
+            local,
         }
     }
 
@@ -30,13 +45,20 @@ impl Wanted {
         ]
     }
 
+    pub(super) fn local(&self) -> Option<&Path> {
+        self.local.as_deref()
+    }
+
     /// Binds those that are not there yet: all of them, or none.
-    pub(super) fn bind(&self, edge: &mut Edge) -> Result<Vec<(Role, Bound)>, StartError> {
+    pub(super) fn bind(&self, edge: &mut Edge) -> Result<Sockets, StartError> {
         let missing = self.by_role().map(|(role, wanted)| (role, edge.missing(role, wanted)));
         let missing: Vec<(Role, SocketAddr)> = missing
             .into_iter()
             .flat_map(|(role, addresses)| addresses.into_iter().map(move |address| (role, address)))
             .collect();
-        edge.bind(&missing).map_err(StartError::Bind)
+        let local = self.local.as_deref().map(|path| edge.bind_local(path)).transpose();
+        let local = local.map_err(StartError::BindLocal)?.flatten();
+        let bound = edge.bind(&missing).map_err(StartError::Bind)?;
+        Ok(Sockets { bound, local })
     }
 }

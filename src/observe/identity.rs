@@ -7,7 +7,7 @@ mod tracing;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-pub use self::trace::{SpanId, TraceId};
+pub use self::trace::{Place, SpanId, TraceId};
 pub use self::tracing::{Form, Sampler, Tracing};
 use trace::{Told, TraceParent};
 
@@ -147,31 +147,6 @@ impl Identity {
         match &self.request_id {
             RequestId::Made(digits) => HeaderValue::from_bytes(digits).expect("hexadecimal digits are field values"),
             RequestId::Kept(value) => value.clone(),
-        }
-    }
-}
-
-/// Where in a trace something is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The trace.
-    pub trace: TraceId,
-    /// The span.
-    pub span: SpanId,
-    /// The span above it; `None`: the trace begins here.
-    pub parent: Option<SpanId>,
-    /// What is handed on: recorded, random.
-    pub flags: u8,
-}
-
-impl Place {
-    /// A new span below this one.
-    #[must_use]
-    pub fn below(&self, span: SpanId) -> Self {
-        Self {
-            span,
-            parent: Some(self.span),
-            ..self.clone()
         }
     }
 }

@@ -1,23 +1,53 @@
 //! `[admin]`
 
-use std::net::SocketAddr;
-
+use crate::config::model::AdminListen;
 use crate::config::secret::{Secret, SecretText};
+use crate::config::shape::Kind;
+use crate::config::suggest::clip;
 use crate::config::table::table;
-use crate::config::text::{Fault, FilePath, Written};
+use crate::config::text::{Fault, FilePath, FromText, Written};
 use crate::config::value::{Either, False};
 
 table! {
     /// The listener for operators: `/livez`, `/readyz`, `/metrics`, `/upstreams` and the API. Never public.
     pub struct Admin {
-        /// Where it listens, or `false` for nowhere. An address that other machines can reach needs `token`.
-        default listen: Either<False, Written<SocketAddr>> = "\"127.0.0.1:9900\"",
+        /// Where it listens: an address with a port, `unix:/path` for a socket in the file system that only the gateway's own
+        /// user may open, or `false` for nowhere. An address that other machines can reach needs `token`.
+        default listen: Either<False, Written<AdminListen>> = "\"127.0.0.1:9900\"",
         /// What who asks there must bear, as `Authorization: Bearer TOKEN`: at least 16 visible characters; empty: nothing.
         /// `/livez` and a short `/readyz` answer without it.
         optional token: Secret<Token>,
         /// A file to which every change is added that somebody made or tried to make, by whatever way: when, who, from
         /// where, what, and how it went. Readable by its owner only.
         optional audit_log: Written<FilePath> => "changes are told in the gateway's own log only",
+    }
+}
+
+impl FromText for AdminListen {
+    const KIND: Kind = Kind {
+        what: "an address with a port, or a socket",
+        pattern: Some("^(.+:[0-9]{1,5}|unix:/.+)$"),
+        example: "127.0.0.1:9900",
+        substituted: true,
+    };
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        /// `sun_path` has 108 bytes, the last of which is zero; before it accepts, the socket has a longer name.
+        const LONGEST: usize = 96;
+        let fault = || Fault::new(format!("`{}` is not a place for operators", clip(text)));
+        if text.starts_with('/') {
+            return Err(fault().help(format!("a socket in the file system is `\"unix:{}\"`", clip(text))));
+        }
+        let Some(path) = text.strip_prefix("unix:") else {
+            return std::net::SocketAddr::from_text(text).map(Self::Tcp);
+        };
+        if path.len() > LONGEST {
+            return Err(fault().help(format!("the path of this socket has at most {LONGEST} bytes")));
+        }
+        if !path.starts_with('/') || path.ends_with('/') || path.chars().any(char::is_control) {
+            return Err(fault().help("write the whole path: `\"unix:/run/gateway/admin.sock\"`"));
+        }
+        Ok(Self::Unix(path.into()))
     }
 }
 
@@ -68,6 +98,25 @@ impl SecretText for Token {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places() {
+        for text in ["127.0.0.1:9900", "[::1]:9900", "unix:/run/gateway/admin.sock"] {
+            let listen = AdminListen::from_text(text).unwrap_or_else(|fault| panic!("{fault:?}"));
+            assert_eq!(listen.to_string(), text);
+        }
+        let long = format!("unix:/{}", "x".repeat(96));
+        for (text, help) in [
+            ("/run/admin.sock", "`\"unix:/run/admin.sock\"`"),
+            ("unix:admin.sock", "the whole path"),
+            ("unix:/run/", "the whole path"),
+            (&long, "at most 96 bytes"),
+            ("9900", "the address is missing"),
+        ] {
+            let fault = AdminListen::from_text(text).expect_err(text);
+            assert!(fault.help.as_deref().is_some_and(|has| has.contains(help)), "{fault:?}");
+        }
+    }
 
     #[test]
     fn tokens() {

@@ -2,6 +2,7 @@
 
 mod access;
 mod acme;
+mod admin;
 mod auth;
 mod bandwidth;
 mod limit;
@@ -15,13 +16,14 @@ mod upstream;
 
 pub use self::access::{Access, NetworkList};
 pub use self::acme::{Acme, AcmeChallenge, ExternalKey};
+pub use self::admin::{Admin, AdminListen};
 pub use self::auth::{Auth, AuthMethod, ForwardAuth, Jwks, Jwt, JwtKeys, RouteAuth};
 pub use self::bandwidth::Bandwidth;
 pub use self::limit::{Ban, LimitUse, RateLimit, Redis, RedisServers};
 pub use self::resilience::{Breaker, Hedge, HedgeAfter, Outlier, Queue, Retry, RetryOn};
 pub use self::route::{Action, Concurrency, Files, Priority, Respond, Route};
 pub use self::secret::Secret;
-pub use self::server::{AccessLog, Admin, Announcers, Dns, HeadLimits, Log, LogFile, LogTarget, Server};
+pub use self::server::{AccessLog, Announcers, Dns, HeadLimits, Log, LogFile, LogTarget, Server};
 pub use self::telemetry::{Form, OtlpProtocol, Telemetry};
 pub use self::tls::{CertificateFiles, Tls};
 pub use self::upstream::{

@@ -1,10 +1,9 @@
-//! `[server]`, `[admin]`, and the logs.
+//! `[server]`, `[dns]`, and the logs.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Secret;
 use crate::client::TrustedProxies;
 use crate::config::units::Rate;
 use crate::networks::Networks;
@@ -90,17 +89,6 @@ pub struct HeadLimits {
     pub fields: usize,
     /// The request target, bytes.
     pub uri: usize,
-}
-
-/// `[admin]`
-#[derive(Debug, Clone)]
-pub struct Admin {
-    /// Where the admin listener is; `None`: switched off.
-    pub listen: Option<SocketAddr>,
-    /// What who asks there must bear; `None`: nothing. Always there where other machines can ask.
-    pub token: Option<Secret>,
-    /// Where every change is noted, absolute; `None`: in the gateway's own log only.
-    pub audit_log: Option<PathBuf>,
 }
 
 /// `[dns]`: how names of servers are looked up.

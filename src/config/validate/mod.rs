@@ -110,6 +110,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         tls
     });
     let admin = server::admin(&file.admin, &file.server, &file.tls, checker);
+    let log = tables::log(&file.log, &file.access_log, checker);
     let mut access_log = tables::access_log(&file.access_log, checker);
     let upstreams: Vec<_> = file
         .upstream
@@ -247,7 +248,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         tls,
         acme,
         admin,
-        log: tables::log(&file.log, checker),
+        log,
         access_log,
         propagation,
         telemetry,

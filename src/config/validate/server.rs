@@ -6,7 +6,7 @@ use super::{Checker, count, networks};
 use crate::client::TrustedProxies;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::file;
-use crate::config::model::{Admin, HeadLimits, Server};
+use crate::config::model::{Admin, AdminListen, HeadLimits, Server};
 use crate::config::text::Written;
 use crate::config::units::Size;
 use crate::config::value::{Either, Spanned};
@@ -112,7 +112,16 @@ pub(super) fn admin(
             audit_log,
         };
     };
-    let address = address.value;
+    let address = match &address.value {
+        AdminListen::Tcp(address) => *address,
+        AdminListen::Unix(path) => {
+            return Admin {
+                listen: Some(AdminListen::Unix(path.clone())),
+                token,
+                audit_log,
+            };
+        }
+    };
     if !address.ip().to_canonical().is_loopback() && token.is_none() {
         checker.error(
             listen.span,
@@ -135,7 +144,7 @@ pub(super) fn admin(
         });
     }
     Admin {
-        listen: Some(address),
+        listen: Some(AdminListen::Tcp(address)),
         token,
         audit_log,
     }

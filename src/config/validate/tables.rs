@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::http::{HeaderName, HeaderValue};
 
 use super::{Checker, count, small};
-use crate::config::diagnostic::Span;
+use crate::config::diagnostic::{Diagnostic, Span};
 use crate::config::file;
 use crate::config::file::http::FieldName;
 use crate::config::file::log::LogFormat;
@@ -17,7 +17,7 @@ use crate::observe::access_log::Redaction;
 use crate::observe::rotation::{Period, Rotation};
 use crate::policy::HeaderPolicy;
 
-pub(super) fn log(log: &file::log::Log, checker: &mut Checker<'_>) -> Log {
+pub(super) fn log(log: &file::log::Log, access_log: &file::access_log::AccessLog, checker: &mut Checker<'_>) -> Log {
     let file::log::Log {
         level,
         format,
@@ -35,6 +35,19 @@ pub(super) fn log(log: &file::log::Log, checker: &mut Checker<'_>) -> Log {
     {
         let help = "leave it out: errors stand in `path`, too".to_owned();
         checker.error(errors.span, "`error_path` names no file of its own", help);
+    }
+    let requests = &access_log.path;
+    if access_log.enabled.value && requests.text != "-" {
+        let taken = checker.path(&requests.text);
+        let errors = error_path.map(|errors| ("error_path", errors.span, &errors.value.text));
+        for (key, span, text) in [("path", path.span, &path.text)].into_iter().chain(errors) {
+            if text != "-" && checker.path(text) == taken {
+                let message = format!("`{key}` of `[log]` is the file of the access log");
+                let help = "give each a file of its own: both would write and rotate it".to_owned();
+                let fault = Diagnostic::error(span, message).help(help);
+                checker.report.push(fault.also(requests.span, "the access log"));
+            }
+        }
     }
     if let Some(rotate) = rotate.given()
         && path.text == "-"

@@ -106,6 +106,31 @@ impl TraceParent {
     }
 }
 
+/// Where in a trace something is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The trace.
+    pub trace: TraceId,
+    /// The span.
+    pub span: SpanId,
+    /// The span above it; `None`: the trace begins here.
+    pub parent: Option<SpanId>,
+    /// What is handed on: recorded, random.
+    pub flags: u8,
+}
+
+impl Place {
+    /// A new span below this one.
+    #[must_use]
+    pub fn below(&self, span: SpanId) -> Self {
+        Self {
+            span,
+            parent: Some(self.span),
+            ..self.clone()
+        }
+    }
+}
+
 fn is_hex(text: &[u8]) -> bool {
     text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

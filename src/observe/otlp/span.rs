@@ -12,13 +12,13 @@ use crate::observe::span::{Attempt, Request, Span, Work};
 
 /// The message that tells of these spans.
 #[must_use]
-pub fn spans(resource: &Resource, spans: &[Box<Span>]) -> ExportTraceServiceRequest {
+pub fn spans(resource: &Resource, spans: &[Span]) -> ExportTraceServiceRequest {
     ExportTraceServiceRequest {
         resource_spans: vec![ResourceSpans {
             resource: Some(resource.0.clone()),
             scope_spans: vec![ScopeSpans {
                 scope: Some(scope()),
-                spans: spans.iter().map(|span| self::span(span)).collect(),
+                spans: spans.iter().map(self::span).collect(),
                 schema_url: SCHEMA.to_owned(),
             }],
             schema_url: SCHEMA.to_owned(),

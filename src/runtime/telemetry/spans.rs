@@ -1,5 +1,6 @@
 //! The queue of spans, and who empties it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,11 +28,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The queue of spans.
 pub struct Spans {
-    sender: mpsc::Sender<Box<Span>>,
+    sender: mpsc::Sender<Span>,
     /// A batch is full. Until then whoever empties the queue sleeps: a request wakes nobody.
     many: Notify,
     /// Whoever empties it holds it: after a reload that may be somebody else.
-    receiver: Mutex<mpsc::Receiver<Box<Span>>>,
+    receiver: Mutex<mpsc::Receiver<Span>>,
     counts: TelemetryMetrics,
 }
 
@@ -48,7 +49,7 @@ impl Spans {
 
     /// Leaves a span to be sent. Never waits: where the queue is full, the span is dropped and counted.
     pub fn tell(&self, span: Span) {
-        if self.sender.try_send(Box::new(span)).is_err() {
+        if self.sender.try_send(span).is_err() {
             self.counts.dropped(1);
         }
         if WAITING - self.sender.capacity() >= BATCH {
@@ -68,6 +69,7 @@ pub(super) async fn run(telemetry: Arc<Telemetry>, mut stop: watch::Receiver<boo
         trouble: Trouble::new(Signal::Traces, &telemetry.model.endpoint),
     };
     let mut due = Instant::now() + telemetry.model.interval;
+    let mut until = None;
     while !*stop.borrow_and_update() {
         if sending.tries == 0 {
             tokio::select! {
@@ -78,10 +80,20 @@ pub(super) async fn run(telemetry: Arc<Telemetry>, mut stop: watch::Receiver<boo
             }
             sending.fill(&mut queue);
         }
-        let pause = tokio::select! {
-            biased;
-            pause = sending.send() => pause,
-            _ = stop.changed() => break,
+        let sent = {
+            let mut send = pin!(sending.send());
+            tokio::select! {
+                biased;
+                pause = &mut send => Ok(pause),
+                _ = stop.changed() => {
+                    // Begun is begun: the collector may have it already, and would have it twice.
+                    timeout_at(*until.insert(Instant::now() + LAST), send).await
+                }
+            }
+        };
+        let Ok(pause) = sent else {
+            telemetry.counts.dropped(sending.batch.len());
+            return;
         };
         due = Instant::now() + telemetry.model.interval;
         if let Some(pause) = pause {
@@ -100,13 +112,13 @@ pub(super) async fn run(telemetry: Arc<Telemetry>, mut stop: watch::Receiver<boo
             }
         }
     };
-    let _ = timeout_at(Instant::now() + LAST, last).await;
+    let _ = timeout_at(until.unwrap_or_else(|| Instant::now() + LAST), last).await;
     telemetry.counts.dropped(sending.batch.len());
 }
 
 struct Sending<'a> {
     telemetry: &'a Telemetry,
-    batch: Vec<Box<Span>>,
+    batch: Vec<Span>,
     /// How often this batch was sent in vain.
     tries: u32,
     trouble: Trouble,
@@ -114,7 +126,7 @@ struct Sending<'a> {
 
 impl Sending<'_> {
     /// Takes what waits, as far as there is room in the batch.
-    fn fill(&mut self, queue: &mut mpsc::Receiver<Box<Span>>) {
+    fn fill(&mut self, queue: &mut mpsc::Receiver<Span>) {
         while self.batch.len() < BATCH
             && let Ok(span) = queue.try_recv()
         {

@@ -7,6 +7,7 @@ mod secrets;
 
 use std::path::{Path, PathBuf};
 
+use deals247_gateway::config::model::AdminListen;
 use deals247_gateway::config::{self, Loaded, Report};
 
 /// Documents with samples that are whole files.
@@ -152,7 +153,7 @@ fn defaults_are_safe() {
             .config
             .admin
             .listen
-            .is_some_and(|listen| listen.ip().is_loopback())
+            .is_some_and(|listen| matches!(listen, AdminListen::Tcp(address) if address.ip().is_loopback()))
     );
     assert!(server.threads >= 1 && server.max_connections > 0 && !server.header_timeout.is_zero());
     let log = loaded.config.access_log.as_ref().expect("access log");

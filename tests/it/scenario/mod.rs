@@ -3,6 +3,7 @@
 mod access;
 mod acme;
 mod admin;
+mod admin_socket;
 mod announced;
 mod answers;
 mod auth;
