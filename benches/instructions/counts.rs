@@ -22,8 +22,8 @@ pub(crate) struct Counts {
 pub(crate) struct Machine {
     rustc: String,
     valgrind: String,
-    /// The standard library chooses its routines by it.
-    avx2: bool,
+    /// Who made it, and those of its abilities by which the C library chooses its routines.
+    cpu: String,
 }
 
 impl Counts {
@@ -40,10 +40,10 @@ impl Counts {
     }
 
     pub(crate) fn write(&self) -> Result<(), Box<dyn Error>> {
-        let Machine { rustc, valgrind, avx2 } = &self.machine;
+        let Machine { rustc, valgrind, cpu } = &self.machine;
         let mut text = format!(
             "# Instructions in user space, each case once: `cargo bench --profile count --bench instructions -- --write`.\n\n\
-             [machine]\nrustc = \"{rustc}\"\nvalgrind = \"{valgrind}\"\navx2 = {avx2}\n\n[counts]\n"
+             [machine]\nrustc = \"{rustc}\"\nvalgrind = \"{valgrind}\"\ncpu = \"{cpu}\"\n\n[counts]\n"
         );
         for (name, count) in &self.counts {
             writeln!(text, "{name} = {count}")?;
@@ -57,16 +57,27 @@ impl Machine {
         Ok(Self {
             rustc: said("rustc")?,
             valgrind: said("valgrind")?,
-            avx2: std::fs::read_to_string("/proc/cpuinfo")?.contains(" avx2 "),
+            cpu: cpu(&std::fs::read_to_string("/proc/cpuinfo")?),
         })
     }
 }
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let avx2 = if self.avx2 { "with" } else { "without" };
-        write!(f, "{} and {}, {avx2} AVX2", self.rustc, self.valgrind)
+        write!(f, "{} and {}, {}", self.rustc, self.valgrind, self.cpu)
     }
+}
+
+fn cpu(told: &str) -> String {
+    let values = |name: &str| {
+        let line = told.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split_once(": "))
+            .map_or("", |(_, values)| values)
+    };
+    let flags = values("flags").split(' ');
+    let known = flags.filter(|flag| ["avx2", "erms", "fsrm"].contains(flag));
+    let words: Vec<&str> = [values("vendor_id")].into_iter().chain(known).collect();
+    words.join(" ")
 }
 
 /// The version of a program.
