@@ -80,10 +80,15 @@ def lift():
 
 class Gateway:
     def __init__(self, binary, directory):
-        self.clear, self.tls, self.app = free_port(), free_port(), free_port()
+        self.clear, self.tls, self.app, self.good = free_port(), free_port(), free_port(), free_port()
         self.counter = multiprocessing.Value("i", 0)
-        self.application = multiprocessing.Process(target=application, args=(self.app, self.counter), daemon=True)
-        self.application.start()
+        # The well-behaved client has an application of its own: the other one is busy with what attackers ask for.
+        self.applications = [
+            multiprocessing.Process(target=application, args=(port, self.counter), daemon=True)
+            for port in (self.app, self.good)
+        ]
+        for one in self.applications:
+            one.start()
         cert, key = directory / "cert.pem", directory / "key.pem"
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9",
@@ -112,6 +117,12 @@ listen = false
 path = "access.log"
 [upstream.app]
 servers = ["{HERE}:{self.app}"]
+[upstream.good]
+servers = ["{HERE}:{self.good}"]
+[[route]]
+name = "good"
+path = "/good"
+upstream = "good"
 [[route]]
 name = "app"
 path = "/*"
@@ -122,6 +133,7 @@ upstream = "app"
                                         stderr=open(directory / "gateway.err", "w"))
         self.wait(self.clear)
         self.wait(self.app)
+        self.wait(self.good)
 
     @staticmethod
     def wait(port):
@@ -148,7 +160,8 @@ upstream = "app"
     def stop(self):
         self.process.terminate()
         self.process.wait(20)
-        self.application.terminate()
+        for one in self.applications:
+            one.terminate()
 
 
 # The well-behaved client: a process of its own, a request each 5 ms over connections that stay, over TLS and in clear text.
