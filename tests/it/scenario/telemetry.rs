@@ -27,6 +27,11 @@ fn file(server: &str, collector: &str, keys: &str) -> String {
     )
 }
 
+/// The same with these lines of the upstream, and this server before the one it has.
+fn with_another(file: &str, upstream: &str, server: std::net::SocketAddr) -> String {
+    file.replace("servers = [", &format!("{upstream}\nservers = [\"{server}\", "))
+}
+
 async fn before(origin: &Origin, collector: &str, keys: &str) -> Running {
     gateway::start(&file(&origin.address.to_string(), collector, keys)).await
 }
@@ -183,13 +188,11 @@ async fn every_attempt_is_told() {
         &origin.address.to_string(),
         &collector.url(),
         "metrics = false\nsample = \"100%\"",
-    )
-    .replace(
-        "servers = [",
-        &format!(
-            "balance = \"round-robin\"\nretry = {{ attempts = 2 }}\nservers = [\"{}\", ",
-            closed.address
-        ),
+    );
+    let file = with_another(
+        &file,
+        "balance = \"round-robin\"\nretry = { attempts = 2 }",
+        closed.address,
     );
     let gateway = gateway::start(&file).await;
     // At least one of two of them meets the server that is not there.
@@ -585,13 +588,11 @@ async fn both_attempts_of_a_hedge_are_told() {
         &stalling.address.to_string(),
         &collector.url(),
         "metrics = false\nsample = \"100%\"",
-    )
-    .replace(
-        "servers = [",
-        &format!(
-            "balance = \"round-robin\"\nhedge = {{ after = \"30ms\", budget = \"100%\" }}\nservers = [\"{}\", ",
-            good.address
-        ),
+    );
+    let file = with_another(
+        &file,
+        "balance = \"round-robin\"\nhedge = { after = \"30ms\", budget = \"100%\" }",
+        good.address,
     );
     let gateway = gateway::start(&file).await;
     for _ in 0..2 {
