@@ -265,7 +265,9 @@ impl H2Stream {
 impl Drop for H2Stream {
     fn drop(&mut self) {
         let home = self.home.take().filter(|_| !self.body_over);
-        if self.answer.is_some() || home.is_none() {
+        // Where the server took no more of the request the gate still answers.
+        let stalled = self.link.fault() == Some(Reason::GatewayTimeout);
+        if !(stalled && self.answer.is_none() && home.is_some()) {
             self.reset(Code::INTERNAL_ERROR); // unless its answer is complete
         }
         if let Some(home) = home {
