@@ -43,6 +43,7 @@ mod http1;
 pub mod limit;
 pub mod networks;
 pub mod observe;
+pub mod onward;
 mod owned_file;
 pub mod policy;
 pub mod proxy;

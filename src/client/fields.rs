@@ -1,6 +1,8 @@
 //! Names of fields in which requests speak about their own way, and which of them nobody may send.
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
+
+use crate::onward::Onward;
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -99,17 +101,13 @@ pub(super) fn is_forbidden(name: &str) -> bool {
 }
 
 /// Removes a field that only the gateway may write, and its twins with underscores.
-pub fn disclaim(headers: &mut HeaderMap, name: &HeaderName) {
-    headers.remove(name);
-    let is_twin = |other: &&HeaderName| {
+pub fn disclaim(fields: &mut Onward<'_>, name: &HeaderName) {
+    let is_twin = |other: &HeaderName| {
         other.as_str().len() == name.as_str().len()
             && other.as_str().contains('_')
             && begins(other.as_str(), &name.as_str().replace('_', "-").into_bytes())
     };
-    let twins: Vec<HeaderName> = headers.keys().filter(is_twin).cloned().collect();
-    for twin in twins {
-        headers.remove(twin);
-    }
+    fields.retain(|other| other != name && !is_twin(other));
 }
 
 fn names(list: &[&str], name: &str) -> bool {
@@ -129,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_only_the_gateway_writes_is_removed_with_its_twins() {
-        let mut headers = HeaderMap::new();
+        let mut headers = http::HeaderMap::new();
         for name in [
             "x-client-name",
             "x_client_name",
@@ -139,8 +137,9 @@ mod tests {
         ] {
             headers.append(HeaderName::from_static(name), http::HeaderValue::from_static("v"));
         }
-        disclaim(&mut headers, &HeaderName::from_static("x-client-name"));
-        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        let mut fields = Onward::of(&headers);
+        disclaim(&mut fields, &HeaderName::from_static("x-client-name"));
+        let mut left: Vec<_> = fields.iter().map(|(name, _)| name.as_str()).collect();
         left.sort_unstable();
         assert_eq!(left, ["x-client-names", "x-other"]);
     }

@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use http::header::{FORWARDED, VIA};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
 
 use super::fields::{
     X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO, X_REAL_IP, is_forbidden, is_spoofable,
 };
 use super::{Client, Scheme};
+use crate::onward::Onward;
 
 /// The name under which the gateway signs `Via` (RFC 9110 §7.6.3): a pseudonym, its address is nobody's business.
 const PSEUDONYM: &str = "deals247-gateway";
@@ -62,14 +63,15 @@ impl Known {
         self.client == *facts.client && self.local_port == facts.local_port && self.host == facts.host
     }
 
-    fn write(&self, headers: &mut HeaderMap, version: &str) {
-        headers.insert(X_FORWARDED_FOR, self.address.clone());
-        headers.insert(X_REAL_IP, self.address.clone());
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.client.scheme.as_str()));
-        headers.insert(X_FORWARDED_HOST, self.host.clone());
-        headers.insert(X_FORWARDED_PORT, self.port.clone());
-        headers.insert(FORWARDED, self.forwarded.clone());
-        append_to_list(headers, VIA, via(version));
+    /// Where nothing of the kind is left.
+    fn write(&self, fields: &mut Onward<'_>, version: &str) {
+        fields.add(X_FORWARDED_FOR, self.address.clone());
+        fields.add(X_REAL_IP, self.address.clone());
+        fields.add(X_FORWARDED_PROTO, HeaderValue::from_static(self.client.scheme.as_str()));
+        fields.add(X_FORWARDED_HOST, self.host.clone());
+        fields.add(X_FORWARDED_PORT, self.port.clone());
+        fields.add(FORWARDED, self.forwarded.clone());
+        append_to_list(fields, VIA, via(version));
     }
 }
 
@@ -84,15 +86,13 @@ impl Known {
 ///   the message, to an application that reads both alike. Others such as `firebase_uid` pass.
 ///
 /// `words`: those of the client's connection.
-pub fn write_forwarding(headers: &mut HeaderMap, facts: &Forwarding<'_>, words: &Words) {
+pub fn write_forwarding(fields: &mut Onward<'_>, facts: &Forwarding<'_>, words: &Words) {
     let Client {
         ip,
         scheme,
         peer_trusted,
     } = *facts.client;
-    remove_where(headers, |name| {
-        is_forbidden(name) || !peer_trusted && is_spoofable(name)
-    });
+    fields.retain(|name| !is_forbidden(name.as_str()) && (peer_trusted || !is_spoofable(name.as_str())));
 
     let peer = facts.peer.to_canonical();
     if !peer_trusted && peer == ip {
@@ -101,7 +101,7 @@ pub fn write_forwarding(headers: &mut HeaderMap, facts: &Forwarding<'_>, words: 
             *known = Known::new(facts);
         }
         if let Some(known) = &*known {
-            return known.write(headers, facts.version);
+            return known.write(fields, facts.version);
         }
     }
     let client_text = text_value(ip.to_string());
@@ -110,33 +110,18 @@ pub fn write_forwarding(headers: &mut HeaderMap, facts: &Forwarding<'_>, words: 
     } else {
         text_value(peer.to_string())
     };
-    append_to_list(headers, X_FORWARDED_FOR, peer_text);
-    insert(headers, X_REAL_IP, client_text);
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme.as_str()));
-    if !facts.host.is_empty() && !headers.contains_key(X_FORWARDED_HOST) {
-        insert(headers, X_FORWARDED_HOST, HeaderValue::from_str(facts.host).ok());
+    append_to_list(fields, X_FORWARDED_FOR, peer_text);
+    insert(fields, X_REAL_IP, client_text);
+    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme.as_str()));
+    if !facts.host.is_empty() && !fields.contains(&X_FORWARDED_HOST) {
+        insert(fields, X_FORWARDED_HOST, HeaderValue::from_str(facts.host).ok());
     }
-    if !headers.contains_key(X_FORWARDED_PORT) {
-        headers.insert(X_FORWARDED_PORT, HeaderValue::from(port(facts)));
+    if !fields.contains(&X_FORWARDED_PORT) {
+        fields.add(X_FORWARDED_PORT, HeaderValue::from(port(facts)));
     }
-    append_to_list(
-        headers,
-        FORWARDED,
-        text_value(forwarded(headers.contains_key(FORWARDED), facts)),
-    );
-    append_to_list(headers, VIA, via(facts.version));
-}
-
-fn remove_where(headers: &mut HeaderMap, condemned: impl Fn(&str) -> bool) {
-    // Nothing is allocated where there is nothing to remove.
-    let names: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| condemned(name.as_str()))
-        .cloned()
-        .collect();
-    for name in names {
-        headers.remove(name);
-    }
+    let element = forwarded(fields.contains(&FORWARDED), facts);
+    append_to_list(fields, FORWARDED, text_value(element));
+    append_to_list(fields, VIA, via(facts.version));
 }
 
 /// The port to which the client connected: ours, or behind a trusted proxy that does not tell, the scheme's.
@@ -195,13 +180,14 @@ fn via(version: &str) -> Option<HeaderValue> {
 }
 
 /// Appends an element to a list, as one line: some applications read only the first.
-fn append_to_list(headers: &mut HeaderMap, name: HeaderName, element: Option<HeaderValue>) {
+fn append_to_list(fields: &mut Onward<'_>, name: HeaderName, element: Option<HeaderValue>) {
     let Some(element) = element else {
         return;
     };
-    let mut lines = headers.get_all(&name).iter().filter(|line| !line.is_empty()).peekable();
+    let mut lines = fields.get_all(&name).filter(|line| !line.is_empty()).peekable();
     if lines.peek().is_none() {
-        headers.insert(name, element);
+        drop(lines);
+        fields.insert(name, element);
         return;
     }
     let mut joined = Vec::with_capacity(128);
@@ -212,15 +198,15 @@ fn append_to_list(headers: &mut HeaderMap, name: HeaderName, element: Option<Hea
         joined.extend_from_slice(line.as_bytes());
     }
     insert(
-        headers,
+        fields,
         name,
         HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).ok(),
     );
 }
 
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
+fn insert(fields: &mut Onward<'_>, name: HeaderName, value: Option<HeaderValue>) {
     if let Some(value) = value {
-        headers.insert(name, value);
+        fields.insert(name, value);
     }
 }
 

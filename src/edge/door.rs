@@ -31,10 +31,26 @@ where
     O: Observer,
 {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let digest = stream.get_socket_digest()?;
+        // In a task of its own: Pingora's has room for a handshake of Pingora's, for as long as it lasts.
+        let (gate, shutdown) = (Arc::clone(self), shutdown.clone());
+        tokio::spawn(async move { gate.open(stream, &shutdown).await });
+        None // Pingora has nothing more to do with it
+    }
+}
+
+impl<A, O> Gate<A, O>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+    O: Observer,
+{
+    /// Serves a connection from its first byte to its last.
+    async fn open(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) {
+        let Some((peer, local)) = ends(&stream) else {
+            return; // it has been closed already
+        };
         let mut client = Client {
-            peer: *digest.peer_addr()?.as_inet()?,
-            local: *digest.local_addr()?.as_inet()?,
+            peer,
+            local,
             link: Arc::new(Link::new(shutdown.clone())),
             tls: None,
         };
@@ -65,7 +81,7 @@ where
                 Ok(read) => read,
                 Err(why) => {
                     self.observer.misannounced(client.peer.ip(), why);
-                    return None; // what it speaks is not known: there is nothing that could be answered
+                    return; // what it speaks is not known: there is nothing that could be answered
                 }
             };
             stream = back;
@@ -84,12 +100,14 @@ where
         let _place = place;
         drop(limits);
         if let Some(secure) = &self.secure {
-            let shaken = Box::pin(secure.shake(stream, stranger, &*self.observer)).await?;
+            let Some(shaken) = Box::pin(secure.shake(stream, stranger, &*self.observer)).await else {
+                return;
+            };
             client.tls = Some(shaken.secured);
             stream = shaken.stream;
             if stream.selected_alpn_proto() == Some(ALPN::H2) {
                 Box::pin(self.serve_h2(stream, client, shutdown)).await;
-                return None;
+                return;
             }
         }
         let conn = Conn {
@@ -97,15 +115,8 @@ where
             ahead: BytesMut::new(),
         };
         self.serve(conn, client, shutdown).await;
-        None
     }
-}
 
-impl<A, O> Gate<A, O>
-where
-    A: HttpServerApp + Send + Sync + 'static,
-    O: Observer,
-{
     /// Serves a connection from this machine, over a socket in the file system.
     pub(super) async fn serve_local(self: Arc<Self>, stream: UnixStream, shutdown: ShutdownWatch) {
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -162,7 +173,7 @@ where
 
     /// Counts a connection that there is no room for, and tells its client so in one write that hardly waits: a flood must
     /// not cost more than this. Over TLS a handshake would have to come first, and that would.
-    async fn turn_away(&self, stream: Stream, client: &Client, which: Refused) -> Option<Stream> {
+    async fn turn_away(&self, stream: Stream, client: &Client, which: Refused) {
         self.observer.capped(which);
         if self.secure.is_none() {
             let conn = Conn {
@@ -174,6 +185,11 @@ where
                 close(conn).await;
             }
         }
-        None
     }
+}
+
+/// The addresses of both ends.
+fn ends(stream: &Stream) -> Option<(SocketAddr, SocketAddr)> {
+    let digest = stream.get_socket_digest()?;
+    Some((*digest.peer_addr()?.as_inet()?, *digest.local_addr()?.as_inet()?))
 }

@@ -4,10 +4,11 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, request};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, request};
 
 use crate::answer::Reason;
 use crate::config::model::HeadLimits;
+use crate::http1;
 use crate::route;
 
 /// Most field lines that any configuration may admit: what Pingora's own parser takes.
@@ -141,7 +142,7 @@ fn parts(bytes: &Bytes, head: &Head, read: &httparse::Request<'_, '_>) -> Option
     // Room for what the gateway adds on the way to the server.
     let mut fields = HeaderMap::with_capacity(read.headers.len() + 12);
     for field in read.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        let name = http1::field_name(field.name.as_bytes()).ok()?;
         if name == header::HOST && head.absolute.is_some() {
             continue;
         }

@@ -6,6 +6,7 @@
 mod chunked;
 mod connection;
 mod idle;
+mod name;
 mod response;
 mod scratch;
 mod write;
@@ -19,6 +20,7 @@ pub(crate) mod fuzzed {
 pub(crate) use chunked::Chunked;
 pub(crate) use connection::{Connection, Fault, Target};
 pub(crate) use idle::Idle;
+pub(crate) use name::field_name;
 pub(crate) use response::Head;
 pub(crate) use scratch::poll_read;
 pub(crate) use write::{append_date, chunk_size, date, fields, request_head, status_line};

@@ -9,6 +9,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use memchr::memchr;
 
+use super::field_name;
+
 /// Most bytes of a head.
 pub(crate) const MAX_HEAD: usize = 256 * 1024;
 /// Most field lines of a head.
@@ -33,7 +35,8 @@ pub(crate) enum Framing {
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) status: StatusCode,
-    /// The fields, but for `Transfer-Encoding`: how the next hop frames the body is its own business.
+    /// The fields, but for `Transfer-Encoding`, and `Connection` where it says no more than whether it stays: how the next
+    /// hop frames the body, and what becomes of its connection, is its own business.
     pub(crate) fields: HeaderMap,
     pub(crate) framing: Framing,
     /// Whether the server keeps the connection open (RFC 9112 §9.3).
@@ -100,10 +103,9 @@ fn read(head: &Bytes, head_request: bool) -> Result<Head, Invalid> {
     let mut facts = Facts::default();
     let mut map = HeaderMap::with_capacity(response.headers.len() + 8);
     for field in response.headers.iter() {
-        let name =
-            HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Invalid("a field's name is not a token"))?;
+        let name = field_name(field.name.as_bytes()).map_err(|_| Invalid("a field's name is not a token"))?;
         facts.look(&name, field.value)?;
-        if name == header::TRANSFER_ENCODING {
+        if name == header::TRANSFER_ENCODING || name == header::CONNECTION && says_only_how_it_ends(field.value) {
             continue;
         }
         let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
@@ -188,6 +190,11 @@ impl Facts {
     fn keeps_alive(&self, version: u8) -> bool {
         !self.close && (version == 1 || self.keep_alive)
     }
+}
+
+/// Whether a line of `Connection` nominates no field, and no other protocol.
+fn says_only_how_it_ends(value: &[u8]) -> bool {
+    value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
 }
 
 /// Digits only; 18 of them stay far below 2^63, beyond which readers disagree.

@@ -5,18 +5,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
+use crate::onward::Onward;
+
 /// Appends the head of a request. Its fields are written as they are: what concerns one connection only has been taken out,
 /// and how the body is framed stands in them.
-pub(crate) fn request_head(out: &mut Vec<u8>, method: &Method, target: &str, fields: &HeaderMap) {
+pub(crate) fn request_head(out: &mut Vec<u8>, method: &Method, target: &str, fields: &Onward<'_>) {
     out.extend_from_slice(method.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     // First, as RFC 9110 §7.2 asks; some applications read no further.
-    if let Some(host) = fields.get(header::HOST) {
+    if let Some(host) = fields.get(&header::HOST) {
         field(out, "Host", host);
     }
-    for (name, value) in fields {
+    for (name, value) in fields.iter() {
         if name != header::HOST {
             field(out, usual_spelling(name), value);
         }
@@ -77,6 +79,7 @@ fn with_date<T>(say: impl FnOnce(&HeaderValue) -> T) -> T {
 }
 
 fn field(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {
+    out.reserve(name.len() + value.len() + 4); // once, not with each part
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value.as_bytes());
@@ -123,7 +126,7 @@ mod tests {
         fields.append("x-a", HeaderValue::from_static("1"));
         fields.append("x-a", HeaderValue::from_static("2"));
         let mut out = Vec::new();
-        request_head(&mut out, &Method::GET, "/a?b", &fields);
+        request_head(&mut out, &Method::GET, "/a?b", &Onward::of(&fields));
         assert_eq!(
             String::from_utf8_lossy(&out),
             "GET /a?b HTTP/1.1\r\nHost: site.test\r\naccept: */*\r\nx-a: 1\r\nx-a: 2\r\n\r\n"

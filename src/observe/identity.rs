@@ -11,6 +11,8 @@ pub use self::trace::{Place, SpanId, TraceId};
 pub use self::tracing::{Form, Sampler, Tracing};
 use trace::{Told, TraceParent};
 
+use crate::onward::Onward;
+
 /// The field of the request id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// W3C Trace Context §3.2.
@@ -23,26 +25,19 @@ const REQUEST_ID_TWIN: HeaderName = HeaderName::from_static("x_request_id");
 /// The longest request id that is kept from a trusted peer, bytes.
 const MAX_KEPT: usize = 128;
 
-/// Digits of a request id made here: 128 random bits.
-const MADE: usize = 32;
-
 /// What a request is called: in the log, towards the upstream and towards the client.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    request_id: RequestId,
+    /// Only of the bytes that [`is_id`] admits.
+    request_id: HeaderValue,
     trace: TraceParent,
+    /// The trace in the name of the gateway's own span, as it is written both ways.
+    traceparent: HeaderValue,
     /// The span of the caller, where the trace came with the request.
     parent: Option<SpanId>,
     /// Whether it came in `traceparent`: then its `tracestate` came with it.
     state_kept: bool,
     tracing: Tracing,
-}
-
-#[derive(Debug, Clone)]
-enum RequestId {
-    Made([u8; MADE]),
-    /// Only of the bytes that [`is_id`] admits.
-    Kept(HeaderValue),
 }
 
 impl Identity {
@@ -68,17 +63,18 @@ impl Identity {
             None => TraceParent::new(random::hex(), random::span_id()),
         };
         let sampled = sampled.or_else(|| Some(tracing.sampler?.takes(&trace.trace_id)));
+        let trace = match sampled {
+            Some(sampled) => trace.sampled(sampled),
+            None => trace,
+        };
         Self {
-            request_id: match kept_id {
-                Some(value) => RequestId::Kept(value.clone()),
-                None => RequestId::Made(random::hex()),
-            },
+            request_id: kept_id.cloned().unwrap_or_else(|| {
+                HeaderValue::from_bytes(&random::hex()).expect("hexadecimal digits are a field value")
+            }),
             state_kept: form == Some(Form::W3c) && parent.is_some(),
             parent,
-            trace: match sampled {
-                Some(sampled) => trace.sampled(sampled),
-                None => trace,
-            },
+            traceparent: trace.value(&trace.span_id),
+            trace,
             tracing,
         }
     }
@@ -86,11 +82,7 @@ impl Identity {
     /// The request id: 1 to 128 of `A-Z a-z 0-9 . _ -`.
     #[must_use]
     pub fn request_id(&self) -> &str {
-        let bytes = match &self.request_id {
-            RequestId::Made(digits) => digits,
-            RequestId::Kept(value) => value.as_bytes(),
-        };
-        std::str::from_utf8(bytes).expect("ids are ASCII: made of digits, or checked when kept")
+        std::str::from_utf8(self.request_id.as_bytes()).expect("ids are ASCII: made of digits, or checked when kept")
     }
 
     /// The trace id: 32 lower-case hexadecimal digits.
@@ -116,37 +108,27 @@ impl Identity {
         }
     }
 
-    /// Writes the ids into the fields towards the upstream, which are the client's own, as cloned: a `tracestate`
-    /// among them stays only with the trace that it belongs to. `span`: of this attempt, where it has one of its own.
-    pub fn write(&self, upstream_headers: &mut HeaderMap, span: Option<&SpanId>) {
-        upstream_headers.remove(REQUEST_ID_TWIN);
-        if !self.state_kept {
-            upstream_headers.remove(TRACESTATE);
-        }
-        upstream_headers.insert(REQUEST_ID, self.request_id_value());
-        let span = span.unwrap_or(&self.trace.span_id);
+    /// Writes the ids into the fields towards the upstream: a `tracestate` among them stays only with the trace that it
+    /// belongs to. `span`: of this attempt, where it has one of its own.
+    pub fn write(&self, upstream: &mut Onward<'_>, span: Option<&SpanId>) {
+        upstream.retain(|name| {
+            ![REQUEST_ID, TRACEPARENT, REQUEST_ID_TWIN].contains(name) && (self.state_kept || *name != TRACESTATE)
+        });
+        upstream.add(REQUEST_ID, self.request_id.clone());
         if self.tracing.has(Form::W3c) {
-            upstream_headers.insert(TRACEPARENT, self.trace.value(span));
-        } else {
-            upstream_headers.remove(TRACEPARENT);
+            let value = span.map(|span| self.trace.value(span));
+            upstream.add(TRACEPARENT, value.unwrap_or_else(|| self.traceparent.clone()));
         }
         if self.tracing.has(Form::B3) {
-            b3::write(upstream_headers, &self.trace, span);
+            b3::write(upstream, &self.trace, span.unwrap_or(&self.trace.span_id));
         }
     }
 
     /// Writes the ids into the fields towards the client, in place of what the upstream may have sent.
     pub fn write_response(&self, headers: &mut HeaderMap) {
-        headers.insert(REQUEST_ID, self.request_id_value());
+        headers.insert(REQUEST_ID, self.request_id.clone());
         if self.tracing.has(Form::W3c) {
-            headers.insert(TRACEPARENT, self.trace.value(&self.trace.span_id));
-        }
-    }
-
-    fn request_id_value(&self) -> HeaderValue {
-        match &self.request_id {
-            RequestId::Made(digits) => HeaderValue::from_bytes(digits).expect("hexadecimal digits are field values"),
-            RequestId::Kept(value) => value.clone(),
+            headers.insert(TRACEPARENT, self.traceparent.clone());
         }
     }
 }
@@ -201,8 +183,14 @@ mod tests {
         map
     }
 
+    fn written(identity: &Identity, sent: &HeaderMap, span: Option<&SpanId>) -> HeaderMap {
+        let mut fields = Onward::of(sent);
+        identity.write(&mut fields, span);
+        fields.to_map()
+    }
+
     fn is_made(id: &str) -> bool {
-        id.len() == MADE && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     }
 
     #[test]
@@ -214,7 +202,7 @@ mod tests {
         assert_ne!(identity.trace_id(), &PARENT[3..35]);
 
         let mut upstream = sent;
-        identity.write(&mut upstream, None);
+        upstream = written(&identity, &upstream, None);
         assert_eq!(upstream["x-request-id"], identity.request_id());
         assert!(upstream["traceparent"].to_str().unwrap()[3..].starts_with(identity.trace_id()));
         assert!(!upstream.contains_key("tracestate"));
@@ -232,7 +220,7 @@ mod tests {
         assert_eq!(identity.trace_id(), &PARENT[3..35]);
 
         let mut upstream = sent;
-        identity.write(&mut upstream, None);
+        upstream = written(&identity, &upstream, None);
         let written = upstream["traceparent"].to_str().unwrap();
         assert_eq!(written.len(), PARENT.len());
         assert_eq!(written[..36], PARENT[..36]);
@@ -260,7 +248,7 @@ mod tests {
         let sent = headers(&[("traceparent", PARENT), ("traceparent", PARENT), ("tracestate", "a=b")]);
         let identity = Identity::new(&sent, true, Tracing::default());
         let mut upstream = sent;
-        identity.write(&mut upstream, None);
+        upstream = written(&identity, &upstream, None);
         assert_ne!(identity.trace_id(), &PARENT[3..35]);
         assert_eq!(upstream.get_all("traceparent").iter().count(), 1);
         assert!(!upstream.contains_key("tracestate"));
@@ -268,8 +256,8 @@ mod tests {
 
     #[test]
     fn a_twin_with_underscores_does_not_pass() {
-        let mut upstream = headers(&[("x_request_id", "forged")]);
-        Identity::new(&upstream, true, Tracing::default()).write(&mut upstream, None);
+        let sent = headers(&[("x_request_id", "forged")]);
+        let upstream = written(&Identity::new(&sent, true, Tracing::default()), &sent, None);
         assert!(!upstream.contains_key("x_request_id"));
     }
 
@@ -278,7 +266,7 @@ mod tests {
         let identity = Identity::new(&HeaderMap::new(), false, Tracing::default());
         let mut upstream = HeaderMap::new();
         let mut response = headers(&[("x-request-id", "of the upstream"), ("tracestate", "kept=1")]);
-        identity.write(&mut upstream, None);
+        upstream = written(&identity, &upstream, None);
         identity.write_response(&mut response);
         assert_eq!(response["x-request-id"], identity.request_id());
         assert_eq!(response["traceparent"], upstream["traceparent"]);
@@ -297,7 +285,7 @@ mod tests {
         assert_eq!(identity.place().parent.as_ref(), Some(b"00f067aa0ba902b7"));
 
         let mut upstream = sent.clone();
-        identity.write(&mut upstream, Some(b"1111111111111111"));
+        upstream = written(&identity, &upstream, Some(b"1111111111111111"));
         let trace = identity.trace_id();
         assert_eq!(upstream["b3"], format!("{trace}-1111111111111111-0"));
         assert_eq!(upstream["x-b3-traceid"], trace);
@@ -307,7 +295,7 @@ mod tests {
         // Of somebody who is not trusted, none of it stays.
         let identity = Identity::new(&sent, false, B3);
         let mut upstream = sent;
-        identity.write(&mut upstream, None);
+        upstream = written(&identity, &upstream, None);
         assert_ne!(identity.trace_id(), trace);
         assert!(upstream["b3"].to_str().unwrap().starts_with(identity.trace_id()));
     }
@@ -317,7 +305,7 @@ mod tests {
         let sent = headers(&[("b3", "nonsense"), ("traceparent", PARENT), ("tracestate", "a=b")]);
         let mut upstream = sent.clone();
         let identity = Identity::new(&sent, true, B3);
-        identity.write(&mut upstream, None);
+        upstream = written(&identity, &upstream, None);
         assert_eq!(identity.trace_id(), &PARENT[3..35]);
         assert_eq!(upstream["tracestate"], "a=b");
     }
@@ -327,7 +315,7 @@ mod tests {
         let sent = headers(&[("traceparent", PARENT), ("tracestate", "a=b")]);
         let mut upstream = sent.clone();
         let identity = Identity::new(&sent, true, Tracing::of(Form::B3, None, None));
-        identity.write(&mut upstream, None);
+        upstream = written(&identity, &upstream, None);
         assert_ne!(identity.trace_id(), &PARENT[3..35]);
         assert!(!upstream.contains_key("traceparent") && !upstream.contains_key("tracestate"));
         let mut response = HeaderMap::new();
@@ -355,14 +343,14 @@ mod tests {
             let identity = Identity::new(&sent, trusted, with(share));
             assert_eq!(identity.is_recorded(), recorded, "{field}: {value} {trusted} {share}");
             let mut upstream = sent;
-            identity.write(&mut upstream, None);
+            upstream = written(&identity, &upstream, None);
             let flag = if recorded { "-01" } else { "-00" };
             assert!(upstream["traceparent"].to_str().unwrap().ends_with(flag));
         }
         // Without a share nothing is recorded here, and applications are left to it.
         let identity = Identity::new(&HeaderMap::new(), false, Tracing::default());
         let mut upstream = HeaderMap::new();
-        identity.write(&mut upstream, None);
+        upstream = written(&identity, &upstream, None);
         assert!(!identity.is_recorded() && upstream["traceparent"].to_str().unwrap().ends_with("-01"));
     }
 

@@ -72,7 +72,7 @@ impl Exchange {
 
         self.grpc = Grpc::of(request.headers.get(header::CONTENT_TYPE));
         if self.grpc.is_some() {
-            let given = deadline::parse(request.headers.get(deadline::FIELD));
+            let given = deadline::parse(request.headers.get(&deadline::FIELD));
             self.deadline = given.and_then(|given| arrival.started.checked_add(given));
         }
 

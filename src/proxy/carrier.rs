@@ -25,6 +25,7 @@ use super::{hygiene, session};
 use crate::balance::Endpoint;
 use crate::config::model::Protocol;
 use crate::http1::{self, Connection, Idle, Target};
+use crate::onward::Onward;
 use crate::runtime::{Live, UNIX, Upstream};
 
 /// Idle connections over TLS and HTTP/2 that are kept for fetches, all servers together.
@@ -169,7 +170,12 @@ impl Carrier {
             Kind::Own { connection, .. } => {
                 let connection = connection.as_mut().ok_or_else(mistake)?;
                 let mut bytes = Vec::with_capacity(1024);
-                http1::request_head(&mut bytes, request.method, &request.target, &request.fields);
+                http1::request_head(
+                    &mut bytes,
+                    request.method,
+                    &request.target,
+                    &Onward::of(&request.fields),
+                );
                 connection.begin();
                 connection.allow(limits.write);
                 connection.send(&bytes, true).await?;

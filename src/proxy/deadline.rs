@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 /// The field.
-pub(super) const FIELD: &str = "grpc-timeout";
+pub(super) const FIELD: HeaderName = HeaderName::from_static("grpc-timeout");
 /// Most digits of a value.
 const DIGITS: usize = 8;
 

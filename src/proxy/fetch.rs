@@ -21,6 +21,7 @@ use crate::client::Client;
 use crate::config::model::Protocol;
 use crate::http1;
 use crate::observe::identity::Identity;
+use crate::onward::Onward;
 use crate::runtime::{Live, Route, Snapshot, Upstream};
 
 /// For whom something is fetched: what the upstream is told about it.
@@ -157,10 +158,6 @@ impl Exchange {
             let broken = match result {
                 Ok((carrier, mut head)) => match self.answered(sent, head.status, &head.headers) {
                     Verdict::Answer => {
-                        self.reckon(&head.headers);
-                        for name in self.hidden_fields() {
-                            head.headers.remove(name);
-                        }
                         self.take_in(&mut head.headers, false);
                         let carrier = Some(carrier);
                         return Ok((head, Incoming { carrier }));
@@ -191,11 +188,11 @@ impl Exchange {
         let (upstream, lease) = (self.upstream()?, self.attempt.lease.as_ref()?);
         let timeouts = &upstream.timeouts;
         let left = self.time_left();
-        let mut fields = wire.fields.clone();
+        let mut fields = Onward::of(&wire.fields);
         let h2 = upstream.protocol == Protocol::H2;
         self.forward(&mut fields, wire.version, h2);
         for (name, value) in &self.further {
-            fields.insert(name, value.clone());
+            fields.insert(name.clone(), value.clone());
         }
         Some(Errand {
             live: Arc::clone(&self.live),
@@ -212,7 +209,7 @@ impl Exchange {
             outgoing: Outgoing {
                 method: wire.method,
                 target: wire.target.clone(),
-                fields,
+                fields: fields.to_map(),
                 interim: self.interim.clone(),
             },
         })
@@ -251,11 +248,10 @@ pub(super) struct Wire<'a> {
 impl<'a> Wire<'a> {
     /// `None`: the request nominates fields that no connection can take away.
     fn new(exchange: &Exchange, request: &'a request::Parts) -> Option<Self> {
-        let mut fields = request.headers.clone();
+        let mut fields = Onward::of(&request.headers);
         hygiene::clean_request(&mut fields).ok()?;
         // There is no body, and so nothing to frame and nothing to wait for.
-        fields.remove(header::CONTENT_LENGTH);
-        fields.remove(header::EXPECT);
+        fields.retain(|name| ![header::CONTENT_LENGTH, header::EXPECT].contains(name));
         Some(Self {
             method: &request.method,
             target: match exchange.rewritten(&request.uri) {
@@ -263,7 +259,7 @@ impl<'a> Wire<'a> {
                 None => path_and_query(request).into(),
             },
             version: request.version,
-            fields,
+            fields: fields.to_map(),
         })
     }
 }

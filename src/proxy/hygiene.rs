@@ -1,9 +1,11 @@
 //! What concerns one connection only does not pass to the other (RFC 9110 §7.6.1), and how fields are edited.
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, request, response};
 use pingora::http::{RequestHeader, ResponseHeader};
 use smallvec::SmallVec;
+
+use crate::onward::Onward;
 
 /// Most names in `Connection` that are looked at.
 const MAX_NOMINATED: usize = 32;
@@ -15,10 +17,16 @@ pub(super) fn clean_response(response: &mut ResponseHeader, tunnel: bool) {
 
 /// The same of its fields.
 pub(super) fn clean_answer(fields: &mut HeaderMap, tunnel: bool) {
-    let concerned = Concerned::among(fields, concerns_connection);
+    let concerned: SmallVec<[HeaderName; 2]> = fields
+        .keys()
+        .filter(|name| concerns_connection(name))
+        .cloned()
+        .collect();
     let mut nominated: Vec<HeaderName> = Vec::new();
-    for option in concerned.options(fields).take(MAX_NOMINATED) {
-        nominated.extend(HeaderName::from_bytes(option));
+    if concerned.contains(&header::CONNECTION) {
+        for option in options(fields.get_all(header::CONNECTION).iter()).take(MAX_NOMINATED) {
+            nominated.extend(HeaderName::from_bytes(option));
+        }
     }
     for name in &nominated {
         // Framing and what the gateway itself lives on cannot be nominated away.
@@ -33,36 +41,22 @@ pub(super) fn clean_answer(fields: &mut HeaderMap, tunnel: bool) {
             fields.remove(name);
         }
     }
-    for name in concerned.0 {
+    for name in concerned {
         if !(tunnel && [header::CONNECTION, header::UPGRADE].contains(&name)) {
             fields.remove(name);
         }
     }
 }
 
-/// The fields of a message that say something about one connection only; mostly there are none, or one.
-struct Concerned(SmallVec<[HeaderName; 2]>);
-
-impl Concerned {
-    fn among(fields: &HeaderMap, concerned: impl Fn(&HeaderName) -> bool) -> Self {
-        Self(fields.keys().filter(|name| concerned(name)).cloned().collect())
-    }
-
-    /// The options in `Connection`, but for the two that name no field which is not removed anyway.
-    fn options<'a>(&self, fields: &'a HeaderMap) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let named = self.0.contains(&header::CONNECTION);
-        let lines = named.then(|| fields.get_all(header::CONNECTION).iter());
-        let options = lines
-            .into_iter()
-            .flatten()
-            .flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
-        let usual = |option: &&[u8]| {
-            [&b"keep-alive"[..], b"close"]
-                .iter()
-                .any(|one| option.eq_ignore_ascii_case(one))
-        };
-        options.map(<[u8]>::trim_ascii).filter(move |option| !usual(option))
-    }
+/// The options in lines of `Connection`, but for the two that name no field which is not removed anyway.
+fn options<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> impl Iterator<Item = &'a [u8]> {
+    let options = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    let usual = |option: &&[u8]| {
+        [&b"keep-alive"[..], b"close"]
+            .iter()
+            .any(|one| option.eq_ignore_ascii_case(one))
+    };
+    options.map(<[u8]>::trim_ascii).filter(move |option| !usual(option))
 }
 
 /// Whether a field says something about one connection only. The `Transfer-Encoding` of an answer is looked at, and removed,
@@ -84,24 +78,19 @@ fn concerns_connection(name: &HeaderName) -> bool {
 pub(super) struct Nominated;
 
 /// Removes from a request what concerns the client's connection to us: the same fields as Pingora, and the same refusals.
-pub(super) fn clean_request(fields: &mut HeaderMap) -> Result<(), Nominated> {
+pub(super) fn clean_request(fields: &mut Onward<'_>) -> Result<(), Nominated> {
     /// From so many on it is an attack on our patience.
     const TOO_MANY: usize = 10;
     const PROTECTED: [&str; 4] = ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
-    let concerned = Concerned::among(fields, |name| {
-        *name == header::TRANSFER_ENCODING || concerns_connection(name)
-    });
     let mut nominated: Vec<HeaderName> = Vec::new();
-    for option in concerned.options(fields).filter(|option| !option.is_empty()) {
+    for option in options(fields.get_all(&header::CONNECTION)).filter(|option| !option.is_empty()) {
         let name = HeaderName::from_bytes(option).map_err(|_| Nominated)?;
         if PROTECTED.contains(&name.as_str()) || nominated.len() + 1 >= TOO_MANY {
             return Err(Nominated);
         }
         nominated.push(name);
     }
-    for name in nominated.into_iter().chain(concerned.0) {
-        fields.remove(name);
-    }
+    fields.retain(|name| *name != header::TRANSFER_ENCODING && !concerns_connection(name) && !nominated.contains(name));
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use super::{Exchange, hygiene, upgrade};
 use crate::answer::Reason;
 use crate::config::model::Protocol;
 use crate::edge::{Framing, Handed};
+use crate::onward::Onward;
 
 impl Exchange {
     /// What the gate knows of a request over HTTP/2.
@@ -123,7 +124,13 @@ impl Exchange {
             return Err(Error::explain(ErrorType::H2Error, "the server does not speak HTTP/2").into_up());
         }
         let version = session.req_header().version;
-        hygiene::edit_request(request, |fields| self.forward(fields, version, h2))
+        hygiene::edit_request(request, |fields| {
+            *fields = {
+                let mut onward = Onward::of(fields);
+                self.forward(&mut onward, version, h2);
+                onward.to_map()
+            };
+        })
     }
 
     /// Asks the client for the body that it holds back (RFC 9110 §10.1.1), where the server cannot.

@@ -10,6 +10,7 @@ use crate::answer::Reason;
 use crate::balance::{Ask, AttemptOutcome, Endpoint, PickError};
 use crate::client::{self, Forwarding, Words};
 use crate::edge::Framing;
+use crate::onward::Onward;
 use crate::policy::{Encoder, Recipient};
 use crate::runtime::{Action, Full, UNIX, Upstream};
 
@@ -171,9 +172,9 @@ impl Exchange {
 
     /// Writes the fields of a request as the upstream is to see them. What concerned the client's connection has been
     /// taken out. `version`: the client's; `h2`: the server's is HTTP/2.
-    pub(super) fn forward(&self, fields: &mut HeaderMap, version: Version, h2: bool) {
+    pub(super) fn forward(&self, fields: &mut Onward<'_>, version: Version, h2: bool) {
         let Some(upstream) = self.upstream() else { return };
-        let host = fields.get(header::HOST).cloned();
+        let host = fields.get(&header::HOST).cloned();
         let facts = Forwarding {
             client: &self.client,
             peer: self.peer_ip,
@@ -196,14 +197,14 @@ impl Exchange {
             fields.insert(deadline::FIELD, deadline::format(left));
         }
         if h2 {
-            fields.remove(header::EXPECT); // answered here: interim answers of HTTP/2 do not reach us
+            fields.remove(&header::EXPECT); // answered here: interim answers of HTTP/2 do not reach us
             if self.grpc.is_some() {
                 // Removed as a matter of the client's connection; servers of gRPC insist on it.
                 fields.insert(header::TE, HeaderValue::from_static("trailers"));
             }
         }
         match &upstream.host {
-            Some(host) => drop(fields.insert(header::HOST, host.clone())),
+            Some(host) => fields.insert(header::HOST, host.clone()),
             // HTTP/1.0 may leave it out, the upstream's HTTP/1.1 may not.
             None if host.is_none() => {
                 let server = self.attempt.lease.as_ref().map(|lease| &**lease.endpoint().server());
@@ -217,14 +218,14 @@ impl Exchange {
     }
 
     /// Tells the application about the client's certificate; what the client itself says in these fields never passes.
-    fn tell_certificate(&self, fields: &mut HeaderMap) {
+    fn tell_certificate(&self, fields: &mut Onward<'_>) {
         let Some(tls) = &self.snapshot.tls else { return };
         let identity = self.secured.as_ref().and_then(|secured| secured.client.as_ref());
         for (name, fact) in &tls.settings.client_headers {
             client::disclaim(fields, name);
             let value = identity.and_then(|identity| HeaderValue::from_str(identity.fact(*fact)).ok());
             if let Some(value) = value {
-                fields.insert(name, value);
+                fields.add(name.clone(), value);
             }
         }
     }

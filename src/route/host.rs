@@ -67,7 +67,11 @@ pub fn normalise_host(raw: &str) -> Result<(Cow<'_, str>, Option<u16>), HostErro
         };
         return Ok((host, port));
     }
-    let (name, port) = raw.split_once(':').unwrap_or((raw, ""));
+    // Byte by byte: what searches in texts is made for longer ones.
+    let (name, port) = match raw.bytes().position(|byte| byte == b':') {
+        Some(colon) => (&raw[..colon], &raw[colon + 1..]),
+        None => (raw, ""),
+    };
     let host = parse_name(name.strip_suffix('.').unwrap_or(name))?;
     Ok((host, parse_port(port)?))
 }

@@ -1,6 +1,7 @@
 //! What upstreams are told about the way of a request.
 
 use super::*;
+use http::HeaderMap;
 use proptest::prelude::*;
 
 /// Peer, client and scheme as `TrustedProxies::identify` finds them.
@@ -14,8 +15,9 @@ fn written(peer: &str, client: &str, trusted: bool, lines: &[(&str, &str)]) -> H
         scheme: if trusted { Scheme::Https } else { Scheme::Http },
         peer_trusted: trusted,
     };
+    let mut fields = Onward::of(&headers);
     write_forwarding(
-        &mut headers,
+        &mut fields,
         &Forwarding {
             client: &client,
             peer: peer.parse().unwrap(),
@@ -25,7 +27,7 @@ fn written(peer: &str, client: &str, trusted: bool, lines: &[(&str, &str)]) -> H
         },
         &Words::default(),
     );
-    headers
+    fields.to_map()
 }
 
 fn assert_fields(headers: &HeaderMap, wanted: &[(&str, &str)]) {
@@ -81,11 +83,11 @@ fn words_are_those_of_the_request() {
             local_port,
             version,
         };
-        let [mut kept, mut fresh] = [HeaderMap::new(), HeaderMap::new()];
+        let [mut kept, mut fresh] = [Onward::default(), Onward::default()];
         write_forwarding(&mut kept, &facts, &words);
         write_forwarding(&mut fresh, &facts, &Words::default());
-        assert_eq!(kept, fresh);
-        kept
+        assert_eq!(kept.to_map(), fresh.to_map());
+        kept.to_map()
     };
     let first = at("198.51.100.1", "a.example", Scheme::Http, 80, "1.1");
     assert_fields(
@@ -185,7 +187,7 @@ fn a_host_that_cannot_be_written_is_left_out() {
         peer_trusted: false,
     };
     for host in ["", "a\"b;for=6.6.6.6", "a\r\nx: y"] {
-        let mut headers = HeaderMap::new();
+        let mut fields = Onward::default();
         let facts = Forwarding {
             client: &client,
             peer: client.ip,
@@ -193,9 +195,9 @@ fn a_host_that_cannot_be_written_is_left_out() {
             local_port: 80,
             version: "1.0",
         };
-        write_forwarding(&mut headers, &facts, &Words::default());
+        write_forwarding(&mut fields, &facts, &Words::default());
         assert_fields(
-            &headers,
+            &fields.to_map(),
             &[
                 ("forwarded", "for=198.51.100.1;proto=http"),
                 ("via", "1.0 deals247-gateway"),

@@ -5,12 +5,22 @@
 /// Beyond what the RFC asks, DEL, the C1 controls, the line separators of Unicode and the marks that turn the direction
 /// of writing are escaped: terminals and viewers obey them. A JSON parser reads the same text either way.
 pub(super) fn json(out: &mut Vec<u8>, bytes: &[u8]) {
+    if is_plain(bytes) {
+        out.extend_from_slice(bytes);
+        return;
+    }
     for chunk in bytes.utf8_chunks() {
         json_str(out, chunk.valid());
         if !chunk.invalid().is_empty() {
             out.extend_from_slice(b"\\ufffd");
         }
     }
+}
+
+/// Whether all of it stands as it is in either format. To the end in any case: sixteen bytes at a time.
+fn is_plain(bytes: &[u8]) -> bool {
+    let plain = |byte: u8| (0x20..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\');
+    bytes.iter().fold(true, |so_far, &byte| so_far & plain(byte))
 }
 
 fn json_str(out: &mut Vec<u8>, text: &str) {
@@ -65,6 +75,10 @@ fn unsafe_in_json(byte: u8, rest: &[u8]) -> Option<(usize, u16)> {
 
 /// Writes text for a line of text: every byte that is not printable ASCII, `"` and `\` become `\xHH`, as nginx does it.
 pub(super) fn text(out: &mut Vec<u8>, bytes: &[u8]) {
+    if is_plain(bytes) {
+        out.extend_from_slice(bytes);
+        return;
+    }
     let mut plain = 0;
     for (at, &byte) in bytes.iter().enumerate() {
         if matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e) {

@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::only;
 use super::trace::{SpanId, Told, TraceId, TraceParent, is_id};
+use crate::onward::Onward;
 
 const SINGLE: HeaderName = HeaderName::from_static("b3");
 const TRACE_ID: HeaderName = HeaderName::from_static("x-b3-traceid");
@@ -80,7 +81,7 @@ fn span_id(text: &[u8]) -> Option<SpanId> {
 }
 
 /// Writes both forms: an application reads either, and never two that differ.
-pub(super) fn write(headers: &mut HeaderMap, trace: &TraceParent, span: &SpanId) {
+pub(super) fn write(fields: &mut Onward<'_>, trace: &TraceParent, span: &SpanId) {
     let value =
         |bytes: &[u8]| HeaderValue::from_bytes(bytes).expect("hexadecimal digits and hyphens are a field value");
     let sampled = if trace.is_sampled() { b'1' } else { b'0' };
@@ -88,12 +89,12 @@ pub(super) fn write(headers: &mut HeaderMap, trace: &TraceParent, span: &SpanId)
     text[..32].copy_from_slice(&trace.trace_id);
     text[33..49].copy_from_slice(span);
     text[50] = sampled;
-    headers.insert(SINGLE, value(&text));
-    headers.insert(TRACE_ID, value(&trace.trace_id));
-    headers.insert(SPAN_ID, value(span));
-    headers.insert(SAMPLED, value(&[sampled]));
-    headers.remove(PARENT_SPAN_ID);
-    headers.remove(FLAGS);
+    fields.insert(SINGLE, value(&text));
+    fields.insert(TRACE_ID, value(&trace.trace_id));
+    fields.insert(SPAN_ID, value(span));
+    fields.insert(SAMPLED, value(&[sampled]));
+    fields.remove(&PARENT_SPAN_ID);
+    fields.remove(&FLAGS);
 }
 
 #[cfg(test)]
@@ -184,7 +185,8 @@ mod tests {
 
     #[test]
     fn both_forms_are_written_and_say_the_same() {
-        let mut fields = headers(&[("x-b3-parentspanid", SPAN), ("x-b3-flags", "1"), ("b3", "0")]);
+        let sent = headers(&[("x-b3-parentspanid", SPAN), ("x-b3-flags", "1"), ("b3", "0")]);
+        let mut fields = Onward::of(&sent);
         let trace = TraceParent::new(TRACE.as_bytes().try_into().unwrap(), *b"ffffffffffffffff").sampled(false);
         write(&mut fields, &trace, SPAN.as_bytes().try_into().unwrap());
         let expected = headers(&[
@@ -193,7 +195,7 @@ mod tests {
             ("x-b3-spanid", SPAN),
             ("x-b3-sampled", "0"),
         ]);
-        assert_eq!(fields, expected);
+        assert_eq!(fields.to_map(), expected);
     }
 
     proptest! {
@@ -206,8 +208,9 @@ mod tests {
         fn what_is_written_is_read_again(text in "([0-9a-f]{15}[1-9]){1,2}-[0-9a-f]{15}[1-9]-[01]") {
             let told = single(text.as_bytes()).unwrap();
             let trace = told.parent.clone().unwrap().sampled(told.sampled.unwrap());
-            let mut fields = HeaderMap::new();
-            write(&mut fields, &trace, &trace.span_id);
+            let mut written = Onward::default();
+            write(&mut written, &trace, &trace.span_id);
+            let mut fields = written.to_map();
             prop_assert_eq!(&read(&fields), &Some(told.clone()));
             fields.remove(SINGLE);
             prop_assert_eq!(read(&fields), Some(told));

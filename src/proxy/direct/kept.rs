@@ -1,14 +1,12 @@
 //! Answers out of the cache, in the fast lane.
 
 use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
 
 use http::{header, request};
 use tokio::sync::mpsc;
 
 use super::client::{Client, Gone};
-use super::write_answer;
+use super::{body, write_answer};
 use crate::proxy::Exchange;
 use crate::proxy::cache::{Asking, Served};
 
@@ -71,32 +69,5 @@ async fn answer(
     };
     head.headers.remove(header::TRANSFER_ENCODING); // the client's side frames it
     client.begin(head, !exchange.is_last());
-    loop {
-        let part = {
-            let mut next = pin!(source.next());
-            match poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
-                Poll::Ready(part) => part,
-                Poll::Pending => {
-                    // Nothing at hand: what was written so far must not wait for more.
-                    client.flush().await?;
-                    tokio::select! {
-                        biased;
-                        part = &mut next => part,
-                        gone = poll_fn(|cx| client.poll_gone(cx)) => return Err(gone),
-                    }
-                }
-            }
-        };
-        let Ok(mut part) = part else {
-            return client.cut().await.map(|()| true);
-        };
-        let end = part.is_none();
-        if exchange.encode(&mut part, end).is_err() {
-            return client.cut().await.map(|()| true);
-        }
-        client.part(part.unwrap_or_default()).await?;
-        if end {
-            return client.end().await.map(|()| true);
-        }
-    }
+    body::deliver(exchange, client, &mut source).await.map(|()| true)
 }

@@ -3,10 +3,13 @@
 //!
 //! The same exchange, decided by the same code as in Pingora's lane; only the bytes take a shorter way.
 
+mod body;
 mod client;
+mod hedged;
 mod http1;
 mod http2;
 mod kept;
+mod lane;
 mod relay;
 mod upload;
 
@@ -21,9 +24,8 @@ use self::http2::Http2;
 use super::begin::Decision;
 use super::{Exchange, respond};
 use crate::answer::Answer;
-use crate::config::model::Protocol;
-use crate::edge::{Arrival, Direct, Framing, H2Stream, Lane, NotMine, Served};
-use crate::runtime::{Action, Live};
+use crate::edge::{Arrival, Direct, H2Stream, Lane, NotMine, Served};
+use crate::runtime::Live;
 
 /// The fast lane over the running gateway.
 pub struct FastLane {
@@ -46,10 +48,12 @@ impl FastLane {
 
 impl Direct for FastLane {
     fn serve<'a>(&'a self, mut request: request::Parts, lane: Lane, arrival: Box<Arrival>) -> BoxFuture<'a, Served> {
-        let mut exchange = self.begin(arrival);
         Box::pin(async move {
+            // In here: what is large is made where it stays.
+            let mut exchange = self.begin(arrival);
             let decision = exchange.begin(&request);
-            if !exchange.fits(&decision) {
+            if let Err(why) = exchange.fits(&decision) {
+                exchange.note_lane(why);
                 return match exchange.arrival.take() {
                     Some(arrival) => Served::NotMine(lane, arrival),
                     None => Served::Done { keep: false },
@@ -75,10 +79,12 @@ impl Direct for FastLane {
         stream: H2Stream,
         arrival: Box<Arrival>,
     ) -> BoxFuture<'a, Option<Box<NotMine>>> {
-        let mut exchange = self.begin(arrival);
         Box::pin(async move {
+            // In here: what is large is made where it stays.
+            let mut exchange = self.begin(arrival);
             let decision = exchange.begin(&request);
-            if !exchange.fits(&decision) {
+            if let Err(why) = exchange.fits(&decision) {
+                exchange.note_lane(why);
                 let arrival = exchange.arrival.take()?;
                 return Some(Box::new(NotMine {
                     request,
@@ -118,6 +124,9 @@ async fn serve(
         Decision::Health => respond::health_answer(exchange, request),
         Decision::Challenge(token) => exchange.key_authorization(&token).await,
         Decision::Proxy if kept::serve(exchange, request, client).await? => return Ok(()),
+        Decision::Proxy if exchange.may_be_hedged(request) => {
+            return Box::pin(hedged::serve(exchange, request, client)).await;
+        }
         // Boxed: what is answered here moves no state of what it does not need.
         Decision::Proxy | Decision::Files => return Box::pin(relay::proxy(exchange, request, client)).await,
     };
@@ -147,36 +156,6 @@ impl Exchange {
             .map_or((0, 0), |arrival| (arrival.link.received(), arrival.link.sent()));
         let status = client.status().unwrap_or_else(respond::client_left);
         self.conclude(request, status, received, sent);
-    }
-
-    /// Whether the fast lane can serve what was decided.
-    fn fits(&self, decision: &Decision) -> bool {
-        let Some(arrival) = &self.arrival else { return false };
-        // What waits between its parts waits in Pingora's lane; who is refused does not come so far.
-        let slowed = self.route.as_ref().is_some_and(|route| route.bandwidth.is_some());
-        if slowed && !matches!(decision, Decision::Settled(_)) {
-            return false;
-        }
-        match decision {
-            Decision::Answer(_)
-            | Decision::Settled(_)
-            | Decision::Metrics
-            | Decision::Health
-            | Decision::Challenge(_) => {
-                // A body is read for the connection's sake, if it is small.
-                matches!(
-                    arrival.framing,
-                    Framing::None | Framing::Length(..=65_536) | Framing::Chunked
-                )
-            }
-            Decision::Files => false,
-            Decision::Proxy => match self.route.as_ref().map(|route| &route.action) {
-                Some(Action::Proxy { upstream, .. }) => {
-                    upstream.tls.is_none() && upstream.protocol == Protocol::Http1 && upstream.model.hedge.is_none()
-                }
-                _ => false,
-            },
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header, request};
+use http::{HeaderValue, Method, header, request};
 
 use super::client::{Client, Gone};
 use super::upload::{Stop, Upload};
@@ -14,6 +14,7 @@ use super::write_answer;
 use crate::answer::{Answer, Reason};
 use crate::edge::Framing;
 use crate::http1::{self, Connection, Idle};
+use crate::onward::Onward;
 use crate::proxy::carrier::{self, Broken};
 use crate::proxy::failure::Fault;
 use crate::proxy::fetch::path_and_query;
@@ -42,10 +43,10 @@ pub(super) async fn proxy(
             let refusal = exchange.refusal(exchange.refusal.unwrap_or(Reason::Internal));
             return write_answer(exchange, request, client, &refusal).await;
         }
-        let Some(fields) = outgoing(exchange, request, framing) else {
+        let Some(head) = outgoing(exchange, request, framing, target) else {
             return write_answer(exchange, request, client, &Answer::refuse(Reason::BadRequest)).await;
         };
-        let outcome = attempt(exchange, request, client, &mut upload, target, &fields).await;
+        let outcome = attempt(exchange, request, client, &mut upload, head).await;
         let (fault, reused, why) = match outcome {
             Outcome::Delivered => return Ok(()),
             Outcome::Gone => return Err(Gone),
@@ -74,20 +75,20 @@ pub(super) async fn proxy(
     }
 }
 
-/// The fields as the server is to see them; `None`: the request nominates what no connection can take away.
-fn outgoing(exchange: &Exchange, request: &request::Parts, framing: Framing) -> Option<HeaderMap> {
-    let mut fields = request.headers.clone();
+/// The head as the server is to see it; `None`: the request nominates what no connection can take away.
+fn outgoing(exchange: &Exchange, request: &request::Parts, framing: Framing, target: &str) -> Option<Vec<u8>> {
+    let mut fields = Onward::of(&request.headers);
     hygiene::clean_request(&mut fields).ok()?;
     // Said again in our own words: a client could have nominated them away.
     match framing {
         Framing::None => {}
-        Framing::Length(length) => drop(fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length))),
-        Framing::Chunked => {
-            fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
+        Framing::Length(length) => fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length)),
+        Framing::Chunked => fields.add(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked")),
     }
     exchange.forward(&mut fields, request.version, false);
-    Some(fields)
+    let mut head = Vec::with_capacity(1024);
+    http1::request_head(&mut head, &request.method, target, &fields);
+    Some(head)
 }
 
 /// What an attempt came to.
@@ -120,8 +121,7 @@ async fn attempt(
     request: &request::Parts,
     client: &mut impl Client,
     upload: &mut Upload,
-    target: &str,
-    fields: &HeaderMap,
+    head: Vec<u8>,
 ) -> Outcome {
     let (Some(upstream), Some(lease)) = (exchange.upstream(), &exchange.attempt.lease) else {
         return Outcome::Refused(Reason::Internal);
@@ -150,8 +150,6 @@ async fn attempt(
     };
     exchange.connected(reused);
     let first_byte = within(exchange.first_byte_limit());
-    let mut head = Vec::with_capacity(1024);
-    http1::request_head(&mut head, &request.method, target, fields);
     connection.begin();
     connection.allow(timeouts.write);
     // A server that takes nothing for as long as it may think about its answer will not answer.

@@ -1,0 +1,168 @@
+//! The fields of a request on their way to a server: the client's own, borrowed, and what the gateway says beside them.
+//!
+//! A request has few fields, and each is looked for once or twice. To compare it with a handful of names costs less than a
+//! hash, and to borrow it less than a copy of the map.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+
+/// More than most requests have, those of the gateway among them: they stay on the stack.
+const ROOM: usize = 28;
+
+/// Fields in the order in which they are written.
+#[derive(Debug, Clone, Default)]
+pub struct Onward<'a>(SmallVec<[Field<'a>; ROOM]>);
+
+#[derive(Debug, Clone)]
+enum Field<'a> {
+    Own(&'a HeaderName, &'a HeaderValue),
+    Said(HeaderName, HeaderValue),
+}
+
+impl Field<'_> {
+    fn name(&self) -> &HeaderName {
+        match self {
+            Self::Own(name, _) => name,
+            Self::Said(name, _) => name,
+        }
+    }
+
+    fn value(&self) -> &HeaderValue {
+        match self {
+            Self::Own(_, value) => value,
+            Self::Said(_, value) => value,
+        }
+    }
+}
+
+impl<'a> Onward<'a> {
+    /// The client's fields as they are.
+    #[must_use]
+    pub fn of(fields: &'a HeaderMap) -> Self {
+        Self(fields.iter().map(|(name, value)| Field::Own(name, value)).collect())
+    }
+
+    /// Name and value of each field line.
+    pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> + Clone {
+        self.0.iter().map(|field| (field.name(), field.value()))
+    }
+
+    /// The first value of that name.
+    #[must_use]
+    pub fn get(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.get_all(name).next()
+    }
+
+    /// Every value of that name.
+    pub fn get_all(&self, name: &HeaderName) -> impl Iterator<Item = &HeaderValue> {
+        self.iter()
+            .filter(move |(each, _)| *each == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Whether there is a field of that name.
+    #[must_use]
+    pub fn contains(&self, name: &HeaderName) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Puts `value` in the place of every field of that name.
+    pub fn insert(&mut self, name: HeaderName, value: HeaderValue) {
+        self.remove(&name);
+        self.add(name, value);
+    }
+
+    /// Adds a field of a name that is not there.
+    pub fn add(&mut self, name: HeaderName, value: HeaderValue) {
+        debug_assert!(!self.contains(&name), "{name} is there");
+        self.0.push(Field::Said(name, value));
+    }
+
+    /// Removes every field of that name.
+    pub fn remove(&mut self, name: &HeaderName) {
+        self.retain(|each| each != name);
+    }
+
+    /// Keeps the fields whose name passes.
+    pub fn retain(&mut self, mut passes: impl FnMut(&HeaderName) -> bool) {
+        // Mostly nothing has to move.
+        if let Some(first) = self.0.iter().position(|field| !passes(field.name())) {
+            let mut index = 0;
+            self.0.retain(|field| {
+                index += 1;
+                index <= first || passes(field.name())
+            });
+        }
+    }
+
+    /// The same fields in a map.
+    #[must_use]
+    pub fn to_map(&self) -> HeaderMap {
+        let mut map = HeaderMap::with_capacity(self.0.len());
+        for (name, value) in self.iter() {
+            map.append(name.clone(), value.clone());
+        }
+        map
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{ACCEPT, COOKIE, HOST};
+
+    use super::*;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    const SENT: [(&str, &str); 5] = [
+        ("host", "a"),
+        ("cookie", "1"),
+        ("x-own", "x"),
+        ("cookie", "2"),
+        ("accept", "*/*"),
+    ];
+
+    #[test]
+    fn what_is_done_to_it_is_what_is_done_to_a_map() {
+        let sent = map(&SENT);
+        let (mut onward, mut wanted) = (Onward::of(&sent), sent.clone());
+        assert_eq!(onward.to_map(), wanted);
+        assert_eq!(onward.get_all(&COOKIE).count(), 2);
+        assert_eq!(onward.get(&COOKIE), wanted.get(COOKIE));
+
+        onward.insert(COOKIE, HeaderValue::from_static("3"));
+        wanted.insert(COOKIE, HeaderValue::from_static("3"));
+        assert_eq!(onward.to_map(), wanted);
+
+        onward.remove(&HOST);
+        wanted.remove(HOST);
+        assert_eq!(onward.to_map(), wanted);
+        assert!(!onward.contains(&HOST));
+
+        onward.add(HOST, HeaderValue::from_static("b"));
+        wanted.insert(HOST, HeaderValue::from_static("b"));
+        onward.retain(|name| name != ACCEPT && name.as_str() != "x-own");
+        wanted.remove(ACCEPT);
+        wanted.remove("x-own");
+        assert_eq!(onward.to_map(), wanted);
+        assert_eq!(sent, map(&SENT));
+    }
+
+    #[test]
+    fn many_fields_are_no_fewer() {
+        let mut sent = HeaderMap::new();
+        for number in 0..3 * ROOM {
+            sent.append("x-many", HeaderValue::from(number));
+        }
+        let mut onward = Onward::of(&sent);
+        assert_eq!(onward.to_map(), sent);
+        onward.remove(&HeaderName::from_static("x-many"));
+        assert_eq!(onward.iter().count(), 0);
+    }
+}
