@@ -24,7 +24,7 @@ run: ## serve a site: three stand-in replicas of Deals247 with the gateway befor
 	cargo run --locked --release --quiet -- demo $(ARGS)
 
 test: ## run every test, and what a client would notice once more without the fast lane
-	$(NEED) rust build prometheus nginx redis pebble node express
+	$(NEED) rust build prometheus nginx redis pebble node express rails files
 	cargo test --locked
 	GATEWAY_TEST_LANE=pingora cargo test --locked --test it scenario::
 
@@ -98,7 +98,7 @@ doc: ## write docs/reference.md and docs/gateway.schema.json anew, build the API
 	cargo doc --locked --no-deps
 
 setup: ## install everything that the other targets need
-	$(NEED) rust build rustfmt clippy deny prometheus nginx redis pebble node express schemathesis
+	$(NEED) rust build rustfmt clippy deny prometheus nginx redis pebble node express rails files schemathesis
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

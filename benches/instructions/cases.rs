@@ -11,7 +11,7 @@ use deals247_gateway::config::model::HeadLimits;
 use deals247_gateway::edge::{Scanner, take_apart};
 use deals247_gateway::limit::{Asker, Bucket, KeyHasher, Limits, Local, Policy};
 use deals247_gateway::observe::access_log::{Entry, Format, Redaction};
-use deals247_gateway::route::{Conditions, HostPattern, Matcher, PathPattern, Request, Router};
+use deals247_gateway::route::{Conditions, HostPattern, Ignored, Matcher, PathPattern, Request, Router};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 
 /// A case by its name in the file; its argument: how often.
@@ -92,6 +92,7 @@ fn matcher(host: &str, path: &str) -> Matcher {
     Matcher {
         hosts: vec![HostPattern::parse(host).expect("a host")],
         paths: vec![PathPattern::parse(path).expect("a path")],
+        ignored: Ignored::default(),
         conditions: Conditions::default(),
     }
 }

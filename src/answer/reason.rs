@@ -45,6 +45,8 @@ pub enum Reason {
     RateLimited,
     /// 429: limits refused the client so often that everything it asks is refused for a while.
     Banned,
+    /// 429: the client sent too many credentials that are not good.
+    TooManyFailures,
     /// 431: the head is too large or has too many fields.
     HeadTooLarge,
     /// 500: a fault of the gateway.
@@ -71,7 +73,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their status codes.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::BadRequest,
         Self::BadPath,
         Self::Unauthenticated,
@@ -92,6 +94,7 @@ impl Reason {
         Self::MisdirectedRequest,
         Self::RateLimited,
         Self::Banned,
+        Self::TooManyFailures,
         Self::HeadTooLarge,
         Self::Internal,
         Self::NotImplemented,
@@ -267,6 +270,12 @@ impl Reason {
                 "rate_limited",
                 "Too Many Requests",
                 "There were too many requests. Please try again later.",
+            ),
+            Self::TooManyFailures => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_failures",
+                "Too Many Requests",
+                "There were too many wrong passwords or keys from your address. Please try again later.",
             ),
             Self::HeadTooLarge => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,

@@ -1,5 +1,7 @@
 //! Where a request carries its credential.
 
+use std::net::IpAddr;
+
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName};
 
@@ -35,6 +37,8 @@ pub struct Presented<'a> {
     pub headers: &'a HeaderMap,
     /// Its query, without `?`.
     pub query: Option<&'a str>,
+    /// The client's address, as trusted proxies tell it.
+    pub client: IpAddr,
 }
 
 impl Source {
@@ -145,6 +149,7 @@ mod tests {
             let request = Presented {
                 headers: &headers,
                 query: None,
+                client: IpAddr::from([192, 0, 2, 1]),
             };
             assert_eq!(Source::Header(AUTHORIZATION).find(&request), expected, "{lines:?}");
         }
@@ -164,6 +169,7 @@ mod tests {
             source.find(&Presented {
                 headers: &headers,
                 query,
+                client: IpAddr::from([192, 0, 2, 1]),
             })
         };
         let cookie = |name: &str| Source::Cookie(name.into());
@@ -190,6 +196,7 @@ mod tests {
         let request = Presented {
             headers: &headers,
             query: Some("t=tok"),
+            client: IpAddr::from([192, 0, 2, 1]),
         };
         assert_eq!(Source::first(&both, &request), given("tok"));
     }

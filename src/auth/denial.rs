@@ -33,6 +33,8 @@ pub enum Denial {
     Unavailable,
     /// There are more who wait to be checked than can be.
     Busy,
+    /// The client was wrong so often that it is not checked any more; after this time it is.
+    TooMany(Duration),
 }
 
 impl Denial {
@@ -41,7 +43,7 @@ impl Denial {
         match self {
             Self::Nothing => 0,
             Self::Invalid(_) => 1,
-            Self::Unavailable | Self::Busy => 2,
+            Self::Unavailable | Self::Busy | Self::TooMany(_) => 2,
             Self::Forbidden => 3,
         }
     }
@@ -56,6 +58,7 @@ impl Denial {
         let (reason, retry_after) = match worst {
             None | Some(Self::Nothing | Self::Invalid(_)) => (Reason::Unauthenticated, None),
             Some(Self::Forbidden) => (Reason::NotPermitted, None),
+            Some(Self::TooMany(wait)) => (Reason::TooManyFailures, Some(*wait)),
             Some(Self::Unavailable | Self::Busy) => (Reason::AuthUnavailable, Some(Duration::from_secs(1))),
         };
         let challenged = matches!(reason, Reason::Unauthenticated | Reason::NotPermitted);
@@ -129,6 +132,11 @@ mod tests {
                 &["ApiKey realm=\"r\""],
             ),
             (vec![(Basic, Denial::Busy)], 503, &[]),
+            (
+                vec![(ApiKey, invalid()), (Basic, Denial::TooMany(Duration::from_secs(5)))],
+                429,
+                &[],
+            ),
         ] {
             let denials: Vec<_> = denials
                 .into_iter()
@@ -143,7 +151,10 @@ mod tests {
                 .map(|line| line.to_str().unwrap())
                 .collect();
             assert_eq!(got, lines);
-            assert_eq!(rendered.headers.contains_key("retry-after"), status == 503);
+            assert_eq!(
+                rendered.headers.contains_key("retry-after"),
+                [429, 503].contains(&status)
+            );
         }
     }
 }

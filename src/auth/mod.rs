@@ -21,7 +21,7 @@ pub use fields::{ClaimedFields, header_value};
 pub use keys::{KeyFault, KeySet};
 pub use password::{Password, Unreadable, Users};
 pub use require::Requirement;
-pub use verified::Verified;
+pub use verified::{Digest, Verified};
 
 use std::sync::Arc;
 

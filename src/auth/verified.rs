@@ -52,7 +52,7 @@ impl<T: Clone> Verified<T> {
         context.sign().as_ref().try_into().map(Digest).ok()
     }
 
-    /// What was found of it, where that is still good. `now`: seconds, of any clock that goes on.
+    /// What was found of it, where that is still good. `now`: of any clock that goes on, in any unit.
     #[must_use]
     pub fn get(&self, digest: &Digest, now: u64) -> Option<T> {
         let mut known = self.known.lock();

@@ -20,10 +20,12 @@ pub const FORWARDING: [HeaderName; 3] = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_F
 const FAMILY: &[u8] = b"x-forwarded";
 
 /// Further fields by which proxies tell applications where a request came from or what it was addressed to.
-const OF_PROXIES: [&str; 24] = [
+const OF_PROXIES: [&str; 26] = [
     "cf-connecting-ip",
     "cf-connecting-ipv6",
     "client-ip",
+    "cloudfront-forwarded-proto",
+    "cloudfront-viewer-address",
     "fastly-client-ip",
     "forwarded",
     "forwarded-for",

@@ -14,10 +14,14 @@ pub struct Preset {
 }
 
 /// All of them.
-pub const PRESETS: [Preset; 4] = [
+pub const PRESETS: [Preset; 5] = [
     Preset {
         name: "cloudflare",
         list: include_str!("presets/cloudflare.txt"),
+    },
+    Preset {
+        name: "cloudfront",
+        list: include_str!("presets/cloudfront.txt"),
     },
     Preset {
         name: "fastly",
@@ -53,7 +57,13 @@ mod tests {
 
     #[test]
     fn every_list_is_whole_and_says_where_it_is_from() {
-        for (name, networks) in [("cloudflare", 22), ("fastly", 21), ("google-cloud", 2), ("private", 6)] {
+        for (name, networks) in [
+            ("cloudflare", 22),
+            ("cloudfront", 49),
+            ("fastly", 21),
+            ("google-cloud", 2),
+            ("private", 6),
+        ] {
             let preset = Preset::named(name).expect(name);
             assert_eq!(
                 networks::list(preset.list).map(|list| list.len()),

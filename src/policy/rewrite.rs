@@ -13,6 +13,8 @@ use crate::route::{PatternError, expression, has_dot_or_empty_segments, merge_sl
 pub struct Rewrite {
     /// Takes this prefix away, at a segment boundary. No trailing slash.
     strip_prefix: Option<Box<str>>,
+    /// Whether the prefix is taken away in upper and lower case alike, ASCII.
+    any_case: bool,
     /// Replaces every match of the expression; `$1` and `${name}` stand for captures.
     regex: Option<(Regex, Box<str>)>,
     /// Puts this before the path. No trailing slash.
@@ -38,9 +40,16 @@ impl Rewrite {
         };
         Ok(Self {
             strip_prefix: strip_prefix.map(parse_prefix).transpose()?,
+            any_case: false,
             regex: regex.map(compile).transpose()?,
             add_prefix: add_prefix.map(parse_prefix).transpose()?,
         })
+    }
+
+    /// For a route that ignores case: the prefix is taken away however it is spelled.
+    #[must_use]
+    pub fn ignoring_case(self) -> Self {
+        Self { any_case: true, ..self }
     }
 
     /// The new path; always absolute, never beginning with `//`, without a query.
@@ -58,7 +67,7 @@ impl Rewrite {
             Cow::Borrowed(raw_path)
         };
         if let Some(prefix) = &self.strip_prefix
-            && let Some(rest) = below(&path, prefix).or_else(|| below(&normal, prefix))
+            && let Some(rest) = self.below(&path, prefix).or_else(|| self.below(&normal, prefix))
         {
             path = Cow::Owned(rest.to_owned());
         }
@@ -79,12 +88,13 @@ impl Rewrite {
         }
         out
     }
-}
 
-/// What follows the prefix, if the path is the prefix or lies below it.
-fn below<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
-    path.strip_prefix(prefix)
-        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    /// What follows the prefix, if the path is the prefix or lies below it.
+    fn below<'a>(&self, path: &'a str, prefix: &str) -> Option<&'a str> {
+        let (head, rest) = path.split_at_checked(prefix.len())?;
+        let is_it = head == prefix || (self.any_case && head.eq_ignore_ascii_case(prefix));
+        (is_it && (rest.is_empty() || rest.starts_with('/'))).then_some(rest)
+    }
 }
 
 /// Replaces in the path as it is spelled, else in its normal form; `None` where nothing is to be replaced.

@@ -9,7 +9,7 @@ use super::Exchange;
 use super::begin::Decision;
 use super::fetch::{Caller, fetch};
 use crate::auth::Presented;
-use crate::runtime::{Application, Identified, Question};
+use crate::runtime::{Application, Circumstances, Identified, Question};
 
 /// What an application says of a request that may be let in; more than this of its words is not waited for.
 const WORDS: usize = 64 * 1024;
@@ -24,18 +24,32 @@ struct Inquiry<'a> {
 }
 
 impl Application for Inquiry<'_> {
+    fn about(&self) -> Circumstances<'_> {
+        Circumstances {
+            client: self.exchange.client.ip,
+            scheme: self.exchange.client.scheme,
+            host: &self.exchange.host,
+            method: &self.request.method,
+            target: self.target(),
+        }
+    }
+
     fn ask<'a>(&'a self, question: Question<'a>) -> BoxFuture<'a, Option<response::Parts>> {
         Box::pin(async move { tokio::time::timeout(question.within, self.carry(question)).await.ok()? })
     }
 }
 
 impl Inquiry<'_> {
+    fn target(&self) -> &str {
+        self.request.uri.path_and_query().map_or("/", |target| target.as_str())
+    }
+
     async fn carry(&self, question: Question<'_>) -> Option<response::Parts> {
         let Self { exchange, request } = self;
         let asked = http::Request::builder().uri(question.target).body(()).ok()?;
         let (mut parts, ()) = asked.into_parts();
         parts.headers = question.headers;
-        let uri = request.uri.path_and_query().map_or("/", |target| target.as_str());
+        let uri = self.target();
         let caller = Caller {
             client: exchange.client,
             peer: exchange.peer_ip,
@@ -72,6 +86,7 @@ impl Exchange {
         let presented = Presented {
             headers: &request.headers,
             query: request.uri.query(),
+            client: self.client.ip,
         };
         let identified = auth
             .identify(

@@ -186,10 +186,14 @@ pub(super) async fn health(session: &mut Session, exchange: &mut Exchange) -> Re
 pub(super) fn health_answer(exchange: &Exchange, request: &request::Parts) -> Answer {
     let path = exchange.path.as_deref().unwrap_or_else(|| request.uri.path());
     let base = match exchange.route.as_ref().map(|route| &route.action) {
-        Some(Action::Health(prefixes)) => prefixes.iter().find(|prefix| path.starts_with(&***prefix)),
+        // The route has taken the path: what is left to find out is which of its prefixes did, in whatever case.
+        Some(Action::Health(prefixes)) => prefixes.iter().find_map(|prefix| {
+            let head = path.get(..prefix.len())?;
+            head.eq_ignore_ascii_case(prefix).then_some(head)
+        }),
         _ => None,
     };
-    let base = base.map_or(path, |prefix| prefix);
+    let base = base.unwrap_or(path);
     admin::site_health(&exchange.live, path, base).unwrap_or_else(|| Answer::refuse(Reason::NotFound))
 }
 

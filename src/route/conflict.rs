@@ -66,17 +66,17 @@ pub fn conflicts(matchers: &[Matcher]) -> Vec<Conflict> {
         .collect()
 }
 
-/// The entries so far, in order of precedence, by host and path.
+/// The entries so far, in order of precedence, by host and path, and whether case is ignored.
 #[derive(Default)]
 struct Asked<'a> {
-    by_path: HashMap<(Option<&'a HostPattern>, PathKey<'a>), Vec<usize>>,
+    by_path: HashMap<(Option<&'a HostPattern>, PathKey<'a>, bool), Vec<usize>>,
     /// Expressions that match every path, by host.
     everything: HashMap<Option<&'a HostPattern>, Vec<usize>>,
 }
 
 impl<'a> Asked<'a> {
     fn add(&mut self, entry: &Entry<'a>) {
-        let key = (entry.host, entry.path.key());
+        let key = (entry.host, entry.key, entry.any_case);
         self.by_path.entry(key).or_default().push(entry.route);
         if let PathPattern::Regex(regex) = entry.path
             && matches_everything(regex.as_str())
@@ -90,10 +90,10 @@ impl<'a> Asked<'a> {
     fn at_least_as_wide(&self, entry: &Entry<'a>) -> impl Iterator<Item = usize> {
         let mut found = Vec::new();
         let mut add = |routes: Option<&Vec<usize>>| found.extend(routes.into_iter().flatten().copied());
-        add(self.by_path.get(&(entry.host, entry.path.key())));
+        add(self.by_path.get(&(entry.host, entry.key, entry.any_case)));
         if let PathPattern::Regex(regex) = entry.path {
             for prefix in prefixes_above(regex.as_str()) {
-                add(self.by_path.get(&(entry.host, PathKey::Prefix(prefix))));
+                add(self.by_path.get(&(entry.host, PathKey::Prefix(prefix), false)));
             }
             add(self.everything.get(&entry.host));
         }
@@ -176,6 +176,7 @@ fn same(a: &Matcher, b: &Matcher) -> bool {
     let hosts = |matcher: &Matcher| matcher.hosts.iter().cloned().collect::<HashSet<_>>();
     hosts(a) == hosts(b)
         && paths(a) == paths(b)
+        && a.ignored == b.ignored
         && implies(&a.conditions, &b.conditions)
         && implies(&b.conditions, &a.conditions)
 }
@@ -244,6 +245,12 @@ mod tests {
             ("/api/*", "~^/api", None),
             ("/api/*", "~^/api/x|^/y", None),
             ("/api/*", "~/api/x", None),
+            ("/a/* !case", "/A/* !case", Some((1, true))),
+            ("/a/* !case", "/a/*", None),
+            ("/a/*", "/A/* !case", None),
+            ("/a/* !format", "/a/*", Some((1, false))),
+            ("/a/*", "/a/* !format", None),
+            ("/a !format", "/a.json", None),
         ];
         for (first, second, unreachable) in table {
             let wanted: Vec<_> = unreachable

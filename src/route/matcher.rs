@@ -30,6 +30,17 @@ pub struct Conditions {
     pub cookies: Vec<Condition>,
 }
 
+/// What of a path makes no difference to the application: a route must not see one there either, or what it keeps closed
+/// is reached by another name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ignored {
+    /// Whether letters are upper or lower case, ASCII only: `/API` is `/api`. Paths of the matcher are in lower case
+    /// then, see [`PathPattern::ignoring_case`].
+    pub case: bool,
+    /// A format behind the last segment: `/deals.json` is `/deals`.
+    pub format: bool,
+}
+
 /// Everything a route asks of a request.
 #[derive(Debug, Clone)]
 pub struct Matcher {
@@ -37,6 +48,8 @@ pub struct Matcher {
     pub hosts: Vec<HostPattern>,
     /// Any of these paths; never empty.
     pub paths: Vec<PathPattern>,
+    /// What of a path is not looked at.
+    pub ignored: Ignored,
     /// Further conditions.
     pub conditions: Conditions,
 }

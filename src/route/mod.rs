@@ -11,10 +11,11 @@ mod spelling;
 mod table;
 #[cfg(test)]
 mod testing;
+mod tree;
 
 pub use conflict::{Conflict, ConflictKind, conflicts};
 pub use host::{HostError, normalise_host};
-pub use matcher::{Condition, Conditions, Matcher};
+pub use matcher::{Condition, Conditions, Ignored, Matcher};
 pub use path::{PathError, normalise};
 pub(crate) use pattern::expression;
 pub use pattern::{ConditionError, HostPattern, PathPattern, PatternError, ValuePattern};

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use super::pattern::PathKey;
 use super::{HostPattern, Matcher, PathPattern};
 
 /// How specific an entry is. Smaller is asked first; the fields are compared from top to bottom.
@@ -24,23 +25,37 @@ enum HostRank {
     Any,
 }
 
-/// Exact, then the longest prefix, then expressions as they come in the file.
+/// Exact, then with a format behind it, then the longest prefix, then expressions as they come in the file. Of two that
+/// are as specific, the one that minds case comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum PathRank {
-    Exact,
-    Prefix(Reverse<usize>),
+    Exact {
+        any_case: bool,
+    },
+    Format {
+        any_case: bool,
+    },
+    Prefix {
+        length: Reverse<usize>,
+        any_case: bool,
+    },
     /// Where this expression first stands under this host, so that routes with the same one are told apart by their
     /// conditions, as routes with the same prefix are.
     Regex(usize),
 }
 
-/// One host and one path of a route; a route with two hosts and three paths has six.
+/// One host and one path of a route; a route with two hosts and three paths has six, and where formats are ignored twice
+/// as many.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry<'a> {
     precedence: Precedence,
     /// `None`: any host.
     pub(super) host: Option<&'a HostPattern>,
     pub(super) path: &'a PathPattern,
+    /// What of the path this entry is about.
+    pub(super) key: PathKey<'a>,
+    /// Whether it is compared in lower case.
+    pub(super) any_case: bool,
     /// Index of the route.
     pub(super) route: usize,
 }
@@ -52,13 +67,16 @@ pub(super) fn entries(matchers: &[Matcher]) -> Vec<Entry<'_>> {
     for (route, matcher) in matchers.iter().enumerate() {
         let conditions = Reverse(matcher.conditions.count());
         for host in hosts(matcher) {
-            for path in &matcher.paths {
-                let path_rank = match path {
-                    PathPattern::Exact(_) => PathRank::Exact,
-                    PathPattern::Prefix(prefix) => PathRank::Prefix(Reverse(prefix.len())),
-                    PathPattern::Regex(_) => {
-                        PathRank::Regex(*first_seen.entry((host, path.key())).or_insert(entries.len()))
-                    }
+            for (path, key) in paths(matcher) {
+                let any_case = matcher.ignored.case;
+                let path_rank = match key {
+                    PathKey::Exact(_) => PathRank::Exact { any_case },
+                    PathKey::Format(_) => PathRank::Format { any_case },
+                    PathKey::Prefix(prefix) => PathRank::Prefix {
+                        length: Reverse(prefix.len()),
+                        any_case,
+                    },
+                    PathKey::Regex(_) => PathRank::Regex(*first_seen.entry((host, key)).or_insert(entries.len())),
                 };
                 let precedence = Precedence {
                     host: host_rank(host),
@@ -70,6 +88,8 @@ pub(super) fn entries(matchers: &[Matcher]) -> Vec<Entry<'_>> {
                     precedence,
                     host,
                     path,
+                    key,
+                    any_case,
                     route,
                 });
             }
@@ -82,6 +102,18 @@ pub(super) fn entries(matchers: &[Matcher]) -> Vec<Entry<'_>> {
 fn hosts(matcher: &Matcher) -> impl Iterator<Item = Option<&HostPattern>> {
     let any = matcher.hosts.is_empty().then_some(None);
     any.into_iter().chain(matcher.hosts.iter().map(Some))
+}
+
+/// The paths of a route, and what may have a format behind it.
+fn paths(matcher: &Matcher) -> impl Iterator<Item = (&PathPattern, PathKey<'_>)> {
+    let keys = |path| {
+        let format = matcher.ignored.format.then(|| PathPattern::format_key(path)).flatten();
+        [Some(path.key()), format]
+            .into_iter()
+            .flatten()
+            .map(move |key| (path, key))
+    };
+    matcher.paths.iter().flat_map(keys)
 }
 
 fn host_rank(host: Option<&HostPattern>) -> HostRank {

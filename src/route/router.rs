@@ -25,8 +25,8 @@ pub struct Request<'a> {
 
 /// Routes compiled for look-up.
 ///
-/// The most specific route wins: host (exact, then the longest wildcard, then any), path (exact, then the longest
-/// prefix, then expressions in file order), then more conditions, then file order. A route whose conditions fail is
+/// The most specific route wins: host (exact, then the longest wildcard, then any), path (exact, then with a format that
+/// is ignored, then the longest prefix, then expressions in file order), then more conditions, then file order. A route whose conditions fail is
 /// passed over for the next one, also into less specific hosts.
 #[derive(Debug)]
 pub struct Router {
@@ -53,7 +53,7 @@ impl Router {
                 Some(HostPattern::Wildcard(suffix)) => wildcard_hosts.entry(suffix.clone()).or_default(),
                 None => &mut any_host,
             };
-            table.insert(entry.path, entry.route);
+            table.insert(&entry);
         }
         Self {
             conditions: matchers.into_iter().map(|matcher| matcher.conditions).collect(),
@@ -64,8 +64,8 @@ impl Router {
         }
     }
 
-    /// Index of the most specific route that takes this request. Allocates nothing, unless a route has conditions on
-    /// the query and the query is percent-encoded.
+    /// Index of the most specific route that takes this request. Allocates nothing, unless a route ignores case, or has
+    /// conditions on the query and the query is percent-encoded.
     #[must_use]
     pub fn find(&self, request: &Request<'_>) -> Option<usize> {
         self.tables(request.host)
@@ -191,6 +191,48 @@ mod tests {
     }
 
     #[test]
+    fn what_is_ignored() {
+        let routes = [
+            "/*",
+            "/Admin/* !case !format",
+            "/admin/open",
+            "/Deals.json",
+            "/deals !format",
+            "~^/X$ !case",
+        ];
+        let table = [
+            ("/admin", 1),
+            ("/ADMIN/x", 1),
+            ("/Admin/", 1),
+            ("/admin.json", 1),
+            ("/aDmin.json/", 1),
+            ("/admin.a.b", 0),
+            ("/admin.", 0),
+            ("/admin./", 0),
+            ("/admin.json/x", 0),
+            ("/administrators", 0),
+            // Written as it is asked for, by another route.
+            ("/admin/open", 2),
+            ("/admin/OPEN", 1),
+            ("/admin/open.json", 1),
+            ("/Deals.json", 3),
+            ("/deals.json", 4),
+            ("/deals.json/", 4),
+            ("/DEALS", 0),
+            ("/.json", 0),
+        ];
+        for (path, route) in table {
+            assert_eq!(find(&routes, "GET", "h", path), Some(route), "{path}");
+        }
+        assert_eq!(find(&routes[5..], "GET", "h", "/x"), Some(0));
+        // Of the same length, the one that minds case comes first; a longer one before both.
+        let routes = ["/a/* !case", "/a/*", "/a/b/* !case", "/A/b/c/*"];
+        for (path, route) in [("/a/x", 1), ("/A/x", 0), ("/a/B", 2), ("/A/b/c", 3), ("/a/b/c", 2)] {
+            assert_eq!(find(&routes, "GET", "h", path), Some(route), "{path}");
+        }
+    }
+
+    #[test]
     fn ten_thousand_routes() {
         let routes = (0..10_000)
             .map(|n| matcher(&format!("h{}.example /r{n}/* /x/{n}/y", n % 100)))
@@ -225,23 +267,44 @@ mod tests {
                 route.hosts.iter().map(Some).collect()
             };
             for host in hosts {
-                for path in &route.paths {
+                for (path, format) in route.paths.iter().flat_map(|path| [(path, false), (path, true)]) {
+                    let case = usize::from(route.ignored.case);
                     let host_rank = match host {
                         Some(HostPattern::Exact(_)) => (0, 0),
                         Some(HostPattern::Wildcard(suffix)) => (1, 1000 - suffix.len()),
                         None => (2, 0),
                     };
                     let path_rank = match path {
-                        PathPattern::Exact(_) => (0, 0, 0),
-                        PathPattern::Prefix(prefix) => (1, 1000 - prefix.len(), 0),
+                        PathPattern::Exact(_) | PathPattern::Prefix(_) if format => (1, case, 0),
+                        PathPattern::Exact(_) => (0, case, 0),
+                        PathPattern::Prefix(prefix) => (2, 1000 - prefix.len(), case),
                         PathPattern::Regex(regex) => {
                             let (index, at) = first_under_host(routes, host, regex.as_str());
-                            (2, index, at)
+                            (3, index, at)
                         }
                     };
-                    let matches = host.is_none_or(|host| host.matches(request.host))
-                        && path.matches(request.path)
-                        && route.conditions.hold(request);
+                    let asked = match (route.ignored.case, path) {
+                        (true, PathPattern::Exact(_) | PathPattern::Prefix(_)) => request.path.to_ascii_lowercase(),
+                        _ => request.path.to_owned(),
+                    };
+                    let taken = match path {
+                        PathPattern::Exact(path) | PathPattern::Prefix(path) if format => {
+                            route.ignored.format
+                                && !path.ends_with('/')
+                                && asked.strip_suffix('/').unwrap_or(&asked).rsplit_once('.').is_some_and(
+                                    |(stem, format)| {
+                                        !path.is_empty()
+                                            && stem == &**path
+                                            && !format.is_empty()
+                                            && !format.contains('/')
+                                    },
+                                )
+                        }
+                        PathPattern::Regex(_) if format => false,
+                        path => path.matches(&asked),
+                    };
+                    let matches =
+                        host.is_none_or(|host| host.matches(request.host)) && taken && route.conditions.hold(request);
                     if matches {
                         ranked.push((host_rank, path_rank, 1000 - route.conditions.count(), index));
                     }

@@ -2,13 +2,17 @@
 //! change, the time.
 
 mod asked;
+mod guesses;
 mod passwords;
 mod remote;
+mod verdicts;
 mod way;
 
 pub use asked::{Application, Asked, Question};
+pub(super) use guesses::Guesses;
 pub(super) use passwords::Checks;
 pub use remote::RemoteKeys;
+pub use verdicts::Circumstances;
 pub use way::Way;
 
 use std::sync::Arc;

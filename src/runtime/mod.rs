@@ -25,7 +25,7 @@ mod unix;
 mod watched;
 
 pub use acme::{Acme, run as run_acme};
-pub use auth::{Application, Asked, Identified, Known, Question, RemoteKeys, RouteAuth, Way};
+pub use auth::{Application, Asked, Circumstances, Identified, Known, Question, RemoteKeys, RouteAuth, Way};
 pub use caches::{Begun, Behind, Landed, Purged, RouteCache, RunningCache};
 pub use certificates::{ServerTls, ServerTlsFault, watch as watch_certificates};
 pub use concurrency::{Concurrency, Full, Place};
@@ -81,6 +81,7 @@ pub struct Registry {
     concurrency: Mutex<HashMap<Arc<str>, RunningLimit>>,
     keys: Mutex<Vec<(model::Jwks, Weak<RemoteKeys>)>>,
     password_checks: Arc<auth::Checks>,
+    guesses: Arc<auth::Guesses>,
     /// What the proxy keeps for connections to upstreams.
     pub connector: Slot,
     tickets: Mutex<Option<Tickets>>,
@@ -128,6 +129,7 @@ impl Registry {
             concurrency: Mutex::default(),
             keys: Mutex::default(),
             password_checks: Arc::default(),
+            guesses: Arc::default(),
             connector: Slot::default(),
             refused: Mutex::default(),
             tickets: Mutex::default(),

@@ -4,19 +4,20 @@ use std::net::IpAddr;
 
 use ::http::{HeaderName, Uri, header};
 
-use super::http::RequestTarget;
+use super::forward_auth::ForwardAuth;
 use super::matching::{CookieName, ParameterName};
 use super::sticky::SigningKey;
 use crate::auth::jwt;
 use crate::auth::{ClaimName, Source};
-use crate::config::list::{List, OneOrMore, Several};
+use crate::config::list::{OneOrMore, Several};
 use crate::config::named::Pairs;
 use crate::config::secret::Secret;
 use crate::config::shape::Kind;
 use crate::config::suggest::{clip, did_you_mean};
 use crate::config::table::table;
 use crate::config::text::{Fault, FilePath, FromText, Reference, Written};
-use crate::config::units::Timeout;
+use crate::config::units::{Rate, Timeout};
+use crate::config::value::{Either, False};
 use crate::config::words::words;
 use crate::policy::HeaderPolicy;
 
@@ -88,6 +89,9 @@ table! {
         /// hash), or a list of them during a rotation. Whatever else stands in the table is a claim; `sub` is the name. Read
         /// again when it changes; a faulty file changes nothing.
         required file: Written<FilePath>,
+        /// How many keys that are not known a client address (IPv6: one /64) may send in which time; `false`: any number.
+        /// Beyond it whatever it sends is answered with 429.
+        default max_failures: Either<False, Written<Rate>> = "\"100/min\"",
     }
 }
 
@@ -98,22 +102,9 @@ table! {
         /// (`gateway hash password NAME` makes one); `#` begins a comment. Read again when it changes; a faulty file changes
         /// nothing. `sub` is the name.
         required file: Written<FilePath>,
-    }
-}
-
-table! {
-    /// A question to the application: a GET without a body. 2xx lets the request in, and the fields of the answer are the
-    /// claims of this table, by their names in lower case; 401, 403 and redirects go to the client; with any other answer,
-    /// or none in time, it gets 503.
-    pub struct ForwardAuth {
-        /// Whom to ask: a name from `[upstream.NAME]`.
-        required upstream: Written<Reference>,
-        /// The path that is asked for. `X-Forwarded-Method` and `X-Forwarded-Uri` say what the client asks for.
-        required path: Written<RequestTarget>,
-        /// The fields of the request that go with it, beside `Host` and those that say where it came from.
-        default send: List<Written<HeaderName>> = "[\"authorization\", \"cookie\", \"accept\"]",
-        /// When the answer must be there.
-        default timeout: Written<Timeout> = "\"5s\"",
+        /// How many wrong passwords a client address (IPv6: one /64) may send in which time; `false`: any number. Beyond it
+        /// nothing that it sends is checked, but what it was let in with before: 429.
+        default max_failures: Either<False, Written<Rate>> = "\"10/min\"",
     }
 }
 

@@ -12,6 +12,7 @@ pub(super) mod cache_redis;
 pub(super) mod certificate;
 pub(super) mod cors;
 pub(super) mod dns;
+pub(super) mod forward_auth;
 pub(super) mod headers;
 pub(super) mod health_check;
 pub(super) mod http;

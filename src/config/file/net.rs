@@ -290,11 +290,11 @@ mod tests {
 
     #[test]
     fn proxies() {
-        for text in ["cloudflare", "fastly", "private", "10.0.0.0/8", "::1"] {
+        for text in ["cloudflare", "cloudfront", "fastly", "private", "10.0.0.0/8", "::1"] {
             assert!(Proxies::from_text(text).is_ok(), "{text}");
         }
         for (text, help) in [
-            ("cloudfront", "lists/cloudfront.txt"),
+            ("azure", "lists/azure.txt"),
             ("cloudflair", "`cloudflare`"),
             ("10.1.2.3/8", "10.0.0.0/8"),
             ("all", "0.0.0.0/0"),

@@ -23,6 +23,10 @@ table! {
     /// What is asked of requests and done to answers where a route says nothing. A key that a route sets replaces the
     /// one here, nothing is merged.
     pub struct Policies {
+        /// What of a path makes no difference to the application, so that a route takes a request in every spelling of its
+        /// `path`: a protected `/admin/*` is not reached as `/ADMIN` or `/admin.json`. An exact spelling of another route
+        /// goes before.
+        optional path_ignores: List<PathPart> => "nothing",
         /// The headers policy: a name from `[headers.NAME]`, or `false` for none.
         optional headers: Choice => "none",
         /// The limits that a request is counted by: names from `[rate_limit.NAME]`, or `{ name = "NAME", cost = 5 }` where a
@@ -65,6 +69,7 @@ impl Policies {
     /// Takes over what is not set here. A value replaces the whole default, nothing is merged.
     pub(crate) fn or(&self, defaults: &Self) -> Self {
         let Self {
+            path_ignores,
             headers,
             rate_limit,
             bandwidth,
@@ -81,6 +86,7 @@ impl Policies {
             max_body,
         } = self;
         Self {
+            path_ignores: either(path_ignores, &defaults.path_ignores),
             headers: either(headers, &defaults.headers),
             rate_limit: either(rate_limit, &defaults.rate_limit),
             bandwidth: either(bandwidth, &defaults.bandwidth),
@@ -107,6 +113,16 @@ fn either<T: Element + Clone>(own: &Field<T>, default: &Field<T>) -> Field<T> {
         }),
         (Field::Absent, default) => default.clone(),
         (own, _) => own.clone(),
+    }
+}
+
+words! {
+    /// What of a path may make no difference.
+    pub enum PathPart {
+        /// Upper and lower case of ASCII letters: `/API` is `/api`, as in Express.
+        Case = "case",
+        /// A format behind the last segment: `/deals.json` is `/deals`, as in Rails. Regular expressions are taken as they are.
+        Format = "format",
     }
 }
 

@@ -19,8 +19,8 @@ table! {
         /// Worker threads.
         optional threads: Integer<1, 1024> => "the number of cores",
         /// Whose `X-Forwarded-For` and `Forwarded` are believed: networks or addresses of the proxies in front of the
-        /// gateway; the names of providers whose networks are known (`cloudflare`, `fastly`, `google-cloud`, and `private` for
-        /// what is not routed on the Internet); or files, `{ file = "lists/cdn.txt" }`. By default nobody's.
+        /// gateway; the names of providers whose networks are known (`cloudflare`, `cloudfront`, `fastly`, `google-cloud`, and
+        /// `private` for what is not routed on the Internet); or files, `{ file = "lists/cdn.txt" }`. By default nobody's.
         default trusted_proxies: List<Either<Written<Proxies>, NetworkFile>> = "[]",
         /// Whose connections begin with a header of the PROXY protocol (v1 or v2), which says who the client is: networks or
         /// addresses of balancers, or `{ from = […], listen = […] }` where it is not so at every address. They must send it,

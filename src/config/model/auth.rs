@@ -8,6 +8,7 @@ use http::{HeaderName, Uri};
 
 use super::Secret;
 use crate::auth::{ClaimName, Requirement, Source, jwt};
+use crate::config::units::Rate;
 
 /// `[auth.NAME]`: one way to be known.
 #[derive(Debug, Clone)]
@@ -37,11 +38,15 @@ pub enum AuthMethod {
         header: HeaderName,
         /// The file, absolute.
         file: PathBuf,
+        /// How many wrong ones a client may send; `None`: any number.
+        max_failures: Option<Rate>,
     },
     /// By a name and a password that a file has.
     Basic {
         /// The file, absolute.
         file: PathBuf,
+        /// How many wrong ones a client may send; `None`: any number.
+        max_failures: Option<Rate>,
     },
     /// By the application's word.
     Asked(ForwardAuth),
@@ -58,6 +63,17 @@ pub struct ForwardAuth {
     pub send: Vec<HeaderName>,
     /// When the answer must be there.
     pub timeout: Duration,
+    /// How long verdicts are kept; `None`: they are not.
+    pub cache: Option<VerdictCache>,
+}
+
+/// How long verdicts of an application are kept, and what for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerdictCache {
+    /// How long a verdict is good.
+    pub ttl: Duration,
+    /// Whether it is good whatever method and address are asked for.
+    pub by_credentials: bool,
 }
 
 /// `jwt = { … }`

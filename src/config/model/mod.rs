@@ -17,7 +17,7 @@ mod upstream;
 pub use self::access::{Access, NetworkList};
 pub use self::acme::{Acme, AcmeChallenge, ExternalKey};
 pub use self::admin::{Admin, AdminListen};
-pub use self::auth::{Auth, AuthMethod, ForwardAuth, Jwks, Jwt, JwtKeys, RouteAuth};
+pub use self::auth::{Auth, AuthMethod, ForwardAuth, Jwks, Jwt, JwtKeys, RouteAuth, VerdictCache};
 pub use self::bandwidth::Bandwidth;
 pub use self::limit::{Ban, LimitUse, RateLimit, Redis, RedisServers};
 pub use self::resilience::{Breaker, Hedge, HedgeAfter, Outlier, Queue, Retry, RetryOn};

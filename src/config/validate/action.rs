@@ -35,6 +35,10 @@ pub(super) fn action(
         |name| format!("route `{}`", clip(&name.text)),
     );
     let rewritten = rewrite.given().and_then(|rewrite| self::rewrite(rewrite, checker));
+    let rewritten = rewritten.map(|rewrite| match matcher {
+        Some(matcher) if matcher.ignored.case => rewrite.ignoring_case(),
+        _ => rewrite,
+    });
 
     let places = [span(upstream), span(respond), span(redirect), span(serve), span(files)];
     let words = ["upstream", "respond", "redirect", "serve", "files"];

@@ -9,13 +9,15 @@ use super::{Checker, Known};
 use crate::auth::{API_KEYS_MAX, ApiKeys, ClaimName, KEY_FILE_MAX, KeySet, Requirement, Source, Users, jwt};
 use crate::config::file;
 use crate::config::file::auth::{ClaimValue, Credentials};
+use crate::config::file::forward_auth::SameQuestion;
 use crate::config::list::OneOrMore;
-use crate::config::model::{Auth, AuthMethod, ForwardAuth, Jwks, Jwt, JwtKeys, RouteAuth};
+use crate::config::model::{Auth, AuthMethod, ForwardAuth, Jwks, Jwt, JwtKeys, RouteAuth, VerdictCache};
 use crate::config::named::Pairs;
 use crate::config::plain_file;
 use crate::config::suggest::clip;
 use crate::config::text::{FilePath, Reference, Written};
-use crate::config::value::{Either, Spanned};
+use crate::config::units::Rate;
+use crate::config::value::{Either, False, Spanned};
 
 type Requires = Pairs<ClaimName, OneOrMore<Written<ClaimValue>>>;
 
@@ -70,11 +72,13 @@ pub(super) fn auth(
                 |text| ApiKeys::parse(text).err(),
                 checker,
             )?,
+            max_failures: max_failures(&keys.max_failures),
         })
     } else if let Some(users) = basic.given() {
         let file = users.file.given()?;
         Some(AuthMethod::Basic {
             file: readable(file, API_KEYS_MAX, |text| Users::parse(text).err(), checker)?,
+            max_failures: max_failures(&users.max_failures),
         })
     } else if let Some(asked) = forward_auth.given() {
         Some(AuthMethod::Asked(self::forward_auth(&asked.value, upstreams, checker)?))
@@ -122,16 +126,24 @@ pub(super) fn auth(
     })
 }
 
+fn max_failures(written: &Either<False, Written<Rate>>) -> Option<Rate> {
+    match written {
+        Either::First(_) => None,
+        Either::Second(rate) => Some(rate.value),
+    }
+}
+
 fn forward_auth(
-    asked: &file::auth::ForwardAuth,
+    asked: &file::forward_auth::ForwardAuth,
     upstreams: &mut Names<'_>,
     checker: &mut Checker<'_>,
 ) -> Option<ForwardAuth> {
-    let file::auth::ForwardAuth {
+    let file::forward_auth::ForwardAuth {
         upstream,
         path,
         send,
         timeout,
+        cache,
     } = asked;
     let upstream = upstream
         .given()
@@ -141,6 +153,16 @@ fn forward_auth(
         target: path.given()?.text.as_str().into(),
         send: send.0.iter().map(|name| name.value.value.clone()).collect(),
         timeout: timeout.value.value.0,
+        cache: cache.given().and_then(|cache| match &cache.value {
+            Either::First(ttl) => Some(VerdictCache {
+                ttl: ttl.value.0,
+                by_credentials: false,
+            }),
+            Either::Second(cache) => Some(VerdictCache {
+                ttl: cache.ttl.given()?.value.value.0,
+                by_credentials: cache.by.value == SameQuestion::Credentials,
+            }),
+        }),
     })
 }
 

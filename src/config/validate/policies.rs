@@ -8,7 +8,7 @@ use super::rate_limit::too_dear;
 use super::{Checker, Known, Named, count};
 use crate::cache::Policy;
 use crate::config::file;
-use crate::config::file::policies::{Choice, CostedLimit};
+use crate::config::file::policies::{Choice, CostedLimit, PathPart};
 use crate::config::list::List;
 use crate::config::model::{Concurrency, LimitUse, Priority, RouteAuth};
 use crate::config::suggest::clip;
@@ -16,6 +16,7 @@ use crate::config::text::{Reference, Written};
 use crate::config::value::{Either, Field, Spanned};
 use crate::limit::MAX_LIMITS;
 use crate::policy::{AllowList, Compression, Cors, HeaderPolicy, Maintenance};
+use crate::route::Ignored;
 
 /// What waits where only the limit is written; a test compares these with the defaults of the table.
 const QUEUE: usize = 100;
@@ -23,6 +24,7 @@ const WAIT: Duration = Duration::from_millis(500);
 
 /// What a table says about policies; `None`: nothing.
 pub(super) struct Compiled {
+    pub(super) path_ignores: Option<Ignored>,
     pub(super) headers: Option<Option<Arc<HeaderPolicy>>>,
     pub(super) cors: Option<Option<Arc<Cors>>>,
     pub(super) auth: Option<Option<Arc<RouteAuth>>>,
@@ -46,6 +48,7 @@ pub(super) fn compile(
     checker: &mut Checker<'_>,
 ) -> Compiled {
     let file::policies::Policies {
+        path_ignores,
         headers,
         rate_limit,
         bandwidth,
@@ -72,6 +75,7 @@ pub(super) fn compile(
         );
     }
     Compiled {
+        path_ignores: path_ignores.given().map(|parts| ignored(parts)),
         headers: chosen(headers).map(|name| {
             let index = known.headers.find_at(&name?, checker)?;
             named.headers.get(index).cloned()
@@ -119,6 +123,14 @@ pub(super) fn compile(
             Either::Second(Either::Second(concurrency)) => self::concurrency(concurrency),
         }),
         priority: priority.given().map(|priority| priority.value.into()),
+    }
+}
+
+fn ignored(parts: &List<PathPart>) -> Ignored {
+    let has = |wanted| parts.0.iter().any(|part| part.value == wanted);
+    Ignored {
+        case: has(PathPart::Case),
+        format: has(PathPart::Format),
     }
 }
 

@@ -6,13 +6,13 @@ use super::policies::{self, Compiled};
 use super::{Checker, Known, Named as Policies};
 use crate::config::diagnostic::{Diagnostic, Span};
 use crate::config::file;
-use crate::config::list::Tables;
+use crate::config::list::{OneOrMore, Tables};
 use crate::config::model::{Action, Route, Upstream};
 use crate::config::named::Pairs;
 use crate::config::suggest::clip;
 use crate::config::text::{FromText, Written};
 use crate::config::value::Spanned;
-use crate::route::{Condition, Conditions, ConflictKind, Matcher, ValuePattern, conflicts};
+use crate::route::{Condition, Conditions, ConflictKind, Ignored, Matcher, PathPattern, ValuePattern, conflicts};
 
 /// Makes the route; `None`: something of it is wrong and has been reported.
 pub(super) fn route(
@@ -24,7 +24,8 @@ pub(super) fn route(
     checker: &mut Checker<'_>,
 ) -> Option<Route> {
     let own = policies::compile(&route.policies, known, named, checker);
-    let matcher = matcher(&route.value);
+    let ignored = own.path_ignores.or(defaults.path_ignores).unwrap_or_default();
+    let matcher = matcher(&route.value, ignored, checker);
     let action = super::action::action(route, matcher.as_ref(), known, checker);
     Some(Route {
         name: route.name.given()?.text.as_str().into(),
@@ -84,7 +85,7 @@ pub(super) fn idle_priorities(
 }
 
 /// What the route asks of a request; `None`: a part of it is faulty.
-fn matcher(route: &file::route::Route) -> Option<Matcher> {
+fn matcher(route: &file::route::Route, ignored: Ignored, checker: &mut Checker<'_>) -> Option<Matcher> {
     let file::route::Route {
         host,
         path,
@@ -108,13 +109,8 @@ fn matcher(route: &file::route::Route) -> Option<Matcher> {
         .flat_map(|extensions| &extensions.value.0);
     Some(Matcher {
         hosts: hosts.collect(),
-        paths: path
-            .given()?
-            .value
-            .0
-            .iter()
-            .map(|path| path.value.value.clone())
-            .collect(),
+        paths: paths(path.given()?, ignored, checker)?,
+        ignored,
         conditions: Conditions {
             methods: methods.map(|method| method.value.value.clone()).collect(),
             extensions: extensions.map(|extension| extension.value.value.0.clone()).collect(),
@@ -123,6 +119,23 @@ fn matcher(route: &file::route::Route) -> Option<Matcher> {
             cookies: conditions(&when.cookie, str::to_owned),
         },
     })
+}
+
+fn paths(
+    paths: &OneOrMore<Written<PathPattern>>,
+    ignored: Ignored,
+    checker: &mut Checker<'_>,
+) -> Option<Vec<PathPattern>> {
+    let path = |path: &Spanned<Written<PathPattern>>| {
+        if !ignored.case {
+            return Some(path.value.value.clone());
+        }
+        let found = path.value.value.ignoring_case();
+        found
+            .map_err(|error| checker.error(path.span, error.message, error.help))
+            .ok()
+    };
+    paths.0.iter().map(path).collect()
 }
 
 fn conditions<K: FromText>(pairs: &Pairs<K, Written<ValuePattern>>, name: fn(&str) -> String) -> Vec<Condition> {

@@ -36,6 +36,8 @@ const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+/// A window that grows by less makes a frame of a few bytes: next to no client asks for so little.
+const SMALL_WINDOW: u32 = 64;
 /// `RST_STREAM` with `NO_ERROR`: the answer is whole, and the rest of the request is not needed.
 const NO_ERROR: [u8; 4] = [0; 4];
 
@@ -171,7 +173,10 @@ fn price(frame: Frame) -> i64 {
         }
         SETTINGS => 20,
         PING => 10,
-        WINDOW_UPDATE => 0,
+        WINDOW_UPDATE => {
+            let [a, b, c, d, _] = frame.payload;
+            i64::from(u32::from_be_bytes([a & 0x7f, b, c, d]) < SMALL_WINDOW)
+        }
         CONTINUATION if frame.length == 0 => 200,
         CONTINUATION => 40,
         _ => 10,

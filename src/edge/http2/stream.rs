@@ -15,14 +15,15 @@ use h2::{Reason as Code, RecvStream, SendStream};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, StatusCode, response};
 use parking_lot::Mutex;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::super::link::Link;
 use super::stalled::Stalled;
 use crate::answer::Reason;
 use crate::http1;
 
-/// A body must bring this many bytes (or its end) within each body timeout: less is a crawl.
+/// A body must bring this many bytes (or its end) within each body timeout, and of an answer that waits for its client so
+/// many must be taken within each write timeout: less is a crawl.
 const PACE_BYTES: u64 = 4096;
 /// Bytes that are handed to the connection at a time: with the head of their frame they fill a record of TLS.
 const CHUNK: usize = 16 * 1024 - 9;
@@ -74,6 +75,9 @@ pub struct H2Stream {
     /// The client's pace: armed only while the gateway waits for body bytes.
     pace: Option<Pin<Box<Sleep>>>,
     paced: u64,
+    /// How long the answer has waited since so many bytes of it were taken, and the bytes since.
+    waited: Duration,
+    taken: u64,
 }
 
 impl H2Stream {
@@ -98,6 +102,8 @@ impl H2Stream {
             body_timeout,
             pace: None,
             paced: 0,
+            waited: Duration::ZERO,
+            taken: 0,
         }
     }
 
@@ -192,8 +198,8 @@ impl H2Stream {
         Ok(())
     }
 
-    /// Sends a part of the answer's body as the client takes it; `patience`: how long it may take nothing. Nothing is sent
-    /// where the answer has no body.
+    /// Sends a part of the answer's body as the client takes it; `patience`: how long it may take nothing, or next to
+    /// nothing, for a window that grows by a byte would last for ever. Nothing is sent where the answer has no body.
     pub(crate) async fn send(&mut self, mut data: Bytes, end: bool, patience: Duration) -> Result<(), Broken> {
         if self.ended {
             return Ok(()); // HEAD, 204, 304
@@ -206,11 +212,13 @@ impl H2Stream {
             let granted = match answer.capacity() {
                 0 => {
                     let wait = self.waiting.stalled.wait(self.waiting.client, self.waiting.most);
+                    let since = Instant::now();
                     let granted = tokio::select! {
                         granted = capacity(answer) => granted,
                         () = wait.given_up() => Err(Broken::Untaken),
-                        () = tokio::time::sleep(patience) => Err(Broken::Untaken),
+                        () = tokio::time::sleep(patience.saturating_sub(self.waited)) => Err(Broken::Untaken),
                     };
+                    self.waited += since.elapsed();
                     if matches!(granted, Err(Broken::Untaken)) {
                         answer.send_reset(Code::ENHANCE_YOUR_CALM);
                         self.ended = true;
@@ -221,6 +229,10 @@ impl H2Stream {
             };
             let part = data.split_to(granted.min(data.len()));
             self.link.sent.fetch_add(part.len() as u64, Relaxed);
+            self.taken += part.len() as u64;
+            if self.taken >= PACE_BYTES {
+                (self.taken, self.waited) = (0, Duration::ZERO);
+            }
             let last = end && data.is_empty();
             answer.send_data(part, last)?;
             self.ended |= last;

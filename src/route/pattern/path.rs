@@ -67,6 +67,29 @@ impl PathPattern {
         }
     }
 
+    /// The pattern for routes that ignore case: in lower case, as the path must be that is compared with it; an expression
+    /// takes paths as they are.
+    ///
+    /// # Errors
+    /// [`PatternError`] for an expression that becomes larger than 1 MiB.
+    pub fn ignoring_case(&self) -> Result<Self, PatternError> {
+        Ok(match self {
+            Self::Exact(path) => Self::Exact(path.to_ascii_lowercase().into()),
+            Self::Prefix(path) => Self::Prefix(path.to_ascii_lowercase().into()),
+            Self::Regex(regex) => Self::Regex(expression(&format!("(?i){regex}"))?),
+        })
+    }
+
+    /// Where a format may stand behind the last segment of what the pattern fixes: not behind a slash.
+    pub(in crate::route) fn format_key(&self) -> Option<PathKey<'_>> {
+        match self {
+            Self::Exact(path) | Self::Prefix(path) if !path.is_empty() && !path.ends_with('/') => {
+                Some(PathKey::Format(path))
+            }
+            _ => None,
+        }
+    }
+
     /// What makes two patterns the same.
     pub(in crate::route) fn key(&self) -> PathKey<'_> {
         match self {
@@ -92,6 +115,8 @@ impl fmt::Display for PathPattern {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::route) enum PathKey<'a> {
     Exact(&'a str),
+    /// This path with a format behind it.
+    Format(&'a str),
     Prefix(&'a str),
     Regex(&'a str),
 }

@@ -9,6 +9,7 @@ use http::header::{CONTENT_TYPE, HOST, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, response};
 use serde_json::{Map, Value};
 
+use super::verdicts::{Circumstances, Verdicts};
 use super::way::Refusal;
 use crate::answer::{Answer, Reason};
 use crate::auth::{Claims, Denial, Presented};
@@ -31,6 +32,9 @@ pub struct Question<'a> {
 
 /// Carries questions to applications.
 pub trait Application: Send + Sync {
+    /// What the application is told of the request beside the fields of the question.
+    fn about(&self) -> Circumstances<'_>;
+
     /// The answer; `None`: there is none in time.
     fn ask<'a>(&'a self, question: Question<'a>) -> BoxFuture<'a, Option<response::Parts>>;
 }
@@ -43,6 +47,7 @@ pub struct Asked {
     target: Box<str>,
     send: Vec<HeaderName>,
     within: Duration,
+    verdicts: Option<Verdicts>,
 }
 
 impl Asked {
@@ -54,6 +59,7 @@ impl Asked {
             target: model.target,
             send: model.send,
             within: model.timeout,
+            verdicts: model.cache.map(Verdicts::new),
         }
     }
 
@@ -71,13 +77,26 @@ impl Asked {
         application: &dyn Application,
     ) -> Result<Claims, Refusal> {
         let unavailable = || Refusal::from(Denial::Unavailable);
+        let headers = self.told(request.headers);
+        let known = self.verdicts.as_ref().and_then(|verdicts| {
+            let digest = verdicts.digest(&headers, &application.about())?;
+            Some((verdicts, digest))
+        });
+        if let Some(verdict) = known.as_ref().and_then(|(verdicts, digest)| verdicts.get(digest)) {
+            return verdict;
+        }
         let question = Question {
             route: self.route.get().ok_or_else(unavailable)?,
             target: &self.target,
-            headers: self.told(request.headers),
+            headers,
             within: self.within,
         };
-        judge(&application.ask(question).await.ok_or_else(unavailable)?)
+        let answer = application.ask(question).await.ok_or_else(unavailable)?;
+        let verdict = judge(&answer);
+        if let Some((verdicts, digest)) = known {
+            verdicts.keep(digest, &answer, &verdict);
+        }
+        verdict
     }
 
     /// The fields that the question has: those of the file, and those that say how the request came.

@@ -1,6 +1,7 @@
 //! Names and passwords, checked: that takes long by intent, so it is done beside the threads that serve, a few at a time,
 //! and not again for a while.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::guesses::GuessLimit;
 use crate::auth::{API_KEYS_MAX, Claims, Denial, Password, Users, Verified};
 use crate::runtime::discovery::files;
 use crate::runtime::watched::Watched;
@@ -23,10 +25,12 @@ const REMEMBERED: u64 = 300;
 pub(super) struct Passwords {
     users: Arc<Watched<Users>>,
     checks: Arc<Checks>,
+    limit: Option<GuessLimit>,
 }
 
 impl Passwords {
-    pub(super) fn open(file: PathBuf, checks: &Arc<Checks>) -> Result<Self, String> {
+    /// `limit`: how often a client may be wrong.
+    pub(super) fn open(file: PathBuf, checks: &Arc<Checks>, limit: Option<GuessLimit>) -> Result<Self, String> {
         let read = |path: &Path| {
             let text = files::text(path, API_KEYS_MAX).map_err(|error| error.to_string())?;
             Users::parse(&text)
@@ -34,30 +38,46 @@ impl Passwords {
         Ok(Self {
             users: Watched::open(file, read)?,
             checks: Arc::clone(checks),
+            limit,
         })
     }
 
-    /// Whose password it is.
-    pub(super) async fn known(&self, password: Password) -> Result<Claims, Denial> {
+    /// Whose password it is, of this client.
+    pub(super) async fn known(&self, password: Password, client: IpAddr) -> Result<Claims, Denial> {
         let wrong = || Denial::Invalid("name and password do not fit".to_owned());
         let users = Arc::clone(&self.users.current());
         let checks = &self.checks;
         let [name, secret] = password.parts();
-        // With the hash that it fitted: whoever changes the password, or takes the user out, is heard at once.
+        // With the hash that it fitted: whoever changes the password, or takes the user out, is heard at once. With the
+        // client, too: what is remembered passes the limit, and would tell anybody else whether a guess is right.
         let digest = users.hash_of(&password.user);
-        let digest = digest.and_then(|hash| checks.fitted.digest(&[hash.as_bytes(), name, secret]));
+        let part = client_part(client);
+        let digest = digest.and_then(|hash| checks.fitted.digest(&[hash.as_bytes(), name, secret, &part]));
         let remembered = || digest.is_some_and(|digest| checks.fitted.get(&digest, checks.now()).is_some());
         if remembered() {
             return Ok(password.claims());
+        }
+        let attempt = || match &self.limit {
+            Some(limit) => limit.attempt(client).map(Some),
+            None => Ok(None),
+        };
+        // Who is refused takes no place of those who wait.
+        if let Some(attempt) = attempt()? {
+            attempt.was_right();
         }
         let turn = checks.turn().await.ok_or(Denial::Busy)?;
         // A page asks for many things at once: the first one was checked for all of them.
         if remembered() {
             return Ok(password.claims());
         }
+        let attempt = attempt()?;
         let check = move || {
             let _turn = turn; // until it is done, whether or not somebody still waits for it
-            users.admits(&password)
+            let claims = users.admits(&password)?;
+            if let Some(attempt) = attempt {
+                attempt.was_right();
+            }
+            Some(claims)
         };
         let checked = tokio::task::spawn_blocking(check).await;
         let claims = checked.map_err(|_| Denial::Unavailable)?.ok_or_else(wrong)?;
@@ -65,6 +85,14 @@ impl Passwords {
             checks.fitted.put(digest, (), checks.now() + REMEMBERED);
         }
         Ok(claims)
+    }
+}
+
+/// What of a client's address makes the client: of IPv6 the /64.
+fn client_part(client: IpAddr) -> [u8; 16] {
+    match client.to_canonical() {
+        IpAddr::V4(client) => client.to_ipv6_mapped().octets(),
+        IpAddr::V6(client) => (client.to_bits() & !u128::from(u64::MAX)).to_be_bytes(),
     }
 }
 

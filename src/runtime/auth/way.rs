@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::asked::{Application, Asked};
+use super::guesses::GuessLimit;
 use super::passwords::Passwords;
 use super::remote::RemoteKeys;
 use crate::answer::Answer;
@@ -17,6 +18,7 @@ use crate::auth::{
     Requirement, Source, Verified,
 };
 use crate::config::model::{self, AuthMethod, JwtKeys};
+use crate::config::units::Rate;
 use crate::runtime::discovery::files;
 use crate::runtime::watched::Watched;
 use crate::runtime::{LoadError, Registry, Upstream};
@@ -42,13 +44,14 @@ enum Kind {
     ApiKeys {
         from: Source,
         keys: Arc<Watched<ApiKeys>>,
+        limit: Option<GuessLimit>,
     },
     Basic(Passwords),
     Asked(Asked),
 }
 
 /// Why one way does not know who asks, and what the application wants the client to be told, where it was asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Refusal {
     pub(super) denial: Denial,
     pub(super) answer: Option<Box<Answer>>,
@@ -71,6 +74,7 @@ impl Way {
             name: Arc::clone(&auth.name),
             why,
         };
+        let limit = |most: Option<Rate>| most.map(|most| GuessLimit::new(&auth.name, most, &registry.guesses));
         let kind = match auth.method {
             AuthMethod::Jwt(jwt) => Kind::Jwt {
                 verified: Box::default(),
@@ -91,11 +95,19 @@ impl Way {
                     }
                 },
             },
-            AuthMethod::ApiKeys { header, file } => Kind::ApiKeys {
+            AuthMethod::ApiKeys {
+                header,
+                file,
+                max_failures,
+            } => Kind::ApiKeys {
                 from: Source::Header(header),
                 keys: Watched::open(file, api_keys).map_err(fault)?,
+                limit: limit(max_failures),
             },
-            AuthMethod::Basic { file } => Kind::Basic(Passwords::open(file, &registry.password_checks).map_err(fault)?),
+            AuthMethod::Basic { file, max_failures } => {
+                let passwords = Passwords::open(file, &registry.password_checks, limit(max_failures));
+                Kind::Basic(passwords.map_err(fault)?)
+            }
             AuthMethod::Asked(asked) => Kind::Asked(Asked::new(&auth.name, asked)),
         };
         Ok(Self {
@@ -154,15 +166,22 @@ impl Way {
                 };
                 Ok(known.map_err(|fault| Denial::Invalid(fault.to_string()))?)
             }
-            Kind::ApiKeys { from, keys } => {
+            Kind::ApiKeys { from, keys, limit } => {
                 let key = credential(from.find(request), "the key cannot be read")?;
+                let attempt = limit.as_ref().map(|limit| limit.attempt(request.client)).transpose()?;
                 let owner = keys.current().owner(&key).cloned();
-                Ok(owner.ok_or_else(|| Denial::Invalid("the key is not known".to_owned()))?)
+                let owner = owner.ok_or_else(|| Denial::Invalid("the key is not known".to_owned()))?;
+                if let Some(attempt) = attempt {
+                    attempt.was_right();
+                }
+                Ok(owner)
             }
             Kind::Basic(passwords) => {
                 let password = Password::find(request.headers);
                 let password = password.map_err(|_| Denial::Invalid("name and password cannot be read".to_owned()))?;
-                Ok(passwords.known(password.ok_or(Denial::Nothing)?).await?)
+                Ok(passwords
+                    .known(password.ok_or(Denial::Nothing)?, request.client)
+                    .await?)
             }
             Kind::Asked(asked) => asked.known(request, application).await,
         }

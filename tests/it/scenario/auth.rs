@@ -367,7 +367,7 @@ async fn partners_have_keys_and_files_change() {
     .expect("file");
     let gateway = gateway::start(&format!(
         "[upstream.app]\nservers = [\"{}\"]\n\
-         [auth.partners]\napi_keys = {{ header = \"x-api-key\", file = {file:?} }}\n\
+         [auth.partners]\napi_keys = {{ header = \"x-api-key\", file = {file:?}, max_failures = false }}\n\
          forward = {{ \"x-partner\" = \"sub\", \"x-role\" = \"role\" }}\ncredentials = \"remove\"\n\
          [[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\nauth = \"partners\"\n",
         origin.address
@@ -397,6 +397,41 @@ async fn partners_have_keys_and_files_change() {
     assert_eq!(ask("key-b").await.status, 200);
     std::fs::rename(directory.path().join("partners.tmp"), &file).expect("renamed");
     eventually("the third key is good", async || ask("key-c").await.status == 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_tries_keys_is_turned_away() {
+    let directory = tempfile::tempdir().expect("directory");
+    let file = directory.path().join("partners.toml");
+    let hash = deals247_gateway::auth::ApiKeys::hash("key-a");
+    std::fs::write(&file, format!("[acme]\nsha256 = \"{hash}\"\n")).expect("file");
+    let gateway = gateway::start(&format!(
+        "trusted_proxies = [\"127.0.0.1\"]\n\
+         [auth.partners]\napi_keys = {{ file = {file:?}, max_failures = \"2/h\" }}\n\
+         [[route]]\nname = \"all\"\npath = \"/*\"\nrespond = {{ body = \"inside\" }}\nauth = \"partners\"\n"
+    ))
+    .await;
+    let ask = async |from: &str, key: &str| {
+        let fields = format!("X-Forwarded-For: {from}\r\nX-Api-Key: {key}\r\n");
+        get(&gateway, "/", &fields).await
+    };
+    for (key, status) in [
+        ("key-a", 200),
+        ("1", 401),
+        ("key-a", 200),
+        ("2", 401),
+        ("3", 429),
+        ("key-a", 429),
+    ] {
+        let answer = ask("192.0.2.1", key).await;
+        assert_eq!(answer.status, status, "{key}");
+        assert_eq!(answer.header("retry-after").is_some(), status == 429);
+    }
+    assert_eq!(ask("192.0.2.2", "key-a").await.status, 200);
+    let refused = gateway
+        .metric("gateway_refusals_total{reason=\"too_many_failures\"}")
+        .await;
+    assert_eq!(refused, 2.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::support::client;
+use crate::support::eventually;
 use crate::support::gateway::{self, Running};
 use crate::support::origin::{Origin, Received, Step, raw, reply};
 
@@ -22,6 +23,7 @@ fn decide(asked: &Received) -> Vec<Step> {
         "session=expired" => raw(
             "HTTP/1.1 302 Found\r\nLocation: https://login.test/?back=x\r\nSet-Cookie: session=; Max-Age=0\r\nSet-Cookie: next=1\r\nContent-Length: 0\r\n\r\n",
         ),
+        "session=careful" => reply(200, "X-User: careful\r\nCache-Control: no-store\r\n", ""),
         "session=broken" => reply(500, "", ""),
         "session=slow" => vec![Step::Hang],
         "session=cut" => vec![Step::Close],
@@ -41,9 +43,14 @@ fn without_length(step: Step) -> Step {
 }
 
 async fn site(app: &Origin, judge: &Origin, more: &str) -> Running {
+    site_with(app, judge, "", more).await
+}
+
+/// `asked`: further keys of `forward_auth`; `more`: further lines of the table.
+async fn site_with(app: &Origin, judge: &Origin, asked: &str, more: &str) -> Running {
     gateway::start(&format!(
         "[upstream.app]\nservers = [\"{}\"]\n[upstream.judge]\nservers = [\"{}\"]\nretry = {{ attempts = 1 }}\n\
-         [auth.session]\nforward_auth = {{ upstream = \"judge\", path = \"/check?v=1\", timeout = \"500ms\" }}\n\
+         [auth.session]\nforward_auth = {{ upstream = \"judge\", path = \"/check?v=1\", timeout = \"500ms\"{asked} }}\n\
          forward = {{ \"x-user\" = \"x-user\", \"x-role\" = \"x-role\" }}\n{more}\n\
          [[route]]\nname = \"admin\"\npath = \"/admin/*\"\nupstream = \"app\"\nauth = {{ by = \"session\", require = {{ x-role = \"admin\" }} }}\n\
          [[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\nauth = \"session\"\n",
@@ -160,4 +167,69 @@ async fn optional_means_nobody_and_a_dead_judge_lets_nobody_in() {
     drop(judge);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(ask(&gateway, "/", "ann", "").await.status, 503);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_question_is_asked_once() {
+    let (app, judge) = (Origin::fixed("inside").await, Origin::start(decide).await);
+    let gateway = site_with(&app, &judge, ", cache = \"1h\"", "").await;
+    let expect = async |path: &str, session: &str, status: u16, asked: bool| {
+        let before = judge.received().len();
+        let forged = "X-User: root\r\nX-Forwarded-For: 192.0.2.1\r\n";
+        assert_eq!(
+            ask(&gateway, path, session, forged).await.status,
+            status,
+            "{path} {session}"
+        );
+        assert_eq!(judge.received().len() - before, usize::from(asked), "{path} {session}");
+    };
+    for (path, session, status) in [
+        ("/", "ann", 200),
+        ("/", "bob", 200),
+        ("/x", "ann", 200),
+        ("/x?y", "ann", 200),
+        ("/admin/x", "bob", 403),
+        ("/", "forbidden", 403),
+        ("/", "nobody", 401),
+    ] {
+        expect(path, session, status, true).await;
+        expect(path, session, status, false).await;
+        if status == 200 {
+            assert_eq!(app.last().header("x-user"), Some(session));
+        }
+    }
+    // For another method, and another host, it is another question.
+    let fields = "Cookie: session=ann\r\nX-User: root\r\nX-Forwarded-For: 192.0.2.1\r\n";
+    for head in [
+        "DELETE / HTTP/1.1\r\nHost: site.test",
+        "GET / HTTP/1.1\r\nHost: other.test",
+    ] {
+        let before = judge.received().len();
+        let answer = client::ask(gateway.address, format!("{head}\r\n{fields}\r\n")).await;
+        assert_eq!((answer.status, judge.received().len() - before), (200, 1), "{head}");
+    }
+    // What says nothing, or says that it is for once, is asked each time.
+    for (session, status) in [("careful", 200), ("expired", 302), ("broken", 503)] {
+        expect("/", session, status, true).await;
+        expect("/", session, status, true).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_verdict_may_be_good_for_whatever_is_asked_for_and_ends() {
+    let (app, judge) = (Origin::fixed("inside").await, Origin::start(decide).await);
+    let all = ", cache = { ttl = \"1h\", by = \"credentials\" }";
+    let gateway = site_with(&app, &judge, all, "").await;
+    for path in ["/", "/x?y", "/admin/z"] {
+        assert_eq!(ask(&gateway, path, "ann", "").await.status, 200);
+        assert_eq!(ask(&gateway, path, "nobody", "").await.status, 401);
+    }
+    assert_eq!(judge.received().len(), 2);
+
+    let brief = site_with(&app, &judge, ", cache = \"50ms\"", "").await;
+    eventually("it is asked again", async || {
+        assert_eq!(ask(&brief, "/", "ann", "").await.status, 200);
+        judge.received().len() >= 4
+    })
+    .await;
 }

@@ -34,6 +34,7 @@ mod hostile;
 mod http2;
 mod http2_lanes;
 mod http2_rules;
+mod http2_windows;
 mod lanes;
 mod limits;
 mod log_files;

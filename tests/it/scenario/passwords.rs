@@ -39,13 +39,15 @@ struct Site {
     directory: TempDir,
 }
 
-async fn site(users: &str, more: &str) -> Site {
+/// `basic`: further keys of `basic`; `more`: further lines of the table, and tables.
+async fn site(users: &str, basic: &str, more: &str) -> Site {
     let origin = Origin::fixed("inside").await;
     let directory = tempfile::tempdir().expect("directory");
     let file = directory.path().join("users");
     std::fs::write(&file, users).expect("written");
     let gateway = gateway::start(&format!(
-        "[upstream.app]\nservers = [\"{}\"]\n[auth.staff]\nbasic = {{ file = {file:?} }}\n{more}\n\
+        "trusted_proxies = [\"127.0.0.1\"]\n[upstream.app]\nservers = [\"{}\"]\n\
+         [auth.staff]\nbasic = {{ file = {file:?}{basic} }}\n{more}\n\
          [[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\nauth = \"staff\"\n",
         origin.address
     ))
@@ -58,8 +60,13 @@ async fn site(users: &str, more: &str) -> Site {
 }
 
 async fn ask(gateway: &Running, user: &str, password: &str) -> client::Response {
+    ask_from(gateway, "192.0.2.1", user, password).await
+}
+
+async fn ask_from(gateway: &Running, from: &str, user: &str, password: &str) -> client::Response {
     let pair = STANDARD.encode(format!("{user}:{password}"));
-    client::get(gateway.address, "/", &format!("Authorization: Basic {pair}\r\n")).await
+    let fields = format!("X-Forwarded-For: {from}\r\nAuthorization: Basic {pair}\r\n");
+    client::get(gateway.address, "/", &fields).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -68,7 +75,12 @@ async fn whoever_knows_the_password_may_in() {
         "# staff\nann:{BCRYPT}\nbob:{ARGON2}\n{}",
         hashed("eve", "correct horse")
     );
-    let site = site(&users, "forward = { \"x-user\" = \"sub\" }\ncredentials = \"remove\"").await;
+    let site = site(
+        &users,
+        "",
+        "forward = { \"x-user\" = \"sub\" }\ncredentials = \"remove\"",
+    )
+    .await;
     for (user, password, status) in [
         ("ann", "secret", 200),
         ("bob", "secret", 200),
@@ -108,7 +120,7 @@ async fn whoever_knows_the_password_may_in() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_taken_out_is_out_although_remembered() {
-    let site = site(&format!("ann:{BCRYPT}\nbob:{ARGON2}\n"), "").await;
+    let site = site(&format!("ann:{BCRYPT}\nbob:{ARGON2}\n"), "", "").await;
     assert_eq!(ask(&site.gateway, "ann", "secret").await.status, 200);
     assert_eq!(ask(&site.gateway, "bob", "secret").await.status, 200);
     std::fs::write(site.directory.path().join("users"), hashed("bob", "another")).expect("written");
@@ -131,6 +143,7 @@ async fn a_flood_of_guesses_does_not_stop_the_site() {
     let users: String = (0..4).map(|number| hashed(&format!("user{number}"), "right")).collect();
     let site = site(
         &users,
+        ", max_failures = false",
         "[[route]]\nname = \"open\"\npath = \"/open\"\nrespond = { status = 200, body = \"open\" }\n",
     )
     .await;
@@ -163,4 +176,39 @@ async fn a_flood_of_guesses_does_not_stop_the_site() {
         }
     }
     assert!(refused > 0, "no bound was met");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_wrong_too_often_is_not_checked_any_more() {
+    let users = format!("ann:{BCRYPT}\nbob:{ARGON2}\n");
+    let site = site(&users, ", max_failures = \"3/h\"", "").await;
+    let gateway = &site.gateway;
+    // Being right costs nothing.
+    for _ in 0..10 {
+        assert_eq!(ask_from(gateway, "2001:db8::1", "ann", "secret").await.status, 200);
+    }
+    for guess in ["1", "2", "3"] {
+        assert_eq!(ask_from(gateway, "2001:db8::2", "bob", guess).await.status, 401);
+    }
+    // Not from any address of that network, not for anybody, not with the right password.
+    for (user, password) in [("bob", "4"), ("eve", "secret"), ("bob", "secret")] {
+        let refused = ask_from(gateway, "2001:db8::3", user, password).await;
+        assert_eq!(refused.status, 429, "{user} {password}");
+        let wait: u64 = refused.header("retry-after").expect("a time").parse().expect("seconds");
+        assert!((1..=1200).contains(&wait), "{wait}");
+        assert_eq!(refused.header("www-authenticate"), None);
+    }
+    // But who was let in from there still is, and others are asked as ever.
+    assert_eq!(ask_from(gateway, "2001:db8::9", "ann", "secret").await.status, 200);
+    assert_eq!(ask_from(gateway, "2001:db8:0:1::1", "bob", "secret").await.status, 200);
+    assert_eq!(
+        ask_from(gateway, "2001:db8:0:1::1", "bob", "wrong").await.status,
+        401,
+        "what is remembered of one client is no help to another"
+    );
+    eventually("the log says why", async || {
+        let log = gateway.log().await;
+        log.iter().filter(|line| line["refusal"] == "too_many_failures").count() == 3
+    })
+    .await;
 }
