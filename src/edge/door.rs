@@ -20,9 +20,18 @@ use super::gate::{After, Client, Gate};
 use super::link::{Conn, Link};
 use super::observer::Observer;
 use crate::config::model;
+use crate::observe::metrics::InFlight;
 
 /// How long a connection that there is no room for is told so.
 const TURN_AWAY_TIME: Duration = Duration::from_millis(100);
+
+/// Who has been let in.
+struct Guest {
+    conn: Conn,
+    client: Client,
+    _place: Place,
+    _open: InFlight,
+}
 
 #[async_trait]
 impl<A, O> ServerApp for Gate<A, O>
@@ -33,7 +42,12 @@ where
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         // In a task of its own: Pingora's has room for a handshake of Pingora's, for as long as it lasts.
         let (gate, shutdown) = (Arc::clone(self), shutdown.clone());
-        tokio::spawn(async move { gate.open(stream, &shutdown).await });
+        tokio::spawn(async move {
+            // Boxed: what is needed at the door only is not kept for as long as the connection lasts.
+            if let Some(guest) = Box::pin(gate.open(stream, &shutdown)).await {
+                gate.serve(guest.conn, guest.client, &shutdown).await;
+            }
+        });
         None // Pingora has nothing more to do with it
     }
 }
@@ -43,11 +57,9 @@ where
     A: HttpServerApp + Send + Sync + 'static,
     O: Observer,
 {
-    /// Serves a connection from its first byte to its last.
-    async fn open(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) {
-        let Some((peer, local)) = ends(&stream) else {
-            return; // it has been closed already
-        };
+    /// Lets a connection in that speaks HTTP/1; one of HTTP/2 is served to its end. `None`: that is all.
+    async fn open(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Guest> {
+        let (peer, local) = ends(&stream)?; // if it has not been closed already
         let mut client = Client {
             peer,
             local,
@@ -70,10 +82,11 @@ where
             Ok(place) => place,
             Err(which) => {
                 drop(limits);
-                return self.turn_away(stream, &client, which).await;
+                self.turn_away(stream, &client, which).await;
+                return None;
             }
         };
-        let _open = self.observer.opened();
+        let open = self.observer.opened();
         let mut stream = stream;
         if announced {
             let read = Box::pin(announced::read(stream, limits.header_timeout)).await;
@@ -81,7 +94,7 @@ where
                 Ok(read) => read,
                 Err(why) => {
                     self.observer.misannounced(client.peer.ip(), why);
-                    return; // what it speaks is not known: there is nothing that could be answered
+                    return None; // what it speaks is not known: there is nothing that could be answered
                 }
             };
             stream = back;
@@ -92,29 +105,32 @@ where
                     Ok(own) => own,
                     Err(which) => {
                         drop(place);
-                        return self.turn_away(stream, &client, which).await;
+                        self.turn_away(stream, &client, which).await;
+                        return None;
                     }
                 };
             }
         }
-        let _place = place;
         drop(limits);
         if let Some(secure) = &self.secure {
-            let Some(shaken) = Box::pin(secure.shake(stream, stranger, &*self.observer)).await else {
-                return;
-            };
+            let shaken = Box::pin(secure.shake(stream, stranger, &*self.observer)).await?;
             client.tls = Some(shaken.secured);
             stream = shaken.stream;
             if stream.selected_alpn_proto() == Some(ALPN::H2) {
                 Box::pin(self.serve_h2(stream, client, shutdown)).await;
-                return;
+                return None;
             }
         }
         let conn = Conn {
             io: stream,
             ahead: BytesMut::new(),
         };
-        self.serve(conn, client, shutdown).await;
+        Some(Guest {
+            conn,
+            client,
+            _place: place,
+            _open: open,
+        })
     }
 
     /// Serves a connection from this machine, over a socket in the file system.

@@ -133,14 +133,14 @@ where
                 conn.ahead = BytesMut::new(); // what is idle holds no buffer
                 match rest.until_bytes(&mut conn, patience).await {
                     Next::Bytes => {}
-                    Next::Closed => return close(conn).await,
+                    Next::Closed => return Box::pin(close(conn)).await,
                 }
             }
             served += 1;
             let last = served >= limits.keepalive_requests || *shutdown.borrow();
             match self.request(conn, &client, &limits, last, shutdown).await {
                 After::Keep(kept) => conn = kept,
-                After::Close(conn) => return linger(conn).await,
+                After::Close(conn) => return Box::pin(linger(conn)).await,
                 After::Gone => return,
             }
         }

@@ -13,7 +13,7 @@ mod rewrite;
 pub use access::{
     Access, Addresses, AgentPattern, Agents, AllowList, Countries, CountryRule, Maintenance, SCANNER_LISTS, Scanners,
 };
-pub use compress::{Coding, Compression, Encoder};
+pub use compress::{Coding, Compression, Effort, Encoder};
 pub use cors::{Cors, OriginPattern, Origins, RequestFields, announced as announced_method};
 pub use headers::{ContentSecurityPolicy, HeaderPolicy, Preset};
 pub use https::ToHttps;
@@ -160,6 +160,14 @@ impl Delivery {
         compress
             .as_ref()?
             .negotiate(to.accept_encoding, to.head, status, fields)
+    }
+
+    /// What a smaller body is worth.
+    #[must_use]
+    pub fn effort(&self) -> Effort {
+        self.compress
+            .as_ref()
+            .map_or(Effort::default(), |compress| compress.effort)
     }
 }
 

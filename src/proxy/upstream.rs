@@ -318,7 +318,7 @@ impl Exchange {
         self.limited.settle(status);
         self.encoder = coding
             .filter(|_| !recipient.head)
-            .map(|coding| Encoder::new(coding, !known_length));
+            .map(|coding| Encoder::new(coding, self.delivery().effort(), !known_length));
     }
 }
 

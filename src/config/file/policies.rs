@@ -182,6 +182,27 @@ table! {
         optional min_length: Written<Size> => "`1KB`",
         /// The codings on offer, best first.
         optional codings: Several<Coding> => "all of them",
+        /// How much work is spent on making a body smaller.
+        optional effort: Effort => "`balanced`",
+    }
+}
+
+words! {
+    /// How much work is spent on making a body smaller.
+    pub enum Effort {
+        /// As little as makes sense: a quarter of the work, half as large again.
+        Fast = "fast",
+        /// As much as pays.
+        Balanced = "balanced",
+    }
+}
+
+impl From<Effort> for policy::Effort {
+    fn from(effort: Effort) -> Self {
+        match effort {
+            Effort::Fast => Self::Fast,
+            Effort::Balanced => Self::Balanced,
+        }
     }
 }
 

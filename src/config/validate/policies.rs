@@ -249,6 +249,7 @@ fn compression(compress: &file::policies::Compress) -> Compression {
         types,
         min_length,
         codings,
+        effort,
     } = compress;
     let mut compiled = Compression::default();
     if let Some(types) = types.given() {
@@ -256,6 +257,9 @@ fn compression(compress: &file::policies::Compress) -> Compression {
     }
     if let Some(min_length) = min_length.given() {
         compiled.min_length = min_length.value.value.0;
+    }
+    if let Some(effort) = effort.given() {
+        compiled.effort = effort.value.into();
     }
     if let Some(codings) = codings.given() {
         compiled.codings.clear();

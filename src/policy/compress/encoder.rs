@@ -1,30 +1,13 @@
-//! A streaming encoder: one loop over three libraries.
-//!
-//! What one live encoder holds is bounded by the parameters below: about 0.3 MiB for gzip, 1.2 MiB for zstd and
-//! 2 MiB for brotli. It is taken at the first byte and given back at the last one.
+//! A streaming encoder: one loop over three libraries. What it holds is taken at the first byte and given back at the last.
 
 use std::io;
 
-use brotli::enc::StandardAlloc;
-use brotli::enc::encode::{
-    BrotliEncoderCompressStream, BrotliEncoderCreateInstance, BrotliEncoderHasMoreOutput, BrotliEncoderIsFinished,
-    BrotliEncoderOperation, BrotliEncoderParameter, BrotliEncoderSetParameter, BrotliEncoderStateStruct,
-};
 use bytes::{Bytes, BytesMut};
-use flate2::{Compress, Compression as Level, FlushCompress, Status};
-use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective;
-use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, get_error_name};
 
 use super::Coding;
+use super::Effort;
+use super::engine::{Engine, Step};
 
-/// What nginx users are used to.
-const GZIP_LEVEL: u32 = 6;
-/// Denser than gzip at level 6 for less work; from 5 on the tables are twice as large.
-const BROTLI_QUALITY: u32 = 4;
-/// The library's default.
-const ZSTD_LEVEL: i32 = 3;
-/// 256 KiB: larger windows cost memory per answer in flight, here and in every client, and hardly help pages.
-const WINDOW_LOG: u32 = 18;
 /// The least room that the libraries are offered at a time.
 const ROOM: usize = 4 * 1024;
 /// The most room that they are offered at a time.
@@ -40,7 +23,7 @@ pub struct Encoder {
 
 enum State {
     /// Nothing has been allocated.
-    Fresh(Coding),
+    Fresh(Coding, Effort),
     Running(Engine),
     /// Ended, or broken.
     Over,
@@ -49,9 +32,9 @@ enum State {
 impl Encoder {
     /// Begins a body. `flush_each`: every chunk is made readable at once, for bodies that trickle.
     #[must_use]
-    pub fn new(coding: Coding, flush_each: bool) -> Self {
+    pub fn new(coding: Coding, effort: Effort, flush_each: bool) -> Self {
         Self {
-            state: State::Fresh(coding),
+            state: State::Fresh(coding, effort),
             flush_each,
             output: BytesMut::new(),
         }
@@ -60,7 +43,9 @@ impl Encoder {
     /// The coding of a body of which nothing was encoded yet.
     #[must_use]
     pub fn beginning(&self) -> Option<Coding> {
-        let State::Fresh(coding) = self.state else { return None };
+        let State::Fresh(coding, _) = self.state else {
+            return None;
+        };
         Some(coding)
     }
 
@@ -77,7 +62,7 @@ impl Encoder {
         };
         // The engine comes back only if it can go on: an error or the end gives its memory back at once.
         let mut engine = match std::mem::replace(&mut self.state, State::Over) {
-            State::Fresh(coding) => Engine::new(coding)?,
+            State::Fresh(coding, effort) => Engine::new(coding, effort)?,
             State::Running(engine) => engine,
             State::Over if chunk.is_empty() => return Ok(Bytes::new()),
             State::Over => return Err(io::Error::other("bytes behind the end of an encoded body")),
@@ -104,154 +89,6 @@ impl Encoder {
             }
         }
     }
-}
-
-#[derive(Clone, Copy)]
-enum Step {
-    /// Take the input; output when it pays.
-    Process,
-    /// Take the input and give out all of it.
-    Flush,
-    /// Take the input and end the stream.
-    Finish,
-}
-
-struct Progress {
-    consumed: usize,
-    produced: usize,
-    /// The step is complete: all input is taken, and given out as far as the step asks.
-    done: bool,
-}
-
-enum Engine {
-    Gzip(Compress),
-    Brotli(Box<BrotliEncoderStateStruct<StandardAlloc>>),
-    Zstd(CCtx<'static>),
-}
-
-impl Engine {
-    fn new(coding: Coding) -> io::Result<Self> {
-        Ok(match coding {
-            Coding::Gzip => Self::Gzip(Compress::new_gzip(Level::new(GZIP_LEVEL), 15)),
-            Coding::Brotli => {
-                let mut state = Box::new(BrotliEncoderCreateInstance(StandardAlloc::default()));
-                for (parameter, value) in [
-                    (BrotliEncoderParameter::BROTLI_PARAM_QUALITY, BROTLI_QUALITY),
-                    (BrotliEncoderParameter::BROTLI_PARAM_LGWIN, WINDOW_LOG),
-                ] {
-                    BrotliEncoderSetParameter(&mut state, parameter, value);
-                }
-                Self::Brotli(state)
-            }
-            Coding::Zstd => {
-                let mut context = CCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
-                for parameter in [
-                    CParameter::CompressionLevel(ZSTD_LEVEL),
-                    CParameter::WindowLog(WINDOW_LOG),
-                ] {
-                    context.set_parameter(parameter).map_err(zstd_error)?;
-                }
-                Self::Zstd(context)
-            }
-        })
-    }
-
-    fn advance(&mut self, input: &[u8], output: &mut [u8], step: Step) -> io::Result<Progress> {
-        match self {
-            Self::Gzip(stream) => advance_gzip(stream, input, output, step),
-            Self::Brotli(state) => advance_brotli(state, input, output, step),
-            Self::Zstd(context) => advance_zstd(context, input, output, step),
-        }
-    }
-}
-
-fn advance_gzip(stream: &mut Compress, input: &[u8], output: &mut [u8], step: Step) -> io::Result<Progress> {
-    let (total_in, total_out) = (stream.total_in(), stream.total_out());
-    let flush = match step {
-        Step::Process => FlushCompress::None,
-        Step::Flush => FlushCompress::Sync,
-        Step::Finish => FlushCompress::Finish,
-    };
-    let room = output.len();
-    let status = stream.compress(input, output, flush)?;
-    // Both differences are bounded by the lengths of the slices.
-    let consumed = usize::try_from(stream.total_in() - total_in).unwrap_or(usize::MAX);
-    let produced = usize::try_from(stream.total_out() - total_out).unwrap_or(usize::MAX);
-    let done = match step {
-        Step::Finish => status == Status::StreamEnd,
-        // Room left over: nothing waits to be written. A flush that is asked for twice makes no progress at all.
-        Step::Process | Step::Flush => consumed == input.len() && (produced < room || status == Status::BufError),
-    };
-    Ok(Progress {
-        consumed,
-        produced,
-        done,
-    })
-}
-
-fn advance_brotli(
-    state: &mut BrotliEncoderStateStruct<StandardAlloc>,
-    input: &[u8],
-    output: &mut [u8],
-    step: Step,
-) -> io::Result<Progress> {
-    let operation = match step {
-        Step::Process => BrotliEncoderOperation::BROTLI_OPERATION_PROCESS,
-        Step::Flush => BrotliEncoderOperation::BROTLI_OPERATION_FLUSH,
-        Step::Finish => BrotliEncoderOperation::BROTLI_OPERATION_FINISH,
-    };
-    let (mut available_in, mut consumed) = (input.len(), 0);
-    let (mut available_out, mut produced) = (output.len(), 0);
-    let outcome = BrotliEncoderCompressStream(
-        state,
-        operation,
-        &mut available_in,
-        input,
-        &mut consumed,
-        &mut available_out,
-        output,
-        &mut produced,
-        &mut None,
-        &mut |_, _, _, _| (),
-    );
-    if outcome <= 0 {
-        return Err(io::Error::other("brotli could not encode"));
-    }
-    let done = match step {
-        Step::Finish => BrotliEncoderIsFinished(state) != 0,
-        Step::Process | Step::Flush => available_in == 0 && BrotliEncoderHasMoreOutput(state) == 0,
-    };
-    Ok(Progress {
-        consumed,
-        produced,
-        done,
-    })
-}
-
-fn advance_zstd(context: &mut CCtx<'static>, input: &[u8], output: &mut [u8], step: Step) -> io::Result<Progress> {
-    let directive = match step {
-        Step::Process => ZSTD_EndDirective::ZSTD_e_continue,
-        Step::Flush => ZSTD_EndDirective::ZSTD_e_flush,
-        Step::Finish => ZSTD_EndDirective::ZSTD_e_end,
-    };
-    let mut source = InBuffer::around(input);
-    let mut sink = OutBuffer::around(output);
-    let pending = context
-        .compress_stream2(&mut sink, &mut source, directive)
-        .map_err(zstd_error)?;
-    let done = match step {
-        Step::Process => source.pos() == input.len(),
-        Step::Flush | Step::Finish => source.pos() == input.len() && pending == 0,
-    };
-    Ok(Progress {
-        consumed: source.pos(),
-        produced: sink.pos(),
-        done,
-    })
-}
-
-fn zstd_error(code: usize) -> io::Error {
-    io::Error::other(get_error_name(code))
 }
 
 #[cfg(test)]
@@ -308,7 +145,7 @@ mod tests {
         for coding in CODINGS {
             for flush_each in [false, true] {
                 for chunks in 0..3 {
-                    let mut encoder = Encoder::new(coding, flush_each);
+                    let mut encoder = Encoder::new(coding, Effort::default(), flush_each);
                     for _ in 0..chunks {
                         assert!(encoder.encode(b"", false).unwrap().is_empty());
                     }
@@ -326,7 +163,7 @@ mod tests {
         fastrand::Rng::with_seed(7).fill(&mut noise);
         for coding in CODINGS {
             for plain in [&noise, &body(8, 3_000_000), &vec![0; 3_000_000]] {
-                let mut encoder = Encoder::new(coding, false);
+                let mut encoder = Encoder::new(coding, Effort::default(), false);
                 let encoded = encoder.encode(plain, true).unwrap();
                 assert!(encoded.len() < plain.len() + plain.len() / 100, "{coding:?}");
                 assert!(decode(coding, &encoded) == (plain.clone(), true), "{coding:?}");
@@ -338,15 +175,33 @@ mod tests {
     fn text_becomes_smaller() {
         for coding in CODINGS {
             let plain = body(1, 100_000);
-            let encoded = Encoder::new(coding, false).encode(&plain, true).unwrap();
+            let encoded = Encoder::new(coding, Effort::default(), false)
+                .encode(&plain, true)
+                .unwrap();
             assert!(encoded.len() < plain.len() / 2, "{coding:?}: {}", encoded.len());
+        }
+    }
+
+    #[test]
+    fn less_effort_makes_more_bytes() {
+        for coding in CODINGS {
+            let plain = body(1, 100_000);
+            let [fast, balanced] = [Effort::Fast, Effort::Balanced].map(|effort| {
+                let encoded = Encoder::new(coding, effort, false).encode(&plain, true).unwrap();
+                assert!(decode(coding, &encoded) == (plain.clone(), true), "{coding:?}");
+                encoded.len()
+            });
+            assert!(
+                balanced < fast && fast < plain.len() / 2,
+                "{coding:?}: {fast}, {balanced}"
+            );
         }
     }
 
     #[test]
     fn nothing_follows_the_end() {
         for coding in CODINGS {
-            let mut encoder = Encoder::new(coding, true);
+            let mut encoder = Encoder::new(coding, Effort::default(), true);
             encoder.encode(b"all", true).unwrap();
             assert!(encoder.encode(b"", true).unwrap().is_empty());
             assert!(encoder.encode(b"more", false).is_err());
@@ -357,10 +212,14 @@ mod tests {
     #[test]
     fn windows_stay_small() {
         // RFC 7932 §9.1: WBITS of 18 is written as the bits 0011 (in order of reading: 1, then 18 - 17 = 1 in 3 bits).
-        let encoded = Encoder::new(Coding::Brotli, true).encode(b"x", false).unwrap();
+        let encoded = Encoder::new(Coding::Brotli, Effort::default(), true)
+            .encode(b"x", false)
+            .unwrap();
         assert_eq!(encoded[0] & 0b1111, 0b0011);
         // RFC 8878 §3.1.1.1.2: the exponent is kept in the upper five bits, less 10.
-        let encoded = Encoder::new(Coding::Zstd, true).encode(b"x", false).unwrap();
+        let encoded = Encoder::new(Coding::Zstd, Effort::default(), true)
+            .encode(b"x", false)
+            .unwrap();
         assert_eq!(encoded[4] & 0b0010_0000, 0, "a window descriptor follows");
         assert_eq!(encoded[5] >> 3, 8);
     }
@@ -377,7 +236,7 @@ mod tests {
         ) {
             let plain = body(seed, lengths.iter().sum());
             for coding in CODINGS {
-                let mut encoder = Encoder::new(coding, flush_each);
+                let mut encoder = Encoder::new(coding, Effort::default(), flush_each);
                 let (mut encoded, mut rest) = (Vec::new(), &plain[..]);
                 for (index, &length) in lengths.iter().enumerate() {
                     let (chunk, after) = rest.split_at(length);

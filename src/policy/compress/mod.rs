@@ -1,6 +1,7 @@
 //! Content codings: which one the client gets, and the encoder.
 
 mod encoder;
+mod engine;
 mod fields;
 
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
@@ -29,6 +30,18 @@ pub struct Compression {
     pub types: Vec<Box<str>>,
     /// Bodies known to be smaller stay as they are, bytes.
     pub min_length: u64,
+    /// What a smaller body is worth.
+    pub effort: Effort,
+}
+
+/// How much work is spent on making a body smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Effort {
+    /// As little as makes sense.
+    Fast,
+    /// As much as pays.
+    #[default]
+    Balanced,
 }
 
 impl Default for Compression {
@@ -37,6 +50,7 @@ impl Default for Compression {
             codings: vec![Coding::Zstd, Coding::Brotli, Coding::Gzip],
             types: DEFAULT_TYPES.iter().map(|&media_type| media_type.into()).collect(),
             min_length: 1024,
+            effort: Effort::default(),
         }
     }
 }

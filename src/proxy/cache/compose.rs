@@ -12,7 +12,7 @@ use super::{Served, Source, now};
 use crate::cache::Status;
 use crate::cache::store::{Body, Entry, Reader};
 use crate::conditional::{self, ByteRange, Validators};
-use crate::policy::Encoder;
+use crate::policy::{Effort, Encoder};
 
 /// Bodies up to this size are encoded on the spot, bytes; larger ones aside, so that nobody waits for them.
 const AT_ONCE: u64 = 64 << 10;
@@ -131,7 +131,8 @@ impl Exchange {
         }
         let (body, running, key) = (Arc::clone(&entry.body), Arc::clone(&asking.cache.running), asking.key);
         let make = move || {
-            let mut encoder = Encoder::new(coding, false);
+            // Made once: whatever the route spares on its way, here the work pays.
+            let mut encoder = Encoder::new(coding, Effort::Balanced, false);
             let mut pieces = Vec::new();
             for chunk in body.chunks()? {
                 pieces.push(encoder.encode(chunk, false).ok()?);

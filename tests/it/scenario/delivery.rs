@@ -245,3 +245,29 @@ async fn what_trickles_is_readable_at_once() {
         }
     }
 }
+
+#[tokio::test]
+async fn less_effort_is_spent_where_the_file_says_so() {
+    let text: String = (1..4000_u32)
+        .map(|number| format!("deal {} of 4000, ", number.wrapping_mul(2_654_435_761) % 10_000))
+        .collect();
+    let said = text.clone();
+    let origin = Origin::start(move |_| reply(200, "Content-Type: text/plain\r\n", &said)).await;
+    let gateway = gateway::start(&format!(
+        "[upstream.app]\nservers = [\"{}\"]\n[defaults]\ncompress = true\n\
+         [[route]]\nname = \"fast\"\npath = \"/fast\"\nupstream = \"app\"\ncompress = {{ effort = \"fast\" }}\n\
+         [[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\n",
+        origin.address
+    ))
+    .await;
+    for coding in ["gzip", "br", "zstd"] {
+        let fields = format!("Accept-Encoding: {coding}\r\n");
+        let fast = client::get(gateway.address, "/fast", &fields).await;
+        let balanced = client::get(gateway.address, "/", &fields).await;
+        for answer in [&fast, &balanced] {
+            assert_eq!(decode(coding, &answer.body), text.as_bytes(), "{coding}");
+        }
+        // What Zstandard makes of so little is decided by chance.
+        assert!(coding == "zstd" || fast.body.len() > balanced.body.len(), "{coding}");
+    }
+}

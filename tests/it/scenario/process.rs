@@ -306,3 +306,33 @@ async fn a_stop_is_announced_then_connections_are_told_then_it_is_over() {
     let (status, said) = process.ended().await;
     assert_eq!(status.code(), Some(0), "{said}");
 }
+
+#[tokio::test]
+async fn the_log_says_which_lane_a_request_takes_and_why() {
+    let directory = tempfile::tempdir().expect("directory");
+    let origin = Origin::fixed("ok").await;
+    let text = format!(
+        "{}[log]\nlevel = \"debug\"\n\
+         [[route]]\nname = \"pages\"\npath = \"/pages/*\"\nfiles = {{ root = \"{}\" }}\n\
+         [upstream.h2]\nservers = [\"127.0.0.1:1\"]\nprotocol = \"h2\"\n\
+         [[route]]\nname = \"grpc\"\npath = \"/grpc\"\nupstream = \"h2\"\n",
+        site(&origin, ""),
+        directory.path().display()
+    );
+    let gateway = Process::run(&file(&directory, &text)).await;
+    for (path, status) in [("/", 200), ("/pages/none", 404), ("/grpc", 502)] {
+        assert_eq!(client::get(gateway.address, path, "").await.status, status, "{path}");
+    }
+    gateway.signal(Signal::TERM);
+    let (_, said) = gateway.ended().await;
+    let lanes: Vec<&str> = said.lines().filter(|line| line.contains("Pingora's lane")).collect();
+    assert_eq!(lanes.len(), 2, "{said}");
+    assert!(
+        lanes[0].contains("a file answers") && lanes[0].contains("pages"),
+        "{said}"
+    );
+    assert!(
+        lanes[1].contains("the servers speak HTTP/2") && lanes[1].contains("grpc"),
+        "{said}"
+    );
+}
