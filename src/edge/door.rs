@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::BytesMut;
 use pingora::apps::{HttpServerApp, ServerApp};
 use pingora::protocols::Stream;
 use pingora::protocols::l4::stream::Stream as L4Stream;
@@ -121,10 +120,7 @@ where
                 return None;
             }
         }
-        let conn = Conn {
-            io: stream,
-            ahead: BytesMut::new(),
-        };
+        let conn = Conn::new(stream);
         Some(Guest {
             conn,
             client,
@@ -154,10 +150,7 @@ where
             }
         };
         let _open = self.observer.opened();
-        let conn = Conn {
-            io: stream,
-            ahead: BytesMut::new(),
-        };
+        let conn = Conn::new(stream);
         self.serve(conn, client, &shutdown).await;
     }
 
@@ -192,10 +185,7 @@ where
     async fn turn_away(&self, stream: Stream, client: &Client, which: Refused) {
         self.observer.capped(which);
         if self.secure.is_none() {
-            let conn = Conn {
-                io: stream,
-                ahead: BytesMut::new(),
-            };
+            let conn = Conn::new(stream);
             let told = self.refuse(conn, client, Instant::now(), which.reason(), TURN_AWAY_TIME);
             if let After::Close(conn) = Box::pin(told).await {
                 close(conn).await;

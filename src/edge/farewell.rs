@@ -3,6 +3,8 @@
 use std::future::poll_fn;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt as _;
+
 use super::link::Conn;
 use crate::http1;
 
@@ -17,9 +19,7 @@ const LINGER_WHOLE: Duration = Duration::from_secs(10);
 /// away the answer that it has not read yet.
 pub(super) async fn linger(mut conn: Conn) {
     let _ = tokio::time::timeout(LINGER_WHOLE, async {
-        if tokio::io::AsyncWriteExt::flush(&mut conn.io).await.is_err()
-            || tokio::io::AsyncWriteExt::shutdown(&mut conn.io).await.is_err()
-        {
+        if conn.flush().await.is_err() || conn.io.shutdown().await.is_err() {
             return;
         }
         let mut left = LINGER_BYTES.saturating_sub(conn.ahead.len());
@@ -36,5 +36,9 @@ pub(super) async fn linger(mut conn: Conn) {
 }
 
 pub(super) async fn close(mut conn: Conn) {
-    let _ = tokio::time::timeout(LINGER_TIME, tokio::io::AsyncWriteExt::shutdown(&mut conn.io)).await;
+    let _ = tokio::time::timeout(LINGER_TIME, async {
+        conn.flush().await?;
+        conn.io.shutdown().await
+    })
+    .await;
 }

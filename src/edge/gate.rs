@@ -217,7 +217,9 @@ where
         };
         // The lane handed the connection back when it was dropped, be it by Pingora just now or with `reusable`.
         match link.take_home() {
-            Some(conn) if (reusable || link.is_kept()) && keep_alive && !link.is_tunnel() => After::Keep(conn),
+            Some(conn) if (reusable || link.is_kept()) && conn.unsent.is_empty() && keep_alive && !link.is_tunnel() => {
+                After::Keep(conn)
+            }
             Some(conn) if link.is_tunnel() => {
                 close(conn).await;
                 After::Gone
@@ -250,10 +252,11 @@ where
         reason: Reason,
         time: Duration,
     ) -> After {
+        let Conn { io, ahead, unsent } = &mut conn;
         let request = RefusedRequest {
             reason,
             peer: client.peer,
-            head: &conn.ahead,
+            head: ahead,
             started,
             tls: client.tls.as_ref().map(|tls| tls.version),
             version: http::Version::HTTP_11,
@@ -261,8 +264,10 @@ where
         let reply = self.observer.phrase(&request);
         let bytes = reply.to_http1();
         let write = async {
-            conn.io.write_all(&bytes).await?;
-            conn.io.flush().await
+            unsent.extend_from_slice(&bytes); // an invitation to send the body, perhaps
+            io.write_all(unsent).await?;
+            unsent.clear();
+            io.flush().await
         };
         let sent = matches!(tokio::time::timeout(time, write).await, Ok(Ok(())));
         self.observer
@@ -313,7 +318,7 @@ async fn read_head(conn: &mut Conn, limits: &model::Server) -> Result<Option<Ext
     if let Some(extent) = scanner.scan(&conn.ahead, &limits.head)? {
         return Ok(Some(extent)); // mostly: a head comes in one piece
     }
-    let Conn { io, ahead } = conn;
+    let Conn { io, ahead, .. } = conn;
     let complete = Box::pin(async {
         loop {
             match poll_fn(|cx| http1::poll_read(io, cx, ahead)).await {

@@ -33,6 +33,10 @@ const PACE_BYTES: u64 = 4096;
 /// Most bytes of later requests that are kept while one is being answered; the rest waits in the socket.
 const MAX_AHEAD: usize = 16 * 1024;
 
+/// What Pingora writes waits for a flush up to so much, so that a head and a small body leave in one packet. Here, not in
+/// the connection: a connection that waits for its next request has no buffer.
+const GATHERED: usize = 1460;
+
 /// What is left of the request.
 #[derive(Debug)]
 enum Body {
@@ -53,6 +57,8 @@ pub struct Lane {
     /// The client's pace: armed only while the gateway waits for body bytes.
     pace: Option<Pin<Box<Sleep>>>,
     paced: u64,
+    /// Written, and not on its way yet.
+    gathered: Vec<u8>,
     /// Something was written that may still be in a buffer.
     unflushed: bool,
     /// The upstream's: armed only while the exchange asks for it.
@@ -74,6 +80,7 @@ impl Lane {
             body_timeout,
             pace: None,
             paced: 0,
+            gathered: Vec::new(),
             unflushed: false,
             alarm: None,
         }
@@ -100,6 +107,34 @@ impl Lane {
 
     fn conn(&mut self) -> io::Result<&mut Conn> {
         self.conn.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Sends what was gathered.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.gathered.is_empty() {
+            let Some(conn) = &mut self.conn else {
+                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            };
+            let written = ready!(Pin::new(&mut conn.io).poll_write(cx, &self.gathered))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.gathered.drain(..written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes some of `slices`, at once: for who gathers by itself.
+    pub(crate) fn poll_write_slices(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_send(cx))?;
+        let written = ready!(Pin::new(&mut self.conn()?.io).poll_write_vectored(cx, slices))?;
+        self.link.sent.fetch_add(written as u64, Relaxed);
+        self.unflushed = true;
+        Poll::Ready(Ok(written))
     }
 
     /// Reads what the connection has, what was read ahead first; `most` bytes at most.
@@ -259,7 +294,15 @@ impl AsyncRead for Lane {
 impl AsyncWrite for Lane {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let lane = self.get_mut();
-        let written = ready!(Pin::new(&mut lane.conn()?.io).poll_write(cx, bytes))?;
+        if lane.gathered.len() + bytes.len() > GATHERED {
+            ready!(lane.poll_send(cx))?;
+        }
+        let written = if bytes.len() > GATHERED {
+            ready!(Pin::new(&mut lane.conn()?.io).poll_write(cx, bytes))?
+        } else {
+            lane.gathered.extend_from_slice(bytes);
+            bytes.len()
+        };
         lane.link.sent.fetch_add(written as u64, Relaxed);
         lane.unflushed = true;
         Poll::Ready(Ok(written))
@@ -267,6 +310,7 @@ impl AsyncWrite for Lane {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let lane = self.get_mut();
+        ready!(lane.poll_send(cx))?;
         ready!(Pin::new(&mut lane.conn()?.io).poll_flush(cx))?;
         lane.unflushed = false;
         Poll::Ready(Ok(()))
@@ -276,28 +320,15 @@ impl AsyncWrite for Lane {
         // The gate closes the connection: it knows whether something must be read first.
         self.poll_flush(cx)
     }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let lane = self.get_mut();
-        let written = ready!(Pin::new(&mut lane.conn()?.io).poll_write_vectored(cx, slices))?;
-        lane.link.sent.fetch_add(written as u64, Relaxed);
-        lane.unflushed = true;
-        Poll::Ready(Ok(written))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.conn.as_ref().is_some_and(|conn| conn.io.is_write_vectored())
-    }
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
         if !matches!(self.body, Body::Over) {
             self.link.give_up(); // what is left of this request must not be read as the next
+        }
+        if let Some(conn) = &mut self.conn {
+            conn.unsent = std::mem::take(&mut self.gathered);
         }
         *self.link.home.lock() = self.conn.take();
     }
@@ -312,9 +343,7 @@ impl fmt::Debug for Lane {
 #[async_trait]
 impl Shutdown for Lane {
     async fn shutdown(&mut self) {
-        if let Some(conn) = &mut self.conn {
-            let _ = tokio::io::AsyncWriteExt::flush(&mut conn.io).await;
-        }
+        let _ = tokio::io::AsyncWriteExt::flush(self).await;
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use parking_lot::Mutex;
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::answer::Reason;
 use crate::client::Words;
@@ -27,6 +28,25 @@ fn now() -> u64 {
 pub(crate) struct Conn {
     pub(crate) io: Stream,
     pub(crate) ahead: BytesMut,
+    /// Written by who was lent the connection, and never flushed.
+    pub(crate) unsent: Vec<u8>,
+}
+
+impl Conn {
+    pub(crate) fn new(io: Stream) -> Self {
+        Self {
+            io,
+            ahead: BytesMut::new(),
+            unsent: Vec::new(),
+        }
+    }
+
+    /// Sends what was left unsent.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        let unsent = std::mem::take(&mut self.unsent);
+        self.io.write_all(&unsent).await?;
+        self.io.flush().await
+    }
 }
 
 /// What the gate, the lane and the exchange tell each other about the request in progress.

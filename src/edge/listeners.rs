@@ -23,9 +23,6 @@ use super::gate::Gate;
 use super::local::{BoundLocal, Local, LocalError};
 use super::observer::Observer;
 
-/// Written bytes wait in this buffer until a flush, so that a head and a small body leave in one packet.
-const WRITE_BUFFER: usize = 1460;
-
 /// A socket that could not be bound, with its cause and its cure.
 #[derive(Debug)]
 pub struct BindError {
@@ -292,8 +289,8 @@ impl Edge {
         fds.add(name.clone(), socket.into_raw_fd());
         let fds: ListenFds = Arc::new(Mutex::new(fds));
         let mut service = Service::new(name.clone(), app);
-        // The gate reads into a buffer of its own, and only when there is something to read.
-        service.add_listener(ListenerConfig::tcp(name).l4_buffer(L4BufferSettings::new(0, WRITE_BUFFER)));
+        // Who reads or writes has a buffer of its own; a connection that waits has none.
+        service.add_listener(ListenerConfig::tcp(name).l4_buffer(L4BufferSettings::unbuffered()));
         let (stop, stopping) = watch::channel(false);
         self.listeners.push(Listener {
             role,

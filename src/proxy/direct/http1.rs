@@ -75,10 +75,7 @@ impl Http1 {
         let lane = &mut self.lane;
         while !first.is_empty() || !second.is_empty() {
             let slices = [IoSlice::new(first), IoSlice::new(second)];
-            let written = timed(self.write_timeout, |cx| {
-                Pin::new(&mut *lane).poll_write_vectored(cx, &slices)
-            })
-            .await?;
+            let written = timed(self.write_timeout, |cx| lane.poll_write_slices(cx, &slices)).await?;
             if written == 0 {
                 return Err(Gone);
             }
