@@ -4,6 +4,7 @@ mod access;
 mod acme;
 mod admin;
 mod admin_socket;
+mod admin_tls;
 mod announced;
 mod answers;
 mod auth;

@@ -1,0 +1,140 @@
+//! `[admin]`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::server::collide;
+use super::{Checker, tls};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::file;
+use crate::config::file::certificate::ClientAuth;
+use crate::config::model::{Admin, AdminListen, CertificateFiles, Tls};
+use crate::config::value::{Either, Field, Spanned};
+use crate::tls::MinVersion;
+
+/// A handshake of an operator must be complete within this time.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Most handshakes of operators at a time.
+const HANDSHAKES: usize = 100;
+
+pub(super) fn admin(
+    admin: &file::admin::Admin,
+    server: &file::server::Server,
+    clients: &file::tls::Tls,
+    checker: &mut Checker<'_>,
+) -> Admin {
+    let file::admin::Admin {
+        listen,
+        token,
+        tls,
+        audit_log,
+    } = admin;
+    let token = token.given().map(|token| token.value.text.clone());
+    let token = token.filter(|token| !token.expose().is_empty());
+    let place = match &listen.value {
+        Either::First(_) => None,
+        Either::Second(place) => Some(place.value.clone()),
+    };
+    let handshakes = tls
+        .given()
+        .and_then(|tls| self::handshakes(tls, place.as_ref(), checker));
+    if let Some(AdminListen::Tcp(address)) = place {
+        let is_faulty = token_or_certificate_is_faulty(admin);
+        let asks = token.is_some() || handshakes.as_ref().is_some_and(asks_operators);
+        if !address.ip().to_canonical().is_loopback() && !asks && !is_faulty {
+            checker.error(
+                listen.span,
+                format!("`{address}` would show the admin listener to other machines, and there is no token"),
+                "set `token = \"${GATEWAY_ADMIN_TOKEN}\"` (`openssl rand -hex 24` makes one), or ask operators for \
+                 certificates (`tls` with `client_ca`), or use `\"127.0.0.1:9900\"`, or a route with \
+                 `serve = \"metrics\"` and `allow`"
+                    .to_owned(),
+            );
+        }
+        taken(address, listen.given.then_some(listen.span), (server, clients), checker);
+    }
+    Admin {
+        listen: place,
+        token,
+        tls: handshakes,
+        audit_log: audit_log.given().map(|path| checker.path(&path.value.text)),
+    }
+}
+
+/// Whether what would be asked of operators is wrong already, and was reported.
+fn token_or_certificate_is_faulty(admin: &file::admin::Admin) -> bool {
+    let of_tls = |tls: &Spanned<file::admin::AdminTls>| tls.client_ca.is_faulty();
+    admin.token.is_faulty() || admin.tls.is_faulty() || admin.tls.given().is_some_and(of_tls)
+}
+
+fn asks_operators(tls: &Tls) -> bool {
+    tls.certificates.iter().any(|files| files.client_ca.is_some())
+}
+
+/// Reports a listener of clients at the address of the admin listener.
+fn taken(
+    address: SocketAddr,
+    given: Option<crate::config::diagnostic::Span>,
+    (server, clients): (&file::server::Server, &file::tls::Tls),
+    checker: &mut Checker<'_>,
+) {
+    let mut listen_on = server.listen.0.iter().chain(&clients.listen.0);
+    if let Some(taken) = listen_on.find(|taken| collide(taken.value.value, address)) {
+        let message = format!("`{}` takes the address of the admin listener, `{address}`", taken.text);
+        let help = "give one of them another port, or write `listen = false` in `[admin]`".to_owned();
+        let fault = Diagnostic::error(taken.span, message).help(help);
+        // Where the file says nothing about the admin listener, there is nothing to show.
+        checker.report.push(match given {
+            Some(span) => fault.also(span, "the admin listener"),
+            None => fault,
+        });
+    }
+}
+
+/// What is said in its handshakes; `None`: what is wrong has been reported.
+fn handshakes(
+    tls: &Spanned<file::admin::AdminTls>,
+    place: Option<&AdminListen>,
+    checker: &mut Checker<'_>,
+) -> Option<Tls> {
+    let file::admin::AdminTls {
+        cert,
+        key,
+        client_ca,
+        client_auth,
+    } = &tls.value;
+    let client_auth = match client_auth {
+        Field::Given(client_auth) => Some(client_auth),
+        Field::Absent | Field::Faulty => None,
+    };
+    let required = client_auth.is_none_or(|client_auth| client_auth.value == ClientAuth::Required);
+    let client_ca = tls::client_ca(client_ca, required, client_auth.map(|known| known.span), checker);
+    let (label, cert, key) = tls::pair((cert, key), false, checker)?;
+    let Some(AdminListen::Tcp(address)) = place else {
+        checker.error(
+            tls.span,
+            "`tls` is for an address, and the admin listener has none",
+            "remove it, or `listen` on an address: a socket in the file system is this machine's alone".to_owned(),
+        );
+        return None;
+    };
+    Some(Tls {
+        listen: vec![*address],
+        redirect_http: None,
+        min_version: MinVersion::default(),
+        handshake_timeout: HANDSHAKE,
+        max_handshakes: HANDSHAKES,
+        handshake_rate: None,
+        ticket_key: None,
+        client_headers: Vec::new(),
+        certificates: vec![CertificateFiles {
+            label,
+            cert,
+            key,
+            ordered: false,
+            names: Vec::new(),
+            ocsp: None,
+            client_ca,
+        }],
+    })
+}
