@@ -274,7 +274,7 @@ impl Snapshot {
             }),
             None => None,
         };
-        let audit_log = config.admin.audit_log.as_deref();
+        let audit_log = config.admin.audit_log.as_ref();
         registry.audit.write_to(audit_log).map_err(LoadError::AuditLog)?;
         let upstreams: Vec<Arc<Upstream>> = config
             .upstreams

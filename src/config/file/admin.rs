@@ -1,6 +1,7 @@
 //! `[admin]`
 
 use super::certificate::ClientAuth;
+use super::rotate::Rotate;
 use crate::config::model::AdminListen;
 use crate::config::secret::{Secret, SecretText};
 use crate::config::shape::Kind;
@@ -22,8 +23,19 @@ table! {
         /// The certificate with which the listener speaks TLS. Changed files are taken into use by themselves.
         optional tls: AdminTls => "clear text",
         /// A file to which every change is added that somebody made or tried to make, by whatever way: when, who, from
-        /// where, what, and how it went. Readable by its owner only.
-        optional audit_log: Written<FilePath> => "changes are told in the gateway's own log only",
+        /// where, what, and how it went; or the file with more to say. Readable by its owner only.
+        optional audit_log: Either<Written<FilePath>, AuditLog> => "changes are told in the gateway's own log only",
+    }
+}
+
+table! {
+    /// The file to which every change is added.
+    pub struct AuditLog {
+        /// Its name, relative to the directory of this file.
+        required path: Written<FilePath>,
+        /// When the file begins anew, and what is kept of it. Without it the file grows until somebody moves it away and
+        /// sends SIGUSR1.
+        optional rotate: Rotate => "it grows",
     }
 }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Secret, Tls};
+use super::{LogFile, Secret, Tls};
 
 /// What the place of a socket in the file system begins with.
 const UNIX: &str = "unix:";
@@ -22,8 +22,8 @@ pub struct Admin {
     pub token: Option<Secret>,
     /// What is said in its handshakes, with one certificate; `None`: it speaks clear text.
     pub tls: Option<Tls>,
-    /// Where every change is noted, absolute; `None`: in the gateway's own log only.
-    pub audit_log: Option<PathBuf>,
+    /// Where every change is noted; `None`: in the gateway's own log only.
+    pub audit_log: Option<LogFile>,
 }
 
 impl Admin {

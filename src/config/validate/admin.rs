@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::server::collide;
+use super::tables::rotation;
 use super::{Checker, tls};
-use crate::config::diagnostic::Diagnostic;
-use crate::config::file;
+use crate::config::diagnostic::{Diagnostic, Span};
 use crate::config::file::certificate::ClientAuth;
-use crate::config::model::{Admin, AdminListen, CertificateFiles, Tls};
+use crate::config::file::{self, File};
+use crate::config::model::{Admin, AdminListen, CertificateFiles, LogFile, Tls};
+use crate::config::text::{FilePath, Written};
 use crate::config::value::{Either, Field, Spanned};
 use crate::tls::MinVersion;
 
@@ -17,12 +19,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Most handshakes of operators at a time.
 const HANDSHAKES: usize = 100;
 
-pub(super) fn admin(
-    admin: &file::admin::Admin,
-    server: &file::server::Server,
-    clients: &file::tls::Tls,
-    checker: &mut Checker<'_>,
-) -> Admin {
+pub(super) fn admin(file: &File, checker: &mut Checker<'_>) -> Admin {
+    let admin = &file.admin.value;
     let file::admin::Admin {
         listen,
         token,
@@ -51,14 +49,44 @@ pub(super) fn admin(
                     .to_owned(),
             );
         }
-        taken(address, listen.given.then_some(listen.span), (server, clients), checker);
+        taken(address, listen.given.then_some(listen.span), file, checker);
     }
     Admin {
         listen: place,
         token,
         tls: handshakes,
-        audit_log: audit_log.given().map(|path| checker.path(&path.value.text)),
+        audit_log: audit_log.given().and_then(|log| self::audit_log(log, file, checker)),
     }
+}
+
+fn audit_log(
+    log: &Spanned<Either<Written<FilePath>, file::admin::AuditLog>>,
+    file: &File,
+    checker: &mut Checker<'_>,
+) -> Option<LogFile> {
+    let (span, path, rotate) = match &log.value {
+        Either::First(path) => (log.span, path, None),
+        Either::Second(log) => {
+            let path = log.path.given()?;
+            (path.span, &path.value, log.rotate.given())
+        }
+    };
+    let place = checker.path(&path.text);
+    let requests = file.access_log.enabled.value.then_some(&file.access_log.path);
+    let errors = file.log.error_path.given();
+    for other in requests.into_iter().chain([&file.log.path]).chain(errors) {
+        if other.text != "-" && checker.path(&other.text) == place {
+            let fault = Diagnostic::error(span, "the audit log has no file of its own");
+            let help = "give each log a file of its own: both would write it, and others may read it".to_owned();
+            checker
+                .report
+                .push(fault.also(other.span, "this log has it").help(help));
+        }
+    }
+    Some(LogFile {
+        path: place,
+        rotation: rotate.map(|rotate| rotation(rotate.span, &rotate.value, checker)),
+    })
 }
 
 /// Whether what would be asked of operators is wrong already, and was reported.
@@ -72,13 +100,8 @@ fn asks_operators(tls: &Tls) -> bool {
 }
 
 /// Reports a listener of clients at the address of the admin listener.
-fn taken(
-    address: SocketAddr,
-    given: Option<crate::config::diagnostic::Span>,
-    (server, clients): (&file::server::Server, &file::tls::Tls),
-    checker: &mut Checker<'_>,
-) {
-    let mut listen_on = server.listen.0.iter().chain(&clients.listen.0);
+fn taken(address: SocketAddr, given: Option<Span>, file: &File, checker: &mut Checker<'_>) {
+    let mut listen_on = file.server.listen.0.iter().chain(&file.tls.listen.0);
     if let Some(taken) = listen_on.find(|taken| collide(taken.value.value, address)) {
         let message = format!("`{}` takes the address of the admin listener, `{address}`", taken.text);
         let help = "give one of them another port, or write `listen = false` in `[admin]`".to_owned();
