@@ -29,6 +29,7 @@ mod forward_auth;
 mod frozen;
 mod gate;
 mod grpc;
+mod handed_over;
 mod health;
 mod hedging;
 mod hostile;
