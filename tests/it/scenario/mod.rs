@@ -36,6 +36,7 @@ mod hostile;
 mod http2;
 mod http2_lanes;
 mod http2_rules;
+mod killed;
 mod lanes;
 mod limits;
 mod log_files;
