@@ -37,9 +37,7 @@ pub(super) fn admin(file: &File, checker: &mut Checker<'_>) -> Admin {
         .given()
         .and_then(|tls| self::handshakes(tls, place.as_ref(), checker));
     if let Some(AdminListen::Tcp(address)) = place {
-        let is_faulty = token_or_certificate_is_faulty(admin);
-        let asks = token.is_some() || handshakes.as_ref().is_some_and(asks_operators);
-        if !address.ip().to_canonical().is_loopback() && !asks && !is_faulty {
+        if !address.ip().to_canonical().is_loopback() && token.is_none() && !may_ask(admin) {
             checker.error(
                 listen.span,
                 format!("`{address}` would show the admin listener to other machines, and there is no token"),
@@ -89,14 +87,10 @@ fn audit_log(
     })
 }
 
-/// Whether what would be asked of operators is wrong already, and was reported.
-fn token_or_certificate_is_faulty(admin: &file::admin::Admin) -> bool {
-    let of_tls = |tls: &Spanned<file::admin::AdminTls>| tls.client_ca.is_faulty();
-    admin.token.is_faulty() || admin.tls.is_faulty() || admin.tls.given().is_some_and(of_tls)
-}
-
-fn asks_operators(tls: &Tls) -> bool {
-    tls.certificates.iter().any(|files| files.client_ca.is_some())
+/// Whether operators are asked for certificates, or what would be asked of them is wrong, which has been reported.
+fn may_ask(admin: &file::admin::Admin) -> bool {
+    let asks = |tls: &Spanned<file::admin::AdminTls>| !tls.client_ca.is_absent();
+    admin.token.is_faulty() || admin.tls.is_faulty() || admin.tls.given().is_some_and(asks)
 }
 
 /// Reports a listener of clients at the address of the admin listener.
