@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: run test conformance test-valkey api check fmt lint audit deploy-check image load bench pgo instructions doc setup help
+.PHONY: run test conformance test-valkey api check fmt lint audit deploy-check image image-check load bench pgo instructions doc setup help
 
 export PATH := $(HOME)/.cargo/bin:$(CURDIR)/target/tools:$(PATH)
 
@@ -72,6 +72,10 @@ image: ## build the container image IMAGE=deals247-gateway, by docker, podman or
 	elif command -v podman > /dev/null; then podman build --format docker --tag $(IMAGE) .; \
 	elif command -v buildah > /dev/null; then buildah build --format docker --layers --tag $(IMAGE) .; \
 	else echo "image: docker, podman or buildah is needed"; exit 3; fi
+
+image-check: ## the image built, run and asked where there is neither a daemon nor a registry (root, some 5 GB, a release build's time)
+	$(NEED) rust image
+	deploy/check-image
 
 load: ## load on a gateway before the stand-in: make load [LOAD=ramp|spike|stress|soak] [SECONDS=5, of each step]
 	$(NEED) rust build load

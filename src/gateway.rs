@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
 
@@ -18,9 +19,10 @@ pub use self::stop::Drained;
 use self::wanted::{Sockets, Wanted};
 use self::work::{prepare, tasks};
 use crate::admin::{self, Way};
+use crate::answer::Rendered;
 use crate::config::Config;
 use crate::config::model::{AdminListen, Dns};
-use crate::edge::{BindError, Caps, Edge, Gate, Inherited, LocalError, Responder, Role, Secure};
+use crate::edge::{Ask, BindError, Caps, Edge, Gate, Inherited, LocalError, Responder, Role, Secure};
 use crate::proxy::{Application, FastLane, GateSide, Proxy};
 use crate::runtime::discovery::Resolver;
 use crate::runtime::tasks::Tasks;
@@ -67,7 +69,6 @@ pub struct Gateway {
     proxy: Arc<Application>,
     side: Arc<GateSide>,
     clients: Side,
-    secure: Arc<Secure>,
     operators: Side,
     listening: RwLock<Listening>,
     /// Held by whoever changes it: reloads and the stop, one after the other.
@@ -77,6 +78,7 @@ pub struct Gateway {
 /// What the connections of one kind of peers have in common.
 struct Side {
     caps: Arc<Caps>,
+    secure: Arc<Secure>,
     /// Held by every connection from the moment that it is accepted.
     alive: Arc<()>,
     /// Whether connections between two requests are to wait no longer.
@@ -87,6 +89,7 @@ impl Side {
     fn new() -> Self {
         Self {
             caps: Arc::default(),
+            secure: Arc::default(),
             alive: Arc::default(),
             last_call: watch::channel(false).0,
         }
@@ -158,7 +161,6 @@ impl Gateway {
             side: Arc::new(GateSide::new(Arc::clone(&live))),
             live,
             clients: Side::new(),
-            secure: Arc::default(),
             operators: Side::new(),
             listening: RwLock::default(),
             world: Mutex::new(World {
@@ -239,24 +241,30 @@ impl Gateway {
                     edge.accept(role, socket, gate);
                 }
                 Role::Tls => {
-                    let gate = self.gate().at(socket.wanted()).over_tls(Arc::clone(&self.secure));
+                    let gate = self
+                        .gate()
+                        .at(socket.wanted())
+                        .over_tls(Arc::clone(&self.clients.secure));
                     edge.accept(role, socket, gate);
                 }
-                Role::Admin => {
-                    let live = Arc::clone(&self.live);
-                    let answers = Responder::new(move |ask| admin::answer(Arc::clone(&live), Way::Network, ask));
-                    let side = Arc::new(GateSide::for_operators(Arc::clone(&self.live)));
-                    edge.accept(role, socket, self.operators.gate(answers, side));
+                Role::Admin => edge.accept(role, socket, self.admin_gate(Way::Network)),
+                Role::AdminTls => {
+                    let secure = Arc::clone(&self.operators.secure);
+                    edge.accept(role, socket, self.admin_gate(Way::Network).over_tls(secure));
                 }
             }
         }
         if let Some(local) = local {
-            let live = Arc::clone(&self.live);
-            let answers = Responder::new(move |ask| admin::answer(Arc::clone(&live), Way::Local, ask));
-            let side = Arc::new(GateSide::for_operators(Arc::clone(&self.live)));
-            edge.accept_local(local, self.operators.gate(answers, side)).await;
+            edge.accept_local(local, self.admin_gate(Way::Local)).await;
         }
         self.note_listeners(edge);
+    }
+
+    fn admin_gate(&self, way: Way) -> Gate<Responder<impl Fn(Ask) -> BoxFuture<'static, Rendered> + use<>>, GateSide> {
+        let live = Arc::clone(&self.live);
+        let answers = Responder::new(move |ask| Box::pin(admin::answer(Arc::clone(&live), way, ask)) as BoxFuture<_>);
+        let side = Arc::new(GateSide::for_operators(Arc::clone(&self.live)));
+        self.operators.gate(answers, side)
     }
 
     /// Sees to it that operators who open the socket in the file system find this process there: another one that was to
@@ -281,7 +289,10 @@ impl Gateway {
             tls: edge.addresses(Role::Tls),
             admin: match edge.local() {
                 Some(path) => Some(AdminListen::Unix(path.to_owned())),
-                None => edge.addresses(Role::Admin).pop().map(AdminListen::Tcp),
+                None => [Role::Admin, Role::AdminTls]
+                    .into_iter()
+                    .find_map(|role| edge.addresses(role).pop())
+                    .map(AdminListen::Tcp),
             },
         };
     }

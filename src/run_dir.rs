@@ -30,12 +30,15 @@ pub struct Running {
     pub config: PathBuf,
     /// Its admin listener.
     pub admin: Option<AdminListen>,
+    /// The file with the certificate that it shows; `None`: it speaks clear text.
+    #[serde(default)]
+    pub admin_certificate: Option<PathBuf>,
 }
 
 impl Running {
     /// This process, which serves this file.
     #[must_use]
-    pub fn this(config: &Path, admin: Option<AdminListen>) -> Self {
+    pub fn this(config: &Path, admin: Option<AdminListen>, admin_certificate: Option<PathBuf>) -> Self {
         let pid = std::process::id();
         Self {
             pid,
@@ -43,6 +46,7 @@ impl Running {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             config: canonical(config),
             admin,
+            admin_certificate,
         }
     }
 

@@ -2,7 +2,7 @@
 //! and puts it back.
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::{upstreams, wire};
@@ -28,8 +28,17 @@ pub(super) fn order(live: &Live, upstream: &str, server: &str, out: bool, body: 
         Ok(how) => how,
         Err(detail) => return wire::problem(StatusCode::BAD_REQUEST, detail, Map::new()),
     };
-    if let Err(error) = found.pool.drain(server, how) {
-        return wire::problem(StatusCode::CONFLICT, &format!("{error}."), Map::new());
+    match live.registry.unless_handed_over(|| found.pool.drain(server, how)) {
+        Some(Ok(())) => {}
+        Some(Err(error)) => return wire::problem(StatusCode::CONFLICT, &format!("{error}."), Map::new()),
+        None => {
+            return wire::problem_with(
+                StatusCode::CONFLICT,
+                "Another process is taking over: it would not know of this. Ask again, it will be there in a moment.",
+                Map::new(),
+                vec![(header::CONNECTION, HeaderValue::from_static("close"))],
+            );
+        }
     }
     let name = &found.name;
     if out {

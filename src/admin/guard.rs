@@ -2,8 +2,9 @@
 //!
 //! Three kinds of strangers come by: other machines, where the listener is reachable from them; pages of other sites in
 //! the browser of somebody who works on this machine; and the same pages under a name of their own that they let point
-//! here (DNS rebinding). A token keeps out all of them. Without one the listener is on loopback, and what browsers say of
-//! where a request comes from keeps out the pages.
+//! here (DNS rebinding). A token keeps out all of them. A certificate keeps out other machines, and the rebound pages, whose
+//! name the listener's own certificate is not for; a browser shows it for other sites' pages, too. Without either the
+//! listener is on loopback, and what browsers say of where a request comes from keeps out the pages.
 
 use std::net::IpAddr;
 
@@ -18,28 +19,72 @@ use crate::route;
 pub(super) enum Refused {
     /// No token, or a wrong one.
     Token,
+    /// No certificate.
+    Certificate,
     /// The `Host` is a name.
     Host,
     /// A page of another site may have caused it.
     CrossSite,
 }
 
-/// Judges a request. `open`: it may be answered without a token.
+/// What who asks has to show.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wanted<'a> {
+    /// The token; `None`: none.
+    pub(super) token: Option<&'a str>,
+    /// A certificate; `None`: none.
+    pub(super) certificate: Option<Certificate>,
+}
+
+/// A certificate that is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Certificate {
+    /// Every connection must have one.
+    pub(super) required: bool,
+    /// This connection has one.
+    pub(super) shown: bool,
+}
+
+impl Wanted<'_> {
+    /// Whether all that is asked for was shown.
+    pub(super) fn is_met(&self, headers: &HeaderMap) -> bool {
+        self.lacking(headers).is_none()
+    }
+
+    fn lacking(&self, headers: &HeaderMap) -> Option<Refused> {
+        let lacks_token = self.token.is_some_and(|token| !bears(headers, token));
+        let lacks_certificate = self.certificate.is_some_and(|certificate| !certificate.shown);
+        match self.certificate {
+            // Either will do.
+            Some(Certificate { required: false, .. }) if self.token.is_some() => {
+                (lacks_token && lacks_certificate).then_some(Refused::Token)
+            }
+            _ if lacks_certificate => Some(Refused::Certificate),
+            _ => lacks_token.then_some(Refused::Token),
+        }
+    }
+}
+
+/// Judges a request. `open`: it may be answered to who shows nothing.
 pub(super) fn judge(
     way: Way,
     method: &Method,
     headers: &HeaderMap,
-    token: Option<&str>,
+    wanted: Wanted<'_>,
     open: bool,
 ) -> Result<(), Refused> {
     let changes = !matches!(*method, Method::GET | Method::HEAD);
-    let refused = match token {
-        Some(token) if bears(headers, token) => None,
-        Some(_) if open && !changes => None,
-        Some(_) => Some(Refused::Token),
-        // What no page can open needs no proof that none did.
-        None if way == Way::Local || has_address(headers) => None,
-        None => Some(Refused::Host),
+    let refused = match wanted {
+        Wanted {
+            token: None,
+            certificate: None,
+        } => {
+            // What no page can open needs no proof that none did.
+            let is_here = way == Way::Local || has_address(headers);
+            (!is_here).then_some(Refused::Host)
+        }
+        _ if open && !changes => None,
+        wanted => wanted.lacking(headers),
     };
     if let Some(refused) = refused {
         return Err(refused);
@@ -116,6 +161,11 @@ mod tests {
 
     const TOKEN: &str = "0123456789abcdef";
 
+    const BY_TOKEN: Wanted<'_> = Wanted {
+        token: Some(TOKEN),
+        certificate: None,
+    };
+
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
         let line = |&(name, value): &(&'static str, &str)| {
             (
@@ -144,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_token_is_needed_where_there_is_one() {
-        let judge = |lines: &[_], open| judge(Way::Network, &Method::GET, &headers(lines), Some(TOKEN), open);
+        let judge = |lines: &[_], open| judge(Way::Network, &Method::GET, &headers(lines), BY_TOKEN, open);
         for good in ["Bearer 0123456789abcdef", "bearer  0123456789abcdef "] {
             assert_eq!(judge(&[("authorization", good)], false), Ok(()), "{good}");
             let named = [("authorization", good), ("host", "gateway.internal:9900")];
@@ -176,8 +226,55 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_stands_for_the_token_or_beside_it() {
+        let named = ("host", "gateway.internal:9900");
+        let bearing = [named, ("authorization", "Bearer 0123456789abcdef")];
+        let judge = |token, required, shown, bears, open| {
+            let wanted = Wanted {
+                token,
+                certificate: Some(Certificate { required, shown }),
+            };
+            let lines = if bears { &bearing[..] } else { &bearing[..1] };
+            judge(Way::Network, &Method::GET, &headers(lines), wanted, open)
+        };
+        let (alone, both) = (None, Some(TOKEN));
+        for (token, required, shown, bears, verdict) in [
+            (alone, true, true, false, Ok(())),
+            (alone, true, false, false, Err(Refused::Certificate)),
+            (alone, false, true, false, Ok(())),
+            (alone, false, false, true, Err(Refused::Certificate)),
+            (both, true, true, true, Ok(())),
+            (both, true, true, false, Err(Refused::Token)),
+            (both, true, false, true, Err(Refused::Certificate)),
+            (both, false, true, false, Ok(())),
+            (both, false, false, true, Ok(())),
+            (both, false, false, false, Err(Refused::Token)),
+        ] {
+            let case = (token, required, shown, bears);
+            assert_eq!(judge(token, required, shown, bears, false), verdict, "{case:?}");
+            assert_eq!(
+                judge(token, required, shown, bears, true),
+                Ok(()),
+                "an open page: {case:?}"
+            );
+        }
+        // A browser shows its certificate for whichever page asks.
+        let certificate = Some(Certificate {
+            required: true,
+            shown: true,
+        });
+        let wanted = Wanted {
+            token: None,
+            certificate,
+        };
+        let foreign = headers(&[named, ("content-type", "text/plain")]);
+        let verdict = super::judge(Way::Network, &Method::POST, &foreign, wanted, false);
+        assert_eq!(verdict, Err(Refused::CrossSite));
+    }
+
+    #[test]
     fn pages_of_other_sites_change_nothing() {
-        let judge = |lines: &[_]| judge(Way::Network, &Method::POST, &headers(lines), None, false);
+        let judge = |lines: &[_]| judge(Way::Network, &Method::POST, &headers(lines), Wanted::default(), false);
         let host = ("host", "127.0.0.1:9900");
         let json = ("content-type", "application/json; charset=utf-8");
         for good in [
@@ -209,10 +306,10 @@ mod tests {
             ("authorization", "Bearer 0123456789abcdef"),
             ("sec-fetch-site", "cross-site"),
         ];
-        let verdict = judge(Way::Network, &Method::POST, &headers(&lines), Some(TOKEN), false);
+        let verdict = judge(Way::Network, &Method::POST, &headers(&lines), BY_TOKEN, false);
         assert_eq!(verdict, Err(Refused::CrossSite));
         assert_eq!(
-            judge(Way::Network, &Method::POST, &headers(&[]), Some(TOKEN), true),
+            judge(Way::Network, &Method::POST, &headers(&[]), BY_TOKEN, true),
             Err(Refused::Token),
             "an open page is open for reading"
         );

@@ -34,9 +34,10 @@ use crate::edge::Ask;
 use crate::observe::audit::Deed;
 use crate::observe::identity::{Identity, Tracing};
 use crate::observe::metrics;
-use crate::runtime::Live;
+use crate::runtime::{Live, Snapshot};
+use crate::tls::{ClientFact, ClientIdentity};
 use facts::with_facts;
-use guard::Refused;
+use guard::{Certificate, Refused, Wanted};
 use orders::Order;
 use page::Page;
 
@@ -93,16 +94,38 @@ enum Later {
     Key(String, Vec<String>),
 }
 
+/// What is asked of whoever asks this, and of his certificate whether there is one.
+fn wanted<'a>(snapshot: &'a Snapshot, ask: &Ask) -> Wanted<'a> {
+    Wanted {
+        token: snapshot.admin.token.as_ref().map(|token| token.expose()),
+        certificate: certificate(snapshot, ask).map(|(required, shown)| Certificate {
+            required,
+            shown: shown.is_some(),
+        }),
+    }
+}
+
+/// Whether every connection must have a certificate, and the one that this one has; `None`: nobody is asked for one.
+fn certificate<'a>(snapshot: &Snapshot, ask: &'a Ask) -> Option<(bool, Option<&'a ClientIdentity>)> {
+    let tls = snapshot.admin_tls.as_ref()?;
+    let (_, required) = *tls.settings.certificates.first()?.client_ca.as_ref()?;
+    let asked = tls.hosts().all().first().map(|host| host.client_auth);
+    // What an earlier configuration took for good is not: its authorities may be others.
+    let secured = ask.tls.as_ref().filter(|secured| Some(secured.client_auth) == asked);
+    Some((required, secured.and_then(|secured| secured.client.as_ref())))
+}
+
 /// Who asks, as far as that is known.
 fn who(live: &Live, way: Way, ask: &Ask) -> String {
     let snapshot = live.peek();
     let token = snapshot.admin.token.as_ref();
-    let knows = token.is_some_and(|token| guard::bears(&ask.headers, token.expose()));
-    let by = if knows {
-        "the admin listener with its token"
-    } else {
-        "the admin listener"
-    };
+    let mut by = "the admin listener".to_owned();
+    if let Some((_, Some(operator))) = certificate(&snapshot, ask) {
+        by += &format!(" as {}", operator.fact(ClientFact::Subject));
+    }
+    if token.is_some_and(|token| guard::bears(&ask.headers, token.expose())) {
+        by += " with its token";
+    }
     match way {
         Way::Network => format!("{by}, from {}", ask.peer),
         Way::Local => format!("{by}, over its socket"),
@@ -137,9 +160,9 @@ fn accept(ask: &Ask) -> Option<&str> {
 fn judged(live: &Live, way: Way, ask: &Ask) -> ControlFlow<Answer, Later> {
     let page = Page::find(ask.uri.path());
     let snapshot = live.peek();
-    let token = snapshot.admin.token.as_ref().map(|token| token.expose());
+    let wanted = wanted(&snapshot, ask);
     let open = page.as_ref().is_some_and(Page::is_open);
-    if let Err(refused) = guard::judge(way, &ask.method, &ask.headers, token, open) {
+    if let Err(refused) = guard::judge(way, &ask.method, &ask.headers, wanted, open) {
         return ControlFlow::Break(refuse(refused));
     }
     let Some(page) = page else {
@@ -153,8 +176,7 @@ fn judged(live: &Live, way: Way, ask: &Ask) -> ControlFlow<Answer, Later> {
         Ok(body) => body,
         Err(reason) => return ControlFlow::Break(Answer::refuse(*reason)),
     };
-    let trusted = token.is_none_or(|token| guard::bears(&ask.headers, token));
-    page_of(live, ask, page, body, trusted)
+    page_of(live, ask, page, body, wanted.is_met(&ask.headers))
 }
 
 /// `trusted`: who asks may see everything.
@@ -191,6 +213,13 @@ fn refuse(refused: Refused) -> Answer {
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("Bearer realm=\"gateway admin\""),
             )],
+        ),
+        // A handshake shows another one: the connection may be from before certificates were asked for.
+        Refused::Certificate => wire::problem_with(
+            StatusCode::FORBIDDEN,
+            "This needs a certificate of one of the authorities in `client_ca` of `[admin] tls`.",
+            Map::new(),
+            vec![(header::CONNECTION, HeaderValue::from_static("close"))],
         ),
         Refused::Host => wire::problem(
             StatusCode::FORBIDDEN,

@@ -191,7 +191,10 @@ fn document() -> Value {
         },
         "paths": paths,
         "components": {
-            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+            "securitySchemes": {
+                "token": { "type": "http", "scheme": "bearer" },
+                "certificate": { "type": "mutualTLS" },
+            },
             "schemas": { "Problem": {
                 "type": "object",
                 "required": ["type", "title", "status", "detail"],
@@ -203,7 +206,7 @@ fn document() -> Value {
                 },
             } },
         },
-        "security": [{}, { "token": [] }],
+        "security": [{}, { "token": [] }, { "certificate": [] }, { "token": [], "certificate": [] }],
     })
 }
 

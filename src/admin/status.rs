@@ -40,7 +40,8 @@ pub(super) fn status(live: &Live) -> Answer {
 /// `GET /api/v1/certificates`: those in force.
 pub(super) fn certificates(live: &Live) -> Answer {
     let snapshot = live.peek();
-    let hosts = snapshot.tls.as_ref().map(|tls| tls.hosts());
+    let both = [&snapshot.tls, &snapshot.admin_tls];
+    let hosts: Vec<_> = both.into_iter().flatten().map(|tls| tls.hosts()).collect();
     let now = Timestamp::now().as_second();
     let list: Vec<Value> = hosts
         .iter()

@@ -156,7 +156,14 @@ fn operator(file: &Path, options: &Common, checked: &Result<config::Loaded, Repo
     });
     let running = Running::find(file);
     match (&running, checked) {
-        (Some(Running { admin: Some(admin), .. }), _) => Ok(Operator::at(admin.clone(), token)),
+        (
+            Some(Running {
+                admin: Some(admin),
+                admin_certificate,
+                ..
+            }),
+            _,
+        ) => Operator::at(admin.clone(), admin_certificate.as_deref(), token, &options.which),
         (Some(running), _) => {
             let pid = running.pid;
             say(&format!(

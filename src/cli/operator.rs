@@ -1,8 +1,10 @@
 //! Asks the admin listener of a gateway that runs: the way of every command that looks into one or tells it something.
 
+use std::error::Error;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,10 +17,14 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ClientConfig;
 
 use super::{BAD_COMMAND, BAD_ENVIRONMENT, BAD_FILE, GOOD, colour, say};
 use crate::config;
 use crate::config::model::AdminListen;
+use crate::tls;
 
 /// How long connecting may take, and a whole exchange.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -29,23 +35,44 @@ const ANSWER_MAX: usize = 16 * 1024 * 1024;
 const TOKEN: &str = "GATEWAY_ADMIN_TOKEN";
 
 /// Which gateway.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(super) struct Which {
     /// The admin listener of the gateway to ask, an address or unix:/path, with the token of $GATEWAY_ADMIN_TOKEN; without
     /// it `[admin]` of the file says where
     #[arg(long, value_name = "ADDRESS", global = true)]
     admin: Option<AdminListen>,
+    /// The certificate that the listener of --admin shows, PEM: TLS is spoken then
+    #[arg(long, value_name = "FILE", global = true, requires = "admin")]
+    admin_tls: Option<PathBuf>,
+    /// Your certificate and those between it and its authority, PEM, for a listener that asks for one
+    #[arg(long, value_name = "FILE", global = true, requires = "admin_key")]
+    admin_cert: Option<PathBuf>,
+    /// The key of --admin-cert, PEM
+    #[arg(long, value_name = "FILE", global = true, requires = "admin_cert")]
+    admin_key: Option<PathBuf>,
 }
 
 impl Which {
     /// The one that serves the file.
     pub(super) fn of_file() -> Self {
-        Self { admin: None }
+        Self::default()
     }
 
     /// Whether it is named.
     pub(super) fn is_given(&self) -> bool {
         self.admin.is_some()
+    }
+
+    /// What is said to a listener that shows this certificate. Says what is wrong with the files; the exit code then.
+    fn tls(&self, certificate: Option<&Path>) -> Result<Option<Arc<ClientConfig>>, u8> {
+        let own = self.admin_cert.as_deref().zip(self.admin_key.as_deref());
+        let config = certificate
+            .map(|certificate| tls::knowing(certificate, own))
+            .transpose();
+        config.map(|config| config.map(Arc::new)).map_err(|fault| {
+            say(&format!("error: TLS cannot be spoken to the gateway: {fault}"));
+            BAD_ENVIRONMENT
+        })
     }
 }
 
@@ -54,6 +81,8 @@ impl Which {
 pub(super) struct Operator {
     address: AdminListen,
     token: Option<String>,
+    /// `None`: clear text.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 /// An answer, whole.
@@ -76,19 +105,26 @@ impl Reply {
 }
 
 impl Operator {
-    /// At this address.
-    pub(super) fn at(address: AdminListen, token: Option<String>) -> Self {
-        Self {
+    /// At this address, where this certificate is shown. Says what is wrong where it cannot be asked; the exit code then.
+    pub(super) fn at(
+        address: AdminListen,
+        certificate: Option<&Path>,
+        token: Option<String>,
+        which: &Which,
+    ) -> Result<Self, u8> {
+        Ok(Self {
             address: reachable(address),
             token,
-        }
+            tls: which.tls(certificate)?,
+        })
     }
 
     /// The gateway that `--admin` or the file names. Says what is wrong where there is none; the exit code then.
     pub(super) fn find(which: &Which, file: &Path) -> Result<Self, u8> {
         if let Some(address) = which.admin.clone() {
             let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty());
-            return Ok(Self { address, token });
+            let tls = which.tls(which.admin_tls.as_deref())?;
+            return Ok(Self { address, token, tls });
         }
         let admin = match config::load(file) {
             Ok(loaded) => loaded.config.admin,
@@ -98,17 +134,15 @@ impl Operator {
                 return Err(BAD_FILE);
             }
         };
-        let Some(listen) = admin.listen else {
+        let Some(listen) = admin.listen.clone() else {
             say(&format!(
                 "error: {} has `listen = false` in `[admin]`: nobody can be asked",
                 file.display()
             ));
             return Err(BAD_ENVIRONMENT);
         };
-        Ok(Self {
-            address: reachable(listen),
-            token: admin.token.map(|token| token.expose().to_owned()),
-        })
+        let token = admin.token.as_ref().map(|token| token.expose().to_owned());
+        Self::at(listen, admin.certificate(), token, which)
     }
 
     /// Asks, and waits for the whole answer. With a body, or where the method changes something, the request says that
@@ -128,9 +162,12 @@ impl Operator {
                 .unwrap_or_else(|_| Err(format!("no answer within {EXCHANGE:?}")))
         });
         exchanged.map_err(|why| {
+            let help = match self.tls {
+                Some(_) => "help: `--admin-cert` and `--admin-key` are your certificate, where it asks for one",
+                None => "help: is it running? `--admin ADDRESS` names another one, `--admin-tls` one that speaks TLS",
+            };
             say(&format!(
-                "error: the gateway cannot be asked at {}: {why}\nhelp: is it running? `--admin ADDRESS` names \
-                 another one",
+                "error: the gateway cannot be asked at {}: {why}\n{help}",
                 self.address
             ));
             BAD_ENVIRONMENT
@@ -168,20 +205,36 @@ impl Operator {
             .map_err(|error| error.to_string())?;
 
         let connected = async {
-            match &self.address {
-                AdminListen::Tcp(address) => converse(TcpStream::connect(address).await).await,
-                AdminListen::Unix(path) => converse(UnixStream::connect(path).await).await,
+            match (&self.address, &self.tls) {
+                (AdminListen::Tcp(address), None) => converse(TcpStream::connect(address).await).await,
+                (AdminListen::Tcp(address), Some(tls)) => converse(shaken(*address, tls).await).await,
+                (AdminListen::Unix(path), _) => converse(UnixStream::connect(path).await).await,
             }
         };
         let connected = tokio::time::timeout(CONNECT, connected).await;
         let (mut sender, driving) = connected.map_err(|_| format!("no connection within {CONNECT:?}"))??;
-        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+        let response = sender.send_request(request).await.map_err(|error| whole(&error))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
-        let body = body.map_err(|error| error.to_string())?.to_bytes();
+        let body = body.map_err(|error| whole(&*error))?.to_bytes();
         driving.abort();
         Ok(Reply { status, body })
     }
+}
+
+/// A connection after its handshake.
+async fn shaken(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    let connector = TlsConnector::from(Arc::clone(config));
+    connector.connect(address.ip().into(), stream).await
+}
+
+/// An error with its causes: of a handshake that the other side refuses, the alert is the last of them.
+fn whole(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    let mut texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.dedup();
+    texts.join(": ")
 }
 
 /// HTTP/1.1 over a connection, if there is one.
@@ -192,7 +245,7 @@ where
     let stream = TokioIo::new(stream.map_err(|error| error.to_string())?);
     let (sender, connection) = hyper::client::conn::http1::handshake(stream)
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| whole(&error))?;
     Ok((sender, tokio::spawn(connection)))
 }
 

@@ -215,10 +215,14 @@ fn banner(gateway: &Gateway, routes: usize, upstreams: usize) -> String {
     let tls = gateway.tls_addresses();
     let tls = tls.iter().map(|address| format!("https://{address}"));
     let on: Vec<String> = on.into_iter().chain(tls).collect();
+    let scheme = match gateway.live.peek().admin_tls {
+        Some(_) => "https",
+        None => "http",
+    };
     let admin = gateway.admin().map_or_else(
         || "off".to_owned(),
         |listen| match listen {
-            AdminListen::Tcp(address) => format!("http://{address}"),
+            AdminListen::Tcp(address) => format!("{scheme}://{address}"),
             AdminListen::Unix(_) => listen.to_string(),
         },
     );

@@ -156,7 +156,8 @@ impl Control {
     /// Lets commands find this gateway by its file.
     pub fn publish(&self) {
         let Some(path) = &self.path else { return };
-        if let Err(error) = Running::this(path, self.gateway.admin()).publish() {
+        let certificate = self.gateway.live.peek().admin.certificate().map(Path::to_owned);
+        if let Err(error) = Running::this(path, self.gateway.admin(), certificate).publish() {
             tracing::warn!(%error, "commands will not find this gateway by its file, only by `--admin`");
         }
     }
@@ -164,7 +165,7 @@ impl Control {
     /// Commands find it no more.
     pub fn withdraw(&self) {
         if let Some(path) = &self.path {
-            Running::this(path, None).withdraw();
+            Running::this(path, None, None).withdraw();
         }
     }
 

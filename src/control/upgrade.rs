@@ -47,10 +47,11 @@ impl Control {
         tracing::info!(by, "another process is started to take this one's place");
         let channel = |error| Refusal::Upgrade(UpgradeError::Channel(error));
         let sockets = self.gateway.sockets().await.map_err(channel)?;
-        let keepsakes = self.gateway.live.registry.keepsakes();
+        let keepsakes = self.gateway.live.registry.hand_over();
         let started = tokio::task::spawn_blocking(move || Successor::start(sockets, keepsakes)).await;
         let started = started.unwrap_or_else(|error| Err(UpgradeError::Failed(error.to_string())));
         if started.is_err() {
+            self.gateway.live.registry.keep();
             self.gateway.stay_in_place().await;
         }
         let successor = started.map_err(Refusal::Upgrade)?;

@@ -150,6 +150,8 @@ pub enum Role {
     Tls,
     /// Operators.
     Admin,
+    /// Operators, over TLS.
+    AdminTls,
 }
 
 /// A socket that accepts.

@@ -24,6 +24,8 @@ use super::observer::Observer;
 const MODE: u32 = 0o600;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
+/// A socket beside its place that is older than this is of a gateway that was killed before it accepted.
+const STALE: Duration = Duration::from_secs(60);
 /// How long nothing is accepted where the process is out of descriptors.
 const REST: Duration = Duration::from_millis(100);
 
@@ -94,6 +96,7 @@ fn bind(path: &Path, replaces: bool) -> io::Result<BoundLocal> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
+    sweep(path);
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
     let beside = PathBuf::from(beside);
@@ -111,6 +114,28 @@ fn bind(path: &Path, replaces: bool) -> io::Result<BoundLocal> {
     socket2::SockRef::from(&bound.socket).listen(BACKLOG)?;
     bound.socket.set_nonblocking(true)?;
     Ok(bound)
+}
+
+/// Takes away what gateways left that were killed between binding and accepting. Each has a name of its own: they would
+/// gather.
+fn sweep(path: &Path) {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return;
+    };
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let left = entry.file_name();
+        let number = left
+            .to_str()
+            .and_then(|left| left.strip_prefix(name)?.strip_prefix('.'));
+        let is_ours = number.is_some_and(|number| number.parse::<u32>().is_ok());
+        let is_stale = |about: &fs::Metadata| {
+            let age = about.modified().ok().and_then(|at| at.elapsed().ok());
+            about.file_type().is_socket() && age.is_some_and(|age| age > STALE)
+        };
+        if is_ours && entry.metadata().is_ok_and(|about| is_stale(&about)) && !answers(&entry.path()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Whether another process listens there; one that is too busy to accept listens, too.

@@ -12,7 +12,7 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
-use super::Arrival;
+use super::{Arrival, Secured};
 use crate::answer::{Reason, Rendered};
 
 /// Longest body of a request, bytes: what is sent here are short orders.
@@ -29,6 +29,8 @@ pub struct Ask {
     pub headers: HeaderMap,
     /// The other end of the connection.
     pub peer: IpAddr,
+    /// What its TLS handshake came to; `None`: clear text.
+    pub tls: Option<Arc<Secured>>,
     /// The body; or why it was not taken: too large, too slow, badly framed.
     pub body: Result<Bytes, Reason>,
 }
@@ -75,9 +77,17 @@ where
             uri: request.uri.clone(),
             headers: request.headers.clone(),
             peer: arrival.peer.ip(),
+            tls: arrival.tls.clone(),
             body,
         };
         let rendered = (self.0)(ask).await;
+        if rendered
+            .headers
+            .get(header::CONNECTION)
+            .is_some_and(|value| value == "close")
+        {
+            session.set_keepalive(None);
+        }
         let (mut parts, ()) = http::Response::new(()).into_parts();
         parts.status = rendered.status;
         parts.headers = rendered.headers;

@@ -50,7 +50,7 @@ impl Gateway {
     pub async fn retire(&self, deadline: Duration) -> Drained {
         let mut world = self.world.lock().await;
         world.stopping = true;
-        for role in [Role::Clear, Role::Tls, Role::Admin] {
+        for role in [Role::Clear, Role::Tls, Role::Admin, Role::AdminTls] {
             world.edge.stop(role).await;
         }
         let drained = self
@@ -100,7 +100,9 @@ impl Gateway {
     async fn end(&self, world: &mut World) {
         world.tasks.stop().await;
         self.operators.last_call.send_replace(true);
-        world.edge.stop(Role::Admin).await;
+        for role in [Role::Admin, Role::AdminTls] {
+            world.edge.stop(role).await;
+        }
         // Whoever has just been told that the gateway stops reads it to its end.
         let told = async {
             while !self.operators.is_empty() {

@@ -13,6 +13,7 @@ pub(super) struct Wanted {
     clear: Vec<SocketAddr>,
     tls: Vec<SocketAddr>,
     admin: Vec<SocketAddr>,
+    admin_tls: Vec<SocketAddr>,
     local: Option<PathBuf>,
 }
 
@@ -29,19 +30,25 @@ impl Wanted {
             Some(AdminListen::Unix(path)) => (Vec::new(), Some(path.clone())),
             None => (Vec::new(), None),
         };
+        let (admin, admin_tls) = match &config.admin.tls {
+            Some(_) => (Vec::new(), admin),
+            None => (admin, Vec::new()),
+        };
         Self {
             clear: config.server.listen.clone(),
             tls: config.tls.as_ref().map_or_else(Vec::new, |tls| tls.listen.clone()),
             admin,
+            admin_tls,
             local,
         }
     }
 
-    pub(super) fn by_role(&self) -> [(Role, &[SocketAddr]); 3] {
+    pub(super) fn by_role(&self) -> [(Role, &[SocketAddr]); 4] {
         [
             (Role::Clear, &self.clear),
             (Role::Tls, &self.tls),
             (Role::Admin, &self.admin),
+            (Role::AdminTls, &self.admin_tls),
         ]
     }
 

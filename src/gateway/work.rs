@@ -17,9 +17,10 @@ const PREPARATION: Duration = Duration::from_secs(3);
 /// break: a task is made of the very things that the registry carries.
 pub(super) fn tasks(snapshot: &Snapshot, live: &Arc<Live>, resolver: &Arc<Resolver>) -> Vec<Task> {
     let mut tasks = Vec::new();
-    if let Some(tls) = snapshot.tls.clone() {
+    for (name, tls) in [("tls", &snapshot.tls), ("admin", &snapshot.admin_tls)] {
+        let Some(tls) = tls.clone() else { continue };
         let made_of = vec![Arc::clone(&tls) as _];
-        tasks.push(Task::new("certificates", Arc::from("tls"), made_of, move |stop| {
+        tasks.push(Task::new("certificates", Arc::from(name), made_of, move |stop| {
             watch_certificates(tls, stop)
         }));
     }

@@ -1,22 +1,34 @@
 //! The audit log: every change that somebody made or tried to make, one JSON object a line, in a file of its own that only
-//! grows. Lines of two processes that follow each other do not mix: each is written at once, at the end.
+//! grows, and begins anew where it is told when. Lines of two processes that follow each other do not mix: each is written
+//! at once, at the end.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::json;
 
+use crate::config::model::LogFile;
+use crate::observe::rotation::{OWNERS, RotatingFile, append_to};
+
 /// Longest text of a line, characters: reasons may quote what others sent.
 const LONGEST: usize = 4000;
 
 /// Where the lines go; nowhere, where the file names no place.
-#[derive(Debug, Default)]
-pub struct Audit(Mutex<Option<(PathBuf, File)>>);
+#[derive(Default)]
+pub struct Audit(Mutex<Option<(LogFile, Output)>>);
+
+type Output = Box<dyn Write + Send>;
+
+impl fmt::Debug for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let to = self.0.lock().as_ref().map(|(file, _)| file.clone());
+        f.debug_tuple("Audit").field(&to).finish()
+    }
+}
 
 /// What somebody did, or tried to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,24 +50,24 @@ impl Audit {
     ///
     /// # Errors
     /// The file cannot be opened; lines go where they went.
-    pub fn write_to(&self, path: Option<&Path>) -> io::Result<()> {
-        let mut file = self.0.lock();
-        let same = file.as_ref().map(|(open, _)| open.as_path()) == path;
+    pub fn write_to(&self, file: Option<&LogFile>) -> io::Result<()> {
+        let mut target = self.0.lock();
+        let same = target.as_ref().map(|(open, _)| open) == file;
         if !same {
-            *file = path
-                .map(|path| open(path).map(|file| (path.to_owned(), file)))
+            *target = file
+                .map(|file| open(file).map(|output| (file.clone(), output)))
                 .transpose()?;
         }
         Ok(())
     }
 
-    /// Opens the file anew, after it was rotated.
+    /// Opens the file anew, after somebody else has moved it away.
     pub fn reopen(&self) {
-        let mut file = self.0.lock();
-        let Some((path, open_file)) = file.as_mut() else { return };
-        match open(path) {
-            Ok(new) => *open_file = new,
-            Err(error) => tracing::error!(path = %path.display(), %error, "the audit log cannot be opened anew"),
+        let mut target = self.0.lock();
+        let Some((file, output)) = target.as_mut() else { return };
+        match open(file) {
+            Ok(new) => *output = new,
+            Err(error) => complain(&file.path, "the audit log cannot be opened anew", &error),
         }
     }
 
@@ -69,21 +81,28 @@ impl Audit {
             result,
         } = deed;
         tracing::info!(target: "deals247_gateway::audit", who, what, done, result = clip(result), "somebody changed something");
-        let mut file = self.0.lock();
-        let Some((path, file)) = file.as_mut() else { return };
+        let mut target = self.0.lock();
+        let Some((file, output)) = target.as_mut() else { return };
         let at = Timestamp::try_from(SystemTime::now()).map_or_else(|_| String::new(), |at| format!("{at:.3}"));
         let line = json!({
             "at": at, "who": clip(who), "what": clip(what), "detail": clip(detail), "done": done, "result": clip(result),
             "pid": std::process::id(),
         });
-        if let Err(error) = file.write_all(format!("{line}\n").as_bytes()) {
-            tracing::error!(path = %path.display(), %error, "a change could not be written to the audit log");
+        if let Err(error) = output.write_all(format!("{line}\n").as_bytes()) {
+            complain(&file.path, "a change could not be written to the audit log", &error);
         }
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+fn open(file: &LogFile) -> io::Result<Output> {
+    Ok(match &file.rotation {
+        None => Box::new(append_to(&file.path, OWNERS)?),
+        Some(rotation) => Box::new(RotatingFile::open(&file.path, OWNERS, rotation.clone(), complain)?),
+    })
+}
+
+fn complain(path: &Path, what: &str, error: &io::Error) {
+    tracing::error!(path = %path.display(), %error, "{what}");
 }
 
 fn clip(text: &str) -> String {
@@ -93,8 +112,26 @@ fn clip(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
 
     use super::*;
+    use crate::observe::rotation::Rotation;
+
+    fn file(path: &Path, rotation: Option<Rotation>) -> LogFile {
+        LogFile {
+            path: path.to_owned(),
+            rotation,
+        }
+    }
+
+    /// What the lines of a file are about.
+    fn what(path: &Path) -> Vec<String> {
+        let text = std::fs::read_to_string(path).unwrap();
+        let what = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["what"].clone();
+        text.lines()
+            .map(|line| what(line).as_str().unwrap().to_owned())
+            .collect()
+    }
 
     fn deed(what: &str) -> Deed {
         Deed {
@@ -112,31 +149,47 @@ mod tests {
         let (path, rotated) = (directory.path().join("audit.log"), directory.path().join("audit.log.1"));
         let audit = Audit::default();
         audit.note(&deed("nowhere"));
-        audit.write_to(Some(&path)).unwrap();
+        audit.write_to(Some(&file(&path, None))).unwrap();
         audit.note(&deed("one"));
         let next = Audit::default();
-        next.write_to(Some(&path)).unwrap();
+        next.write_to(Some(&file(&path, None))).unwrap();
         next.note(&deed("two"));
         std::fs::rename(&path, &rotated).unwrap();
         audit.note(&deed("three"));
         audit.reopen();
         audit.note(&deed("four"));
-        let what = |path: &Path| -> Vec<String> {
-            let text = std::fs::read_to_string(path).unwrap();
-            text.lines()
-                .map(|line| {
-                    serde_json::from_str::<serde_json::Value>(line).unwrap()["what"]
-                        .as_str()
-                        .unwrap()
-                        .to_owned()
-                })
-                .collect()
-        };
         assert_eq!(what(&rotated), ["one", "two", "three"]);
         assert_eq!(what(&path), ["four"]);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(audit.write_to(Some(Path::new("/nowhere/audit.log"))).is_err());
+        let nowhere = file(Path::new("/nowhere/audit.log"), None);
+        assert!(audit.write_to(Some(&nowhere)).is_err());
         audit.note(&deed("five"));
         assert_eq!(what(&path), ["four", "five"], "lines go where they went");
+    }
+
+    #[test]
+    fn it_begins_anew_when_it_is_told_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.log");
+        let audit = Audit::default();
+        audit.write_to(Some(&file(&path, None))).unwrap();
+        audit.note(&deed("one"));
+        audit.note(&deed("two"));
+        let rotation = Rotation {
+            size: Some(1),
+            every: None,
+            keep: 9,
+            compress: false,
+        };
+        audit.write_to(Some(&file(&path, Some(rotation)))).unwrap();
+        audit.note(&deed("three"));
+        audit.note(&deed("four"));
+        let mut parts: Vec<PathBuf> = std::fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        parts.sort();
+        let parts: Vec<Vec<String>> = parts.iter().map(|part| what(part)).collect();
+        assert_eq!(parts, [vec!["four"], vec!["one", "two"], vec!["three"]]);
     }
 }

@@ -55,6 +55,7 @@ impl Period {
 pub(in crate::observe) struct RotatingFile {
     path: PathBuf,
     rotation: Rotation,
+    mode: u32,
     file: File,
     size: u64,
     /// When what is in it was begun.
@@ -75,12 +76,13 @@ impl RotatingFile {
     ///
     /// # Errors
     /// It cannot be opened.
-    pub(super) fn open(path: &Path, rotation: Rotation, complain: Complain) -> io::Result<Self> {
-        let file = append_to(path)?;
+    pub(super) fn open(path: &Path, mode: u32, rotation: Rotation, complain: Complain) -> io::Result<Self> {
+        let file = append_to(path, mode)?;
         let about = file.metadata()?;
         Ok(Self {
             path: path.to_owned(),
             rotation,
+            mode,
             size: about.len(),
             // What was written into it last says to which hour or day it belongs.
             begun: if about.len() == 0 { now() } else { about.mtime() },
@@ -113,7 +115,7 @@ impl RotatingFile {
         if is_ours {
             fs::rename(&self.path, earlier(&self.path, now)?)?;
         }
-        let begun = Self::open(&self.path, self.rotation.clone(), self.complain)?;
+        let begun = Self::open(&self.path, self.mode, self.rotation.clone(), self.complain)?;
         *self = begun;
         let (path, rotation, complain) = (self.path.clone(), self.rotation.clone(), self.complain);
         // Beside the writing: lines do not wait for it. Without a thread it is made up for the next time.
@@ -151,12 +153,17 @@ fn now() -> i64 {
     Timestamp::now().as_second()
 }
 
-/// Opens a file for its owner and group: lines tell who was where.
-pub(super) fn append_to(path: &Path) -> io::Result<File> {
+/// For owner and group: lines tell who was where.
+pub(super) const SHARED: u32 = 0o640;
+/// For the owner alone: lines tell what operators do.
+pub(super) const OWNERS: u32 = 0o600;
+
+/// Opens a file; one that is not there is made for those of this mode.
+pub(super) fn append_to(path: &Path, mode: u32) -> io::Result<File> {
     OpenOptions::new()
         .append(true)
         .create(true)
-        .mode(0o640)
+        .mode(mode)
         .open(path)
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
@@ -268,7 +275,7 @@ fn compress(part: &Path) -> io::Result<()> {
         .write(true)
         .create(true)
         .truncate(true)
-        .mode(0o640)
+        .mode(plain.metadata()?.mode() & 0o777)
         .open(&half)?;
     let mut encoder = GzEncoder::new(file, Compression::default());
     io::copy(&mut plain, &mut encoder)?;
@@ -278,119 +285,4 @@ fn compress(part: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Read as _;
-
-    use flate2::read::GzDecoder;
-
-    use super::*;
-
-    fn rotation(size: Option<u64>, every: Option<Period>, keep: usize, compress: bool) -> Rotation {
-        Rotation {
-            size,
-            every,
-            keep,
-            compress,
-        }
-    }
-
-    fn open(path: &Path, rotation: Rotation) -> RotatingFile {
-        RotatingFile::open(path, rotation, |_, _, _| ()).unwrap()
-    }
-
-    #[test]
-    fn it_begins_anew_before_it_is_too_large_and_keeps_as_many_as_told() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("access.log");
-        let settings = rotation(Some(10), None, 2, true);
-        let mut log = open(&path, settings.clone());
-        for line in ["one-one\n", "two-two\n", "three\n", "four-fo\n", "five-fi\n"] {
-            log.write_all(line.as_bytes()).unwrap();
-        }
-        assert_eq!(fs::read_to_string(&path).unwrap(), "five-fi\n");
-        // The threads may not have done their part yet; what they find afterwards is done.
-        tidy(&path, &settings).unwrap();
-        let read = |part: &PathBuf| {
-            let mut text = String::new();
-            GzDecoder::new(File::open(part).unwrap())
-                .read_to_string(&mut text)
-                .unwrap();
-            text
-        };
-        let kept = parts(&path).unwrap();
-        assert_eq!(read(&kept[0]), "three\n");
-        assert_eq!(fs::read_to_string(&kept[1]).unwrap(), "four-fo\n");
-    }
-
-    #[test]
-    fn names_within_a_second_are_in_the_order_of_time() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("access.log");
-        let names = ["", "-000001", "-000002"].map(|more| with(&path, &format!("19700101T000000Z{more}")));
-        assert_eq!(earlier(&path, 0).unwrap(), names[0]);
-        fs::write(with(&names[0], "gz"), "").unwrap();
-        assert_eq!(earlier(&path, 0).unwrap(), names[1]);
-        fs::write(&names[1], "").unwrap();
-        assert_eq!(parts(&path).unwrap(), [with(&names[0], "gz"), names[1].clone()]);
-        fs::remove_file(with(&names[0], "gz")).unwrap();
-        assert_eq!(earlier(&path, 0).unwrap(), names[2], "no name is taken again");
-    }
-
-    #[test]
-    fn a_line_larger_than_all_is_written_whole() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("access.log");
-        let mut log = open(&path, rotation(Some(4), None, 9, false));
-        log.write_all(b"0123456789\n").unwrap();
-        assert_eq!(parts(&path).unwrap().len(), 0);
-        assert_eq!(fs::read(&path).unwrap(), b"0123456789\n");
-    }
-
-    #[test]
-    fn hours_and_days_are_those_of_utc() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("access.log");
-        let mut log = open(&path, rotation(None, Some(Period::Day), 9, false));
-        log.write_all(b"line\n").unwrap();
-        let midnight = Period::Day.of(log.begun) * 86_400;
-        assert!(!log.is_due(1, midnight) && !log.is_due(1, midnight + 86_399));
-        assert!(log.is_due(1, midnight + 86_400) && log.is_due(1, midnight - 1));
-        assert_eq!(Period::Hour.of(-1), -1);
-        log.size = 0;
-        assert!(!log.is_due(1, midnight + 86_400), "nothing is in it");
-    }
-
-    #[test]
-    fn what_another_process_has_rotated_is_followed() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("access.log");
-        let mut one = open(&path, rotation(Some(6), None, 9, false));
-        one.write_all(b"first\n").unwrap();
-        let mut other = open(&path, rotation(Some(6), None, 9, false));
-        other.write_all(b"second\n").unwrap();
-        one.write_all(b"third\n").unwrap();
-        assert_eq!(parts(&path).unwrap().len(), 1, "rotated once");
-        assert_eq!(fs::read_to_string(&path).unwrap(), "second\nthird\n");
-    }
-
-    #[test]
-    fn only_its_own_parts_are_touched() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("access.log");
-        for name in [
-            "access.log.1",
-            "access.log.old",
-            "other.log.20260101T000000Z",
-            "access.log.20260101T000000Z",
-        ] {
-            fs::write(directory.path().join(name), "x").unwrap();
-        }
-        tidy(&path, &rotation(None, None, 0, true)).unwrap();
-        let mut left: Vec<_> = fs::read_dir(directory.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
-        left.sort();
-        assert_eq!(left, ["access.log.1", "access.log.old", "other.log.20260101T000000Z"]);
-    }
-}
+mod tests;

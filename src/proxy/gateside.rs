@@ -27,7 +27,8 @@ const MAX_LOGGED: usize = 512;
 /// What the gate in front of the proxy asks and tells.
 pub struct GateSide {
     live: Arc<Live>,
-    guarded: bool,
+    /// Those who come are operators.
+    operators: bool,
     misannounced: Throttle,
 }
 
@@ -37,7 +38,7 @@ impl GateSide {
     pub fn new(live: Arc<Live>) -> Self {
         Self {
             live,
-            guarded: true,
+            operators: false,
             misannounced: Throttle::new(COMPLAINT),
         }
     }
@@ -46,7 +47,7 @@ impl GateSide {
     #[must_use]
     pub fn for_operators(live: Arc<Live>) -> Self {
         Self {
-            guarded: false,
+            operators: true,
             ..Self::new(live)
         }
     }
@@ -66,7 +67,7 @@ impl Observer for GateSide {
     }
 
     fn is_guarded(&self) -> bool {
-        self.guarded
+        !self.operators
     }
 
     fn is_banned(&self, client: IpAddr) -> bool {
@@ -75,7 +76,12 @@ impl Observer for GateSide {
 
     fn tls(&self) -> Option<TlsRules> {
         let snapshot = self.live.peek();
-        let tls = snapshot.tls.as_ref()?;
+        let tls = if self.operators {
+            &snapshot.admin_tls
+        } else {
+            &snapshot.tls
+        };
+        let tls = tls.as_ref()?;
         Some(TlsRules {
             hosts: tls.hosts(),
             timeout: tls.settings.handshake_timeout,
@@ -85,7 +91,7 @@ impl Observer for GateSide {
     }
 
     fn challenge<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<Arc<ServerConfig>>> {
-        let acme = self.live.peek().acme.clone();
+        let acme = self.live.peek().acme.clone().filter(|_| !self.operators);
         Box::pin(async move { acme?.handshake(name).await })
     }
 

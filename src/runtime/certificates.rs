@@ -1,4 +1,4 @@
-//! TLS towards clients: the certificates in force, and their files, watched.
+//! TLS towards clients and operators: the certificates in force, and their files, watched.
 //!
 //! A file that changes is taken into use within a second or two, by the next handshake; connections stay as they are. New
 //! files that cannot be used change nothing, and the log and a metric say so.
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::Registry;
 use crate::config::model::{self, CertificateFiles};
 use crate::observe::metrics::{CertificateMetrics, Metrics};
-use crate::tls::{self, Certificate, ClientAuth, Host, Hosts, Tickets};
+use crate::tls::{self, Certificate, ClientAuth, Host, Hosts, MinVersion, Tickets};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -37,13 +37,21 @@ impl fmt::Display for ServerTlsFault {
     }
 }
 
-/// TLS of the listeners.
+/// TLS of the listeners of one kind of peers.
 pub struct ServerTls {
     /// What the file says.
     pub settings: model::Tls,
     hosts: ArcSwap<Hosts>,
-    tickets: Tickets,
+    terms: Terms,
     watched: Mutex<Vec<Watched>>,
+}
+
+/// What is said in every handshake, whichever certificate is shown.
+struct Terms {
+    oldest: MinVersion,
+    /// ALPN, what is liked best first.
+    protocols: &'static [&'static [u8]],
+    tickets: Tickets,
 }
 
 /// One `[[certificate]]` and its files.
@@ -63,19 +71,39 @@ struct Watched {
 type Stamps = [Option<(u64, u64, i64, i64)>; 4];
 
 impl ServerTls {
-    /// Reads every file.
+    /// TLS with clients; reads every file.
     ///
     /// # Errors
     /// A file cannot be used.
     pub fn load(settings: model::Tls, registry: &Registry) -> Result<Self, ServerTlsFault> {
-        let tickets = registry.tickets(settings.ticket_key.as_deref())?;
+        Self::speaking(&[b"h2", b"http/1.1"], settings, registry)
+    }
+
+    /// TLS with operators; the same.
+    ///
+    /// # Errors
+    /// A file cannot be used.
+    pub fn load_for_operators(settings: model::Tls, registry: &Registry) -> Result<Self, ServerTlsFault> {
+        Self::speaking(&[b"http/1.1"], settings, registry)
+    }
+
+    fn speaking(
+        protocols: &'static [&'static [u8]],
+        settings: model::Tls,
+        registry: &Registry,
+    ) -> Result<Self, ServerTlsFault> {
+        let terms = Terms {
+            oldest: settings.min_version,
+            protocols,
+            tickets: registry.tickets(settings.ticket_key.as_deref())?,
+        };
         let now = unix_now();
         let watched = settings.certificates.iter().map(|files| {
             let seen = stamps(files);
-            let loaded = load(files, &settings, &tickets);
+            let loaded = load(files, &terms);
             let is_there = loaded.is_ok();
             let host = match loaded {
-                Err(_) if files.ordered => stand_in(files, &settings, &tickets, now),
+                Err(_) if files.ordered => stand_in(files, &terms, now),
                 loaded => loaded,
             };
             let host = host.map_err(ServerTlsFault)?;
@@ -102,7 +130,7 @@ impl ServerTls {
         Ok(Self {
             hosts: ArcSwap::from_pointee(hosts(&watched)),
             settings,
-            tickets,
+            terms,
             watched: Mutex::new(watched),
         })
     }
@@ -119,7 +147,7 @@ impl ServerTls {
         let now = unix_now();
         let mut changed = false;
         for certificate in watched.iter_mut() {
-            changed |= certificate.look(&self.settings, &self.tickets, now);
+            changed |= certificate.look(&self.terms, now);
             certificate.warn(now);
         }
         if changed {
@@ -130,7 +158,7 @@ impl ServerTls {
 
 impl Watched {
     /// Whether it has changed.
-    fn look(&mut self, settings: &model::Tls, tickets: &Tickets, now: i64) -> bool {
+    fn look(&mut self, terms: &Terms, now: i64) -> bool {
         let stamps = stamps(&self.files);
         if stamps == self.seen && self.faulty == 0 {
             return false;
@@ -141,7 +169,7 @@ impl Watched {
         self.faulty = if stamps == self.seen { self.faulty } else { 0 };
         self.seen = stamps;
         let label = &self.files.label;
-        let fault = match load(&self.files, settings, tickets) {
+        let fault = match load(&self.files, terms) {
             Ok(host) if !host.certificate.is_valid_at(now) && self.host.certificate.is_valid_at(now) => {
                 "it is not valid at this time, the one in force is".to_owned()
             }
@@ -188,7 +216,7 @@ fn hosts(watched: &[Watched]) -> Hosts {
     Hosts::new(watched.iter().map(named).collect())
 }
 
-fn load(files: &CertificateFiles, settings: &model::Tls, tickets: &Tickets) -> Result<Host, String> {
+fn load(files: &CertificateFiles, terms: &Terms) -> Result<Host, String> {
     let blame = |path: &Path, cause: &dyn fmt::Display| format!("{}: {cause}", path.display());
     let certificate = Certificate::load(&files.cert, &files.key).map_err(|fault| match fault.part {
         tls::Part::Cert => blame(&files.cert, &fault),
@@ -202,30 +230,29 @@ fn load(files: &CertificateFiles, settings: &model::Tls, tickets: &Tickets) -> R
         Some((path, required)) => Some(ClientAuth::load(path, *required).map_err(|fault| fault.to_string())?),
         None => None,
     };
-    spoken(files, certificate, client_auth.as_ref(), settings, tickets)
+    spoken(files, certificate, client_auth.as_ref(), terms)
 }
 
 /// What clients are shown until a certificate is obtained: browsers warn of it, but whoever looks past that finds a site
 /// that works, health checks among them.
-fn stand_in(files: &CertificateFiles, settings: &model::Tls, tickets: &Tickets, now: i64) -> Result<Host, String> {
+fn stand_in(files: &CertificateFiles, terms: &Terms, now: i64) -> Result<Host, String> {
     let certificate = tls::stand_in(&files.names, now)?;
-    spoken(files, certificate, None, settings, tickets)
+    spoken(files, certificate, None, terms)
 }
 
 fn spoken(
     files: &CertificateFiles,
     certificate: Certificate,
     client_auth: Option<&ClientAuth>,
-    settings: &model::Tls,
-    tickets: &Tickets,
+    terms: &Terms,
 ) -> Result<Host, String> {
     tls::host(
         Arc::clone(&files.label),
         certificate,
         client_auth,
-        settings.min_version,
-        &[b"h2", b"http/1.1"],
-        tickets,
+        terms.oldest,
+        terms.protocols,
+        &terms.tickets,
     )
 }
 

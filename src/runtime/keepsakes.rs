@@ -42,9 +42,12 @@ impl fmt::Debug for Keepsakes {
 }
 
 impl Registry {
-    /// What there is to hand over.
+    /// What there is to hand over. From now on nothing of it changes here: whoever would change it is told to ask again,
+    /// until [`Registry::keep`] is called.
     #[must_use]
-    pub fn keepsakes(&self) -> Keepsakes {
+    pub fn hand_over(&self) -> Keepsakes {
+        let mut handed_over = self.handed_over.lock();
+        *handed_over = true;
         let tickets = self.tickets.lock().clone();
         let upstreams = self.upstreams.lock();
         let drained = upstreams.values().flat_map(|upstream| {
@@ -59,6 +62,17 @@ impl Registry {
             drained: drained.collect(),
             caches: self.caches.directories(),
         }
+    }
+
+    /// Nobody has taken what was handed over.
+    pub fn keep(&self) {
+        *self.handed_over.lock() = false;
+    }
+
+    /// Changes what would be handed over; `None`: it has been, and the change would be forgotten.
+    pub fn unless_handed_over<T>(&self, change: impl FnOnce() -> T) -> Option<T> {
+        let handed_over = self.handed_over.lock();
+        (!*handed_over).then(change)
     }
 
     /// Takes over what must be there before the first configuration is compiled.

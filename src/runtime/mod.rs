@@ -85,6 +85,7 @@ pub struct Registry {
     /// What the proxy keeps for connections to upstreams.
     pub connector: Slot,
     tickets: Mutex<Option<Tickets>>,
+    handed_over: Mutex<bool>,
     acme: Mutex<Option<RunningAcme>>,
     telemetry: Mutex<Option<Arc<Telemetry>>>,
     spans: OnceLock<Arc<Spans>>,
@@ -133,6 +134,7 @@ impl Registry {
             connector: Slot::default(),
             refused: Mutex::default(),
             tickets: Mutex::default(),
+            handed_over: Mutex::default(),
             acme: Mutex::default(),
             telemetry: Mutex::default(),
             spans: OnceLock::new(),

@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub server: Arc<model::Server>,
     /// What is asked of operators.
     pub admin: model::Admin,
+    /// TLS towards them.
+    pub admin_tls: Option<Arc<ServerTls>>,
     /// TLS towards clients.
     pub tls: Option<Arc<ServerTls>>,
     /// The certificate that is obtained.
@@ -227,6 +229,11 @@ impl Snapshot {
             .collect::<Result<Vec<_>, _>>()?;
         let tls = config.tls.map(|tls| ServerTls::load(tls, registry)).transpose();
         let tls = tls.map_err(LoadError::ServerTls)?.map(Arc::new);
+        let admin_tls = config.admin.tls.clone();
+        let admin_tls = admin_tls
+            .map(|tls| ServerTls::load_for_operators(tls, registry))
+            .transpose();
+        let admin_tls = admin_tls.map_err(LoadError::ServerTls)?.map(Arc::new);
         let redis_tls = config.redis.as_ref().map(|redis| ClientTls::of_redis("[redis]", redis));
         let redis_tls = redis_tls.transpose()?.flatten();
         let cache_redis = config
@@ -267,7 +274,7 @@ impl Snapshot {
             }),
             None => None,
         };
-        let audit_log = config.admin.audit_log.as_deref();
+        let audit_log = config.admin.audit_log.as_ref();
         registry.audit.write_to(audit_log).map_err(LoadError::AuditLog)?;
         let upstreams: Vec<Arc<Upstream>> = config
             .upstreams
@@ -319,6 +326,7 @@ impl Snapshot {
             acme,
             server: Arc::new(config.server),
             admin: config.admin,
+            admin_tls,
             router,
             routes,
             limits,

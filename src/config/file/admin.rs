@@ -1,5 +1,7 @@
 //! `[admin]`
 
+use super::certificate::ClientAuth;
+use super::rotate::Rotate;
 use crate::config::model::AdminListen;
 use crate::config::secret::{Secret, SecretText};
 use crate::config::shape::Kind;
@@ -12,14 +14,44 @@ table! {
     /// The listener for operators: `/livez`, `/readyz`, `/metrics`, `/upstreams` and the API. Never public.
     pub struct Admin {
         /// Where it listens: an address with a port, `unix:/path` for a socket in the file system that only the gateway's own
-        /// user may open, or `false` for nowhere. An address that other machines can reach needs `token`.
+        /// user may open, or `false` for nowhere. An address that other machines can reach needs `token`, or `tls` with
+        /// `client_ca`.
         default listen: Either<False, Written<AdminListen>> = "\"127.0.0.1:9900\"",
         /// What who asks there must bear, as `Authorization: Bearer TOKEN`: at least 16 visible characters; empty: nothing.
         /// `/livez` and a short `/readyz` answer without it.
         optional token: Secret<Token>,
+        /// The certificate with which the listener speaks TLS. Changed files are taken into use by themselves.
+        optional tls: AdminTls => "clear text",
         /// A file to which every change is added that somebody made or tried to make, by whatever way: when, who, from
-        /// where, what, and how it went. Readable by its owner only.
-        optional audit_log: Written<FilePath> => "changes are told in the gateway's own log only",
+        /// where, what, and how it went; or the file with more to say. Readable by its owner only.
+        optional audit_log: Either<Written<FilePath>, AuditLog> => "changes are told in the gateway's own log only",
+    }
+}
+
+table! {
+    /// The file to which every change is added.
+    pub struct AuditLog {
+        /// Its name, relative to the directory of this file.
+        required path: Written<FilePath>,
+        /// When the file begins anew, and what is kept of it. Without it the file grows until somebody moves it away and
+        /// sends SIGUSR1.
+        optional rotate: Rotate => "it grows",
+    }
+}
+
+table! {
+    /// TLS of the listener for operators.
+    pub struct AdminTls {
+        /// The file with the certificate and those between it and its authority, PEM.
+        required cert: Written<FilePath>,
+        /// The file with its key, PEM.
+        required key: Written<FilePath>,
+        /// The file with the authorities that certificates of operators must come from, PEM. Who shows one needs no `token`
+        /// where there is none; the audit log has its subject.
+        optional client_ca: Written<FilePath> => "operators are not asked for one",
+        /// Whether every connection must have one: the `token`, where there is one, is asked for as well then. With
+        /// `optional` either will do, and `/livez` and a short `/readyz` answer without.
+        optional client_auth: ClientAuth => "`required`",
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Secret;
+use super::{LogFile, Secret, Tls};
 
 /// What the place of a socket in the file system begins with.
 const UNIX: &str = "unix:";
@@ -17,10 +17,22 @@ const UNIX: &str = "unix:";
 pub struct Admin {
     /// Where the admin listener is; `None`: switched off.
     pub listen: Option<AdminListen>,
-    /// What who asks there must bear; `None`: nothing. Always there where other machines can ask.
+    /// What who asks there must bear; `None`: nothing. Where other machines can ask, there is this, or certificates are
+    /// asked for.
     pub token: Option<Secret>,
-    /// Where every change is noted, absolute; `None`: in the gateway's own log only.
-    pub audit_log: Option<PathBuf>,
+    /// What is said in its handshakes, with one certificate; `None`: it speaks clear text.
+    pub tls: Option<Tls>,
+    /// Where every change is noted; `None`: in the gateway's own log only.
+    pub audit_log: Option<LogFile>,
+}
+
+impl Admin {
+    /// The file with the certificate that its listener shows; `None`: it speaks clear text.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&Path> {
+        let files = self.tls.as_ref()?.certificates.first()?;
+        Some(&files.cert)
+    }
 }
 
 /// Where operators are listened to; as text: `127.0.0.1:9900` or `unix:/run/gateway/admin.sock`.

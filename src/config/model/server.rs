@@ -120,7 +120,7 @@ pub struct Log {
     pub errors: Option<LogFile>,
 }
 
-/// A file of the gateway's own log.
+/// A file of the gateway's own log, or of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFile {
     /// What it is called, absolute.

@@ -4,6 +4,7 @@
 mod access;
 mod acme;
 mod action;
+mod admin;
 mod auth;
 mod bandwidth;
 mod cache;
@@ -109,7 +110,7 @@ pub(super) fn validate(file: &File, dir: &Path, report: &mut Report) -> Option<C
         tls.certificates.extend(acme.as_ref().map(acme::certificate));
         tls
     });
-    let admin = server::admin(&file.admin, &file.server, &file.tls, checker);
+    let admin = admin::admin(file, checker);
     let log = tables::log(&file.log, &file.access_log, checker);
     let mut access_log = tables::access_log(&file.access_log, checker);
     let upstreams: Vec<_> = file

@@ -1,4 +1,4 @@
-//! `[server]` and `[admin]`.
+//! `[server]`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,10 +6,10 @@ use super::{Checker, count, networks};
 use crate::client::TrustedProxies;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::file;
-use crate::config::model::{Admin, AdminListen, HeadLimits, Server};
+use crate::config::model::{HeadLimits, Server};
 use crate::config::text::Written;
 use crate::config::units::Size;
-use crate::config::value::{Either, Spanned};
+use crate::config::value::Spanned;
 
 pub(super) fn server(server: &file::server::Server, tls: &file::tls::Tls, checker: &mut Checker<'_>) -> Server {
     let file::server::Server {
@@ -91,65 +91,6 @@ pub(super) fn server(server: &file::server::Server, tls: &file::tls::Tls, checke
     }
 }
 
-pub(super) fn admin(
-    admin: &file::admin::Admin,
-    server: &file::server::Server,
-    tls: &file::tls::Tls,
-    checker: &mut Checker<'_>,
-) -> Admin {
-    let file::admin::Admin {
-        listen,
-        token,
-        audit_log,
-    } = admin;
-    let token = token.given().map(|token| token.value.text.clone());
-    let token = token.filter(|token| !token.expose().is_empty());
-    let audit_log = audit_log.given().map(|path| checker.path(&path.value.text));
-    let Either::Second(address) = &listen.value else {
-        return Admin {
-            listen: None,
-            token,
-            audit_log,
-        };
-    };
-    let address = match &address.value {
-        AdminListen::Tcp(address) => *address,
-        AdminListen::Unix(path) => {
-            return Admin {
-                listen: Some(AdminListen::Unix(path.clone())),
-                token,
-                audit_log,
-            };
-        }
-    };
-    if !address.ip().to_canonical().is_loopback() && token.is_none() {
-        checker.error(
-            listen.span,
-            format!("`{address}` would show the admin listener to other machines, and there is no token"),
-            "set `token = \"${GATEWAY_ADMIN_TOKEN}\"` (`openssl rand -hex 24` makes one), or use \
-             `\"127.0.0.1:9900\"`, or a route with `serve = \"metrics\"` and `allow`"
-                .to_owned(),
-        );
-    }
-    let mut listen_on = server.listen.0.iter().chain(&tls.listen.0);
-    if let Some(taken) = listen_on.find(|taken| collide(taken.value.value, address)) {
-        let message = format!("`{}` takes the address of the admin listener, `{address}`", taken.text);
-        let help = "give one of them another port, or write `listen = false` in `[admin]`".to_owned();
-        let fault = Diagnostic::error(taken.span, message).help(help);
-        // Where the file says nothing about the admin listener, there is nothing to show.
-        checker.report.push(if listen.given {
-            fault.also(listen.span, "the admin listener")
-        } else {
-            fault
-        });
-    }
-    Admin {
-        listen: Some(AdminListen::Tcp(address)),
-        token,
-        audit_log,
-    }
-}
-
 /// Reports addresses of clients' listeners that cannot be listened on; the first `clear` of them are for clear text.
 pub(super) fn collisions(listen: &[&Spanned<Written<SocketAddr>>], clear: usize, checker: &mut Checker<'_>) {
     for (index, address) in listen.iter().enumerate() {
@@ -172,7 +113,7 @@ pub(super) fn collisions(listen: &[&Spanned<Written<SocketAddr>>], clear: usize,
 }
 
 /// Whether both cannot be listened on: the same address, or one of them is every address. Port 0 is any free port.
-fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let every = |ip: IpAddr| ip.is_unspecified();
     let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
     one.port() == other.port() && one.port() != 0 && (a == b || (a.is_ipv4() == b.is_ipv4() && (every(a) || every(b))))

@@ -113,7 +113,7 @@ pub(super) fn access_log(log: &file::access_log::AccessLog, checker: &mut Checke
     })
 }
 
-fn rotation(span: Span, rotate: &file::rotate::Rotate, checker: &mut Checker<'_>) -> Rotation {
+pub(super) fn rotation(span: Span, rotate: &file::rotate::Rotate, checker: &mut Checker<'_>) -> Rotation {
     let file::rotate::Rotate {
         size,
         every,

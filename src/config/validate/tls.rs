@@ -2,11 +2,12 @@
 //! needed.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::server::collisions;
 use super::{Checker, count};
-use crate::config::diagnostic::Diagnostic;
+use crate::config::diagnostic::{Diagnostic, Span};
 use crate::config::file;
 use crate::config::file::certificate::ClientAuth;
 use crate::config::file::tls::{ClientFact, MinVersion};
@@ -142,43 +143,60 @@ fn certificate(
         client_ca,
         client_auth,
     } = &certificate.value;
-    if client_auth.given && client_ca.is_absent() {
-        checker.error(
-            client_auth.span,
-            "`client_auth` needs a `client_ca`",
-            "name the file with the authorities that certificates of clients must come from".to_owned(),
-        );
-    }
-    let client_ca = match client_ca {
-        Field::Given(file) => {
-            let path = checker.path(&file.text);
-            let required = client_auth.value == ClientAuth::Required;
-            if regular(file, &path, checker)
-                && let Err(fault) = tls::ClientAuth::load(&path, required)
-            {
-                unusable(file, &fault.cause(), checker);
-            }
-            Some((path, required))
-        }
-        Field::Absent | Field::Faulty => None,
-    };
+    let required = client_auth.value == ClientAuth::Required;
+    let asked = client_auth.given.then_some(client_auth.span);
+    let client_ca = self::client_ca(client_ca, required, asked, checker);
     let ocsp = ocsp.given().map(|file| self::ocsp(file, checker));
-    let (cert, key) = (cert.given()?, key.given()?);
-    let (cert_path, key_path) = (checker.path(&cert.text), checker.path(&key.text));
-    // Both are looked at, so that everything wrong is reported.
-    let (cert_there, key_there) = (regular(cert, &cert_path, checker), regular(key, &key_path, checker));
-    if cert_there && key_there {
-        judge(cert, key, &cert_path, &key_path, ocsp.is_some(), checker);
-    }
+    let (label, cert, key) = pair((cert, key), ocsp.is_some(), checker)?;
     Some(CertificateFiles {
-        label: cert.text.as_str().into(),
-        cert: cert_path,
-        key: key_path,
+        label,
+        cert,
+        key,
         names: names.0.iter().map(|name| name.value.value.0.clone()).collect(),
         ocsp,
         client_ca,
         ordered: false,
     })
+}
+
+/// Whom certificates of clients must come from, and whether a client must have one. `asked`: where the file says which.
+pub(super) fn client_ca(
+    client_ca: &Field<Written<FilePath>>,
+    required: bool,
+    asked: Option<Span>,
+    checker: &mut Checker<'_>,
+) -> Option<(PathBuf, bool)> {
+    if let Some(span) = asked.filter(|_| client_ca.is_absent()) {
+        checker.error(
+            span,
+            "`client_auth` needs a `client_ca`",
+            "name the file with the authorities that certificates of clients must come from".to_owned(),
+        );
+    }
+    let file = client_ca.given()?;
+    let path = checker.path(&file.text);
+    if regular(file, &path, checker)
+        && let Err(fault) = tls::ClientAuth::load(&path, required)
+    {
+        unusable(file, &fault.cause(), checker);
+    }
+    Some((path, required))
+}
+
+/// A certificate and its key: what the file calls it, and where both are.
+pub(super) fn pair(
+    (cert, key): (&Field<Written<FilePath>>, &Field<Written<FilePath>>),
+    stapled: bool,
+    checker: &mut Checker<'_>,
+) -> Option<(Arc<str>, PathBuf, PathBuf)> {
+    let (cert, key) = (cert.given()?, key.given()?);
+    let (cert_path, key_path) = (checker.path(&cert.text), checker.path(&key.text));
+    // Both are looked at, so that everything wrong is reported.
+    let (cert_there, key_there) = (regular(cert, &cert_path, checker), regular(key, &key_path, checker));
+    if cert_there && key_there {
+        judge(cert, key, &cert_path, &key_path, stapled, checker);
+    }
+    Some((cert.text.as_str().into(), cert_path, key_path))
 }
 
 fn judge(

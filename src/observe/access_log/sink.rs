@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::config::model::LogTarget;
-use crate::observe::rotation::{RotatingFile, append_to};
+use crate::observe::rotation::{RotatingFile, SHARED, append_to};
 
 /// How often a fault that lasts is reported.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
@@ -119,8 +119,8 @@ fn output(target: &LogTarget) -> io::Result<Box<dyn Write + Send>> {
     Ok(match target {
         // A copy of the descriptor: the standard library's own handle has a lock, and a buffer that flushes at each line.
         LogTarget::Stdout => Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
-        LogTarget::File(path) => Box::new(append_to(path)?),
-        LogTarget::Rotated(path, rotation) => Box::new(RotatingFile::open(path, rotation.clone(), complain)?),
+        LogTarget::File(path) => Box::new(append_to(path, SHARED)?),
+        LogTarget::Rotated(path, rotation) => Box::new(RotatingFile::open(path, SHARED, rotation.clone(), complain)?),
     })
 }
 

@@ -10,7 +10,7 @@ use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::model::LogFile;
-use crate::observe::rotation::{RotatingFile, append_to};
+use crate::observe::rotation::{RotatingFile, SHARED, append_to};
 
 /// Where lines go: everything to one place, errors to another one as well.
 #[derive(Debug, Clone)]
@@ -124,8 +124,8 @@ impl Debug for Open {
 
 fn output(file: &LogFile) -> io::Result<Box<dyn Write + Send>> {
     Ok(match &file.rotation {
-        None => Box::new(append_to(&file.path)?),
-        Some(rotation) => Box::new(RotatingFile::open(&file.path, rotation.clone(), complain)?),
+        None => Box::new(append_to(&file.path, SHARED)?),
+        Some(rotation) => Box::new(RotatingFile::open(&file.path, SHARED, rotation.clone(), complain)?),
     })
 }
 

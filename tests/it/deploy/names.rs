@@ -71,7 +71,7 @@ async fn seasoned(redis: &Redis, origin: &Origin, closed: &Closed, disk: &Path) 
     let certificate = root().join("config/tls/localhost.pem");
     let text = format!(
         "[tls]\nlisten = [\"127.0.0.1:0\"]\n[[certificate]]\ncert = {certificate:?}\nkey = {:?}\n\
-         [redis]\nurl = \"{}\"\ntimeout = \"2s\"\n\
+         [telemetry]\nendpoint = \"http://{}\"\n[redis]\nurl = \"{}\"\ntimeout = \"2s\"\n\
          [rate_limit.shared]\nrate = \"1/h\"\nban = {{ after = 2, within = \"1h\", for = \"1s\" }}\n\
          [cache.kept]\ndefault_ttl = \"1h\"\ndisk = {{ path = {disk:?}, size = \"16MB\" }}\n\
          [upstream.app]\nservers = [\"{}\", \"{}\"]\nbalance = \"round-robin\"\nretry = {{ attempts = 2, on = [\"connect\"] }}\n\
@@ -79,6 +79,7 @@ async fn seasoned(redis: &Redis, origin: &Origin, closed: &Closed, disk: &Path) 
          [[route]]\nname = \"kept\"\npath = \"/kept/*\"\nupstream = \"app\"\ncache = \"kept\"\n\
          [[route]]\nname = \"limited\"\npath = \"/limited\"\nrate_limit = [\"shared\"]\nrespond = {{ body = \"x\" }}\n",
         certificate.with_extension("key"),
+        closed.address,
         redis.url(),
         origin.address,
         closed.address,

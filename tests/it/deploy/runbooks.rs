@@ -33,7 +33,7 @@ impl Site {
         let text = format!(
             "[server]\nlisten = [\"127.0.0.1:0\"]\nstate_dir = \"state\"\n[admin]\nlisten = \"{admin}\"\n\
              [tls]\nlisten = [\"127.0.0.1:0\"]\n[[certificate]]\ncert = \"localhost.pem\"\nkey = \"localhost.key\"\n\
-             [access_log]\npath = \"access.log\"\n[redis]\nurl = \"redis://{}\"\n\
+             [access_log]\npath = \"access.log\"\n[telemetry]\nendpoint = \"http://{}\"\n[redis]\nurl = \"redis://{0}\"\n\
              [rate_limit.api]\nrate = \"1000/s\"\non_store_error = \"local\"\n[cache.api]\ndefault_ttl = \"1s\"\n\
              [upstream.api]\nservers = [\"{}\"]\n[upstream.blue]\nservers = [\"{}\"]\n[upstream.green]\nservers = [\"{}\"]\n\
              [[route]]\nname = \"health\"\npath = \"/health\"\nrespond = {{ body = \"healthy\" }}\n\

@@ -206,7 +206,23 @@ async fn one_that_was_killed_is_in_nobodys_way() {
     process.signal(Signal::KILL);
     process.ended().await;
     assert!(site.socket().exists());
+    // Those of gateways that were killed before they accepted, a while ago and just now; and what only looks like one.
+    let beside = |ending: &str| PathBuf::from(format!("{}.{ending}", site.socket().display()));
+    let [old, new, other, open] = ["999991", "999992", "old", "999994"].map(beside);
+    for path in [&old, &new, &other] {
+        drop(UnixListener::bind(path).expect("bind"));
+    }
+    let _open = UnixListener::bind(&open).expect("bind");
+    for path in [&old, &other, &open] {
+        let touched = std::process::Command::new("touch")
+            .args(["-d", "1 hour ago"])
+            .arg(path)
+            .status();
+        assert!(touched.expect("touch").success());
+    }
     let process = site.run().await;
+    assert!(!old.exists());
+    assert!(new.exists() && other.exists() && open.exists());
     site.say(&["health"]).await;
     process.signal(Signal::TERM);
     let (status, said) = process.ended().await;

@@ -375,7 +375,7 @@ async fn a_secret_in_a_file_is_watched_and_the_level_of_the_log_follows() {
 async fn operators_see_what_runs_and_every_change_is_noted() {
     let site = Site::new().await;
     let server = "# the operators' own";
-    let admin = "audit_log = \"audit.log\"\ntoken = \"0123456789abcdef-operators\"\n[access_log]";
+    let admin = "audit_log = { path = \"audit.log\", rotate = { size = \"1MB\" } }\ntoken = \"0123456789abcdef-operators\"\n[access_log]";
     let write = |text: &str| {
         let text = site.text(server, &body(text)).replacen("[access_log]", admin, 1);
         std::fs::write(site.file(), text).expect("file");

@@ -16,7 +16,7 @@ use crate::support::client::{self, Connection};
 use crate::support::eventually;
 use crate::support::origin::{Origin, Step, raw, reply};
 use crate::support::port::free;
-use crate::support::process::{Process, command};
+use crate::support::process::{Process, command, has_ended};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -126,12 +126,7 @@ impl Heir {
     }
 
     async fn is_gone(&self) {
-        eventually("the process has ended", async || {
-            // Ended, and perhaps not yet waited for by whoever has inherited it.
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.as_raw_nonzero()));
-            stat.map_or(true, |stat| stat.contains(") Z "))
-        })
-        .await;
+        eventually("the process has ended", async || has_ended(self.0)).await;
     }
 }
 

@@ -21,6 +21,15 @@ pub(crate) fn command() -> Command {
     command
 }
 
+/// Whether a process has ended, be it that nobody has taken note yet. The last of its threads has its sockets: the first
+/// one may have gone before.
+pub(crate) fn has_ended(pid: Pid) -> bool {
+    let place = format!("/proc/{}", pid.as_raw_nonzero());
+    let threads = std::fs::read_dir(format!("{place}/task")).map_or(0, Iterator::count);
+    let stat = std::fs::read_to_string(format!("{place}/stat"));
+    stat.map_or(true, |stat| stat.contains(") Z ") && threads < 2)
+}
+
 /// A gateway that serves, as a process.
 pub(crate) struct Process {
     child: Child,
@@ -46,15 +55,22 @@ impl Process {
             .spawn()
             .expect("the binary");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr")).lines();
+        let mut said = String::new();
         let (address, admin) = loop {
             let line = timeout(PATIENCE, stderr.next_line())
                 .await
                 .expect("in time")
                 .expect("text")
-                .expect("a banner");
+                .unwrap_or_else(|| panic!("it does not serve: {said}"));
+            said += &line;
+            said.push('\n');
             if let Some((_, rest)) = line.split_once(" serves on http://") {
                 let end = rest.find([' ', ',']).expect("an address");
-                let admin = rest.split_once("admin on http://");
+                let admin = rest.split_once("admin on ").expect("where operators come");
+                let admin = admin
+                    .1
+                    .split_once("://")
+                    .filter(|(scheme, _)| scheme.starts_with("http"));
                 let admin = admin.map(|(_, address)| address.trim().parse().expect("an address"));
                 break (rest[..end].parse().expect("an address"), admin);
             }
@@ -83,6 +99,12 @@ impl Process {
             })
         })
         .await;
+    }
+
+    /// Waits for the end. What it said is not to be had: the process that has taken over holds its standard error, too.
+    pub(crate) async fn replaced(mut self) -> ExitStatus {
+        let status = timeout(PATIENCE, self.child.wait()).await;
+        status.expect("it ends in time").expect("status")
     }
 
     /// Waits for the end; returns how it ended, and what it said meanwhile.

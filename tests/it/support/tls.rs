@@ -65,6 +65,13 @@ impl Authority {
         })
     }
 
+    /// A certificate whose subject is this common name.
+    pub(crate) fn sign_for(&self, common_name: &str) -> Signed {
+        self.sign_with("somebody", |params| {
+            params.distinguished_name.push(DnType::CommonName, common_name);
+        })
+    }
+
     fn sign_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Signed {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         change(&mut params);
