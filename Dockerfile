@@ -12,6 +12,8 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends cmake \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
+# The allocator has the moment of its compilation in it, unless this says which.
+ENV SOURCE_DATE_EPOCH=0
 
 # The dependencies in a layer of their own: it lasts until one of them changes.
 COPY Cargo.toml Cargo.lock ./

@@ -58,6 +58,10 @@ fn the_image_is_what_it_should_be() {
     ] {
         assert!(last.contains(line), "{line}");
     }
+    assert!(
+        dockerfile.contains("ENV SOURCE_DATE_EPOCH="),
+        "the moment of the build would be in the binary"
+    );
     let ignored = std::fs::read_to_string(super::root().join(".dockerignore")).expect(".dockerignore");
     let allowed: Vec<&str> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
     for copied in dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")) {
