@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: run test conformance test-valkey api check fmt lint audit deploy-check image image-check load bench pgo instructions doc setup help
+.PHONY: run test conformance test-valkey api check fmt lint audit deploy-check image image-check load bench instructions doc setup help
 
 export PATH := $(HOME)/.cargo/bin:$(CURDIR)/target/tools:$(PATH)
 
@@ -91,10 +91,6 @@ else
 	cargo build --locked --release
 	$(BENCH)/bench.py --peers $(PEERS),$(CURDIR)/benches/gateway --scenarios $(SCENARIOS) --rounds $(ROUNDS)
 endif
-
-pgo: ## build the release binary by what it does under load: target/pgo/gateway
-	$(NEED) rust build pgo
-	benches/pgo/build
 
 instructions: ## count the instructions of the hot path, and compare with benches/instructions/counts.toml
 	$(NEED) rust build valgrind
