@@ -168,7 +168,7 @@ where
         let link = &client.link;
         link.begin(limits.max_body);
         let keep_alive = head.keep_alive && !last;
-        let arrival = Box::new(Arrival {
+        let mut arrival = Box::new(Arrival {
             link: Arc::clone(link),
             peer: client.peer,
             local: client.local,
@@ -179,7 +179,6 @@ where
             tls: client.tls.clone(),
         });
         let mut lane = Lane::new(conn, Arc::clone(link), head.framing, head.upgrade, limits.body_timeout);
-        let mut arrival = arrival;
         if let (Some(direct), Some(parts)) = (&self.direct, parts) {
             match direct.serve(parts, lane, arrival).await {
                 Served::Done { keep } => {
@@ -197,6 +196,32 @@ where
                 Served::NotMine(back, again) => (lane, arrival) = (back, again),
             }
         }
+        let request = Lent {
+            lane,
+            bytes,
+            head,
+            arrival,
+            started,
+        };
+        Box::pin(self.by_application(request, client, keep_alive, shutdown)).await
+    }
+
+    /// One request, by the application.
+    async fn by_application(
+        &self,
+        request: Lent,
+        client: &Client,
+        keep_alive: bool,
+        shutdown: &ShutdownWatch,
+    ) -> After {
+        let Lent {
+            lane,
+            bytes,
+            head,
+            arrival,
+            started,
+        } = request;
+        let link = &client.link;
         let bytes = head::for_pingora(bytes, &head);
         let reusable = if head.framing == Framing::None || head.upgrade {
             self.lend(Box::new(lane), bytes, arrival, shutdown).await.is_some()
@@ -282,6 +307,15 @@ struct Taken {
     head: head::Head,
     /// The same, taken apart; only where somebody wants it.
     parts: Option<request::Parts>,
+}
+
+/// A request that was taken in, and is for the application.
+struct Lent {
+    lane: Lane,
+    bytes: Bytes,
+    head: head::Head,
+    arrival: Box<Arrival>,
+    started: Instant,
 }
 
 /// The application's result; `None`: nobody took the body any more, and the exchange was ended.
