@@ -196,9 +196,14 @@ impl ProxyHttp for Proxy {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
+        // Pingora writes it as a chunk of no bytes, which ends the body, and then ends the body: the server takes what is
+        // too much for another request, and all its answers on this connection for those before them.
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
         if let Some(wait) = exchange.delay_upload(body.as_ref().map_or(0, Bytes::len)) {
             tokio::time::sleep(wait).await;
         }

@@ -210,6 +210,8 @@ async fn bodies_of_every_size_pass_both_ways() {
             assert_eq!(answer.head.status(), 200, "{path} {size} {sized}");
             assert!(answer.body == body, "{path} {size} {sized}");
             asked += 1;
+            let received = origin.received();
+            assert_eq!(received.len(), asked, "no more than was asked: {:?}", received.last());
         }
     }
     let line = gateway.logged(asked).await;
