@@ -9,7 +9,7 @@ stuck   a thousand of each kind at once; the well-behaved client asks over conne
 floods  each flood from four connections for some seconds; requests that were taken back and reached the application,
         growth of the gateway's memory, the others' 99th percentile
 
-Needs Python 3.9 and openssl. Exit status 1 where a bound of the issue is missed. Everything is on loopback, attackers on
+Needs Python 3.9 and openssl. Exit status 1 where a bound is missed. Everything is on loopback, attackers on
 the same cores as the gateway: times are those of a machine that is busy with its attackers.
 """
 
