@@ -22,7 +22,7 @@ use tokio_rustls::rustls::{ClientConfig, HandshakeKind};
 use crate::support::client::{self, Connection};
 use crate::support::origin::Origin;
 use crate::support::port::free;
-use crate::support::process::{Process, command};
+use crate::support::process::{Process, command_in};
 use crate::support::tls::Authority;
 use crate::support::{PATIENCE, eventually};
 
@@ -65,20 +65,11 @@ impl Site {
     }
 
     async fn run(&self) -> Process {
-        let mut command = command();
-        command.env("GATEWAY_RUN_DIR", self.directory.path().join("run"));
-        Process::run_as(command, &self.file()).await
+        Process::run_in(self.directory.path()).await
     }
 
     async fn gateway(&self, arguments: &[&str]) -> Output {
-        command()
-            .env("GATEWAY_RUN_DIR", self.directory.path().join("run"))
-            .args(arguments)
-            .arg("-c")
-            .arg(self.file())
-            .output()
-            .await
-            .expect("the binary")
+        command_in(self.directory.path(), arguments).await
     }
 
     async fn succeeds(&self, arguments: &[&str]) {

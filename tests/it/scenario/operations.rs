@@ -10,7 +10,7 @@ use crate::support::client::{self, Connection};
 use crate::support::eventually;
 use crate::support::origin::{Origin, reply};
 use crate::support::port::free;
-use crate::support::process::{Process, command};
+use crate::support::process::{Process, command_in};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -47,20 +47,11 @@ impl Site {
     }
 
     async fn run(&self) -> Process {
-        let mut command = command();
-        command.env("GATEWAY_RUN_DIR", self.directory.path().join("run"));
-        Process::run_as(command, &self.file()).await
+        Process::run_in(self.directory.path()).await
     }
 
     async fn gateway(&self, arguments: &[&str]) -> Output {
-        command()
-            .env("GATEWAY_RUN_DIR", self.directory.path().join("run"))
-            .args(arguments)
-            .arg("-c")
-            .arg(self.file())
-            .output()
-            .await
-            .expect("the binary")
+        command_in(self.directory.path(), arguments).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -30,6 +30,18 @@ pub(crate) fn has_ended(pid: Pid) -> bool {
     stat.map_or(true, |stat| stat.contains(") Z ") && threads < 2)
 }
 
+/// What a command says to the gateway of [`Process::run_in`].
+pub(crate) async fn command_in(directory: &Path, arguments: &[&str]) -> Output {
+    command()
+        .env("GATEWAY_RUN_DIR", directory.join("run"))
+        .args(arguments)
+        .arg("-c")
+        .arg(directory.join("gateway.toml"))
+        .output()
+        .await
+        .expect("the binary")
+}
+
 /// A gateway that serves, as a process.
 pub(crate) struct Process {
     child: Child,
@@ -43,6 +55,13 @@ impl Process {
     /// Runs this file and waits until it serves.
     pub(crate) async fn run(file: &Path) -> Self {
         Self::run_as(command(), file).await
+    }
+
+    /// Runs `gateway.toml` of this directory, with a run directory beside it.
+    pub(crate) async fn run_in(directory: &Path) -> Self {
+        let mut command = command();
+        command.env("GATEWAY_RUN_DIR", directory.join("run"));
+        Self::run_as(command, &directory.join("gateway.toml")).await
     }
 
     /// As [`Process::run`], with what the command brings along.
