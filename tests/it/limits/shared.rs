@@ -60,8 +60,10 @@ pub(super) async fn load(gateways: &[SocketAddr], each: f64, length: Duration) -
                     sleep_until(next).await;
                     let mut open = match connection.take() {
                         Some(open) => open,
-                        None if tokio::net::TcpStream::connect(address).await.is_err() => continue, // it was killed
-                        None => Connection::open(address).await,
+                        None => match tokio::net::TcpStream::connect(address).await {
+                            Ok(stream) => Connection::over(stream),
+                            Err(_) => continue, // it was killed
+                        },
                     };
                     let sent = began.elapsed().as_secs_f64();
                     open.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
