@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use crate::support::client;
 use crate::support::gateway;
 use crate::support::origin::Origin;
+use crate::support::process::resident_kib;
 
 /// A small generator, so that a failure can be repeated from its seed.
 struct Random(u64);
@@ -81,7 +82,7 @@ async fn ten_thousand_bad_requests_bring_nothing_down() {
             }
         }
     });
-    let before = resident_kib();
+    let before = resident_kib(std::process::id());
     let mut attackers = tokio::task::JoinSet::new();
     for seed in 0..20 {
         attackers.spawn(async move {
@@ -117,12 +118,6 @@ async fn ten_thousand_bad_requests_bring_nothing_down() {
         .expect("the well-behaved client was served all the while");
     assert!(served.load(Ordering::Relaxed) > 20);
     assert_eq!(gateway.metric("gateway_panics_total").await, 0.0);
-    let grown = resident_kib().saturating_sub(before);
+    let grown = resident_kib(std::process::id()).saturating_sub(before);
     assert!(grown < 200 * 1024, "memory grew by {grown} KiB");
-}
-
-fn resident_kib() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("status");
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("VmRSS");
-    line.split_whitespace().nth(1).expect("size").parse().expect("number")
 }

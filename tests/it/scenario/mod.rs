@@ -41,6 +41,7 @@ mod killed;
 mod lanes;
 mod limits;
 mod log_files;
+mod memory;
 mod observability;
 mod once;
 mod operations;

@@ -30,6 +30,13 @@ pub(crate) fn has_ended(pid: Pid) -> bool {
     stat.map_or(true, |stat| stat.contains(") Z ") && threads < 2)
 }
 
+/// The memory of a process, KiB.
+pub(crate) fn resident_kib(process: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("VmRSS");
+    line.split_whitespace().nth(1).expect("size").parse().expect("number")
+}
+
 /// What a command says to the gateway of [`Process::run_in`].
 pub(crate) async fn command_in(directory: &Path, arguments: &[&str]) -> Output {
     command()
@@ -105,6 +112,11 @@ impl Process {
     pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id().expect("running")).expect("id");
         kill_process(Pid::from_raw(id).expect("id"), signal).expect("signal");
+    }
+
+    /// Its memory, KiB.
+    pub(crate) fn resident_kib(&self) -> usize {
+        resident_kib(self.child.id().expect("running"))
     }
 
     /// SIGSTOP; returns when every thread has stopped.
