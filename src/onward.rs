@@ -3,6 +3,7 @@
 //! A request has few fields, and each is looked for once or twice. To compare it with a handful of names costs less than a
 //! hash, and to borrow it less than a copy of the map.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
@@ -11,7 +12,47 @@ const ROOM: usize = 28;
 
 /// Fields in the order in which they are written.
 #[derive(Debug, Clone, Default)]
-pub struct Onward<'a>(SmallVec<[Field<'a>; ROOM]>);
+pub struct Onward<'a> {
+    fields: SmallVec<[Field<'a>; ROOM]>,
+    lines: Option<Lines>,
+}
+
+/// Fields that are the same from one request to the next, as they stand in a head of HTTP/1.
+#[derive(Debug, Clone)]
+pub struct Lines {
+    names: &'static [HeaderName],
+    text: Bytes,
+}
+
+impl Lines {
+    /// One value for each name; `None`: one of them is missing.
+    #[must_use]
+    pub fn new(names: &'static [HeaderName], values: &[Option<HeaderValue>]) -> Option<Self> {
+        let mut text = Vec::with_capacity(320);
+        for (name, value) in names.iter().zip(values) {
+            for part in [name.as_str().as_bytes(), b": ", value.as_ref()?.as_bytes(), b"\r\n"] {
+                text.extend_from_slice(part);
+            }
+        }
+        text.shrink_to_fit();
+        Some(Self {
+            names,
+            text: text.into(),
+        })
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&HeaderName, HeaderValue)> {
+        let lines = self.text.split(|&byte| byte == b'\r');
+        self.names.iter().zip(lines).filter_map(|(name, line)| {
+            // After the end of the line before, the name, the colon and the space.
+            let value = line
+                .strip_prefix(b"\n")
+                .unwrap_or(line)
+                .get(name.as_str().len() + 2..)?;
+            Some((name, HeaderValue::from_bytes(value).ok()?))
+        })
+    }
+}
 
 #[derive(Debug, Clone)]
 enum Field<'a> {
@@ -39,12 +80,33 @@ impl<'a> Onward<'a> {
     /// The client's fields as they are.
     #[must_use]
     pub fn of(fields: &'a HeaderMap) -> Self {
-        Self(fields.iter().map(|(name, value)| Field::Own(name, value)).collect())
+        Self {
+            fields: fields.iter().map(|(name, value)| Field::Own(name, value)).collect(),
+            lines: None,
+        }
     }
 
-    /// Name and value of each field line.
+    /// Name and value of each field line, but those of [`Onward::lines`].
     pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> + Clone {
-        self.0.iter().map(|field| (field.name(), field.value()))
+        self.fields.iter().map(|field| (field.name(), field.value()))
+    }
+
+    /// The lines that come after the others.
+    #[must_use]
+    pub fn lines(&self) -> &[u8] {
+        self.lines.as_ref().map_or(&[], |lines| &lines.text)
+    }
+
+    /// Adds fields of names that are not there, and are not looked for any more; to be removed, or replaced, they may be.
+    pub fn add_lines(&mut self, lines: Lines) {
+        debug_assert!(lines.names.iter().all(|name| !self.contains(name)), "one is there");
+        self.lines = Some(lines);
+    }
+
+    fn take_lines_apart(&mut self) {
+        for (name, value) in self.lines.take().iter().flat_map(Lines::fields) {
+            self.fields.push(Field::Said(name.clone(), value));
+        }
     }
 
     /// The first value of that name.
@@ -75,7 +137,7 @@ impl<'a> Onward<'a> {
     /// Adds a field of a name that is not there.
     pub fn add(&mut self, name: HeaderName, value: HeaderValue) {
         debug_assert!(!self.contains(&name), "{name} is there");
-        self.0.push(Field::Said(name, value));
+        self.fields.push(Field::Said(name, value));
     }
 
     /// Removes every field of that name.
@@ -85,10 +147,15 @@ impl<'a> Onward<'a> {
 
     /// Keeps the fields whose name passes.
     pub fn retain(&mut self, mut passes: impl FnMut(&HeaderName) -> bool) {
+        if let Some(lines) = &self.lines
+            && !lines.names.iter().all(&mut passes)
+        {
+            self.take_lines_apart();
+        }
         // Mostly nothing has to move.
-        if let Some(first) = self.0.iter().position(|field| !passes(field.name())) {
+        if let Some(first) = self.fields.iter().position(|field| !passes(field.name())) {
             let mut index = 0;
-            self.0.retain(|field| {
+            self.fields.retain(|field| {
                 index += 1;
                 index <= first || passes(field.name())
             });
@@ -98,9 +165,12 @@ impl<'a> Onward<'a> {
     /// The same fields in a map.
     #[must_use]
     pub fn to_map(&self) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(self.0.len());
+        let mut map = HeaderMap::with_capacity(self.fields.len());
         for (name, value) in self.iter() {
             map.append(name.clone(), value.clone());
+        }
+        for (name, value) in self.lines.iter().flat_map(Lines::fields) {
+            map.append(name.clone(), value);
         }
         map
     }
@@ -152,6 +222,28 @@ mod tests {
         wanted.remove("x-own");
         assert_eq!(onward.to_map(), wanted);
         assert_eq!(sent, map(&SENT));
+    }
+
+    #[test]
+    fn lines_are_fields_like_others() {
+        static NAMES: [HeaderName; 2] = [HeaderName::from_static("x-one"), HeaderName::from_static("x-two")];
+        let values = ["1", "a: b"].map(|text| Some(HeaderValue::from_static(text)));
+        let lines = Lines::new(&NAMES, &values).expect("two");
+        assert!(Lines::new(&NAMES, &[values[0].clone(), None]).is_none());
+        let sent = map(&SENT);
+        let (mut onward, mut wanted) = (Onward::of(&sent), sent.clone());
+        onward.add_lines(lines);
+        wanted.extend(map(&[("x-one", "1"), ("x-two", "a: b")]));
+        assert_eq!(onward.lines(), b"x-one: 1\r\nx-two: a: b\r\n");
+        assert_eq!(onward.to_map(), wanted);
+
+        onward.remove(&HOST);
+        wanted.remove(HOST);
+        assert!(!onward.lines().is_empty(), "they need not be taken apart");
+        onward.insert(NAMES[0].clone(), HeaderValue::from_static("2"));
+        wanted.insert(&NAMES[0], HeaderValue::from_static("2"));
+        assert_eq!(onward.to_map(), wanted);
+        assert!(onward.lines().is_empty());
     }
 
     #[test]

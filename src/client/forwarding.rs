@@ -11,7 +11,7 @@ use super::fields::{
     X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO, X_REAL_IP, is_forbidden, is_spoofable,
 };
 use super::{Client, Scheme};
-use crate::onward::Onward;
+use crate::onward::{Lines, Onward};
 
 /// The name under which the gateway signs `Via` (RFC 9110 §7.6.3): a pseudonym, its address is nobody's business.
 const PSEUDONYM: &str = "deals247-gateway";
@@ -41,21 +41,37 @@ struct Known {
     client: Client,
     local_port: u16,
     host: HeaderValue,
-    address: HeaderValue,
-    port: HeaderValue,
-    forwarded: HeaderValue,
+    lines: Lines,
 }
+
+/// What does not differ from one request of a client to the next.
+static SAME: [HeaderName; 6] = [
+    X_FORWARDED_FOR,
+    X_REAL_IP,
+    X_FORWARDED_PROTO,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PORT,
+    FORWARDED,
+];
 
 impl Known {
     /// `None`: there is no host, or one that cannot be written.
     fn new(facts: &Forwarding<'_>) -> Option<Self> {
+        let host = HeaderValue::from_str(facts.host).ok().filter(|host| !host.is_empty())?;
+        let address = text_value(facts.client.ip.to_string());
+        let values = [
+            address.clone(),
+            address,
+            Some(HeaderValue::from_static(facts.client.scheme.as_str())),
+            Some(host.clone()),
+            Some(HeaderValue::from(port(facts))),
+            text_value(forwarded(false, facts)),
+        ];
         Some(Self {
             client: *facts.client,
             local_port: facts.local_port,
-            host: HeaderValue::from_str(facts.host).ok().filter(|host| !host.is_empty())?,
-            address: text_value(facts.client.ip.to_string())?,
-            port: HeaderValue::from(port(facts)),
-            forwarded: text_value(forwarded(false, facts))?,
+            host,
+            lines: Lines::new(&SAME, &values)?,
         })
     }
 
@@ -65,13 +81,8 @@ impl Known {
 
     /// Where nothing of the kind is left.
     fn write(&self, fields: &mut Onward<'_>, version: &str) {
-        fields.add(X_FORWARDED_FOR, self.address.clone());
-        fields.add(X_REAL_IP, self.address.clone());
-        fields.add(X_FORWARDED_PROTO, HeaderValue::from_static(self.client.scheme.as_str()));
-        fields.add(X_FORWARDED_HOST, self.host.clone());
-        fields.add(X_FORWARDED_PORT, self.port.clone());
-        fields.add(FORWARDED, self.forwarded.clone());
         append_to_list(fields, VIA, via(version));
+        fields.add_lines(self.lines.clone());
     }
 }
 

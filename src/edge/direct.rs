@@ -15,7 +15,15 @@ pub enum Served {
     /// The client has left, or takes nothing of its answer.
     Gone,
     /// It is for another lane: nothing of its body was read, nothing was written.
-    NotMine(Lane, Box<Arrival>),
+    NotMine(Box<Lent>),
+}
+
+/// A request that was taken in: its connection, and what the gate knows of it.
+pub struct Lent {
+    /// The connection, for as long as the request lasts.
+    pub lane: Lane,
+    /// What the gate knows.
+    pub arrival: Box<Arrival>,
 }
 
 /// A request over HTTP/2 that is for another lane: nothing of its body was read, nothing was written.

@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 
 use super::caps::Caps;
-use super::direct::{Direct, Served};
+use super::direct::{Direct, Lent, Served};
 use super::farewell::{LINGER_TIME, close, linger};
 use super::head::{self, Framing};
 use super::http2::Stalled;
@@ -156,74 +156,85 @@ where
         shutdown: &ShutdownWatch,
     ) -> After {
         let started = Instant::now();
-        let judged = match read_head(&mut conn, limits).await {
-            Ok(Some(extent)) => take_head(&mut conn, extent, limits, self.direct.is_some() && limits.fast_lane),
+        let extent = match read_head(&mut conn, limits).await {
+            Ok(Some(extent)) => extent,
             Ok(None) => return After::Gone, // hung up in the middle of a head: nobody is there to be told
-            Err(reason) => Err(reason),
-        };
-        let Taken { bytes, head, parts } = match judged {
-            Ok(judged) => judged,
             Err(reason) => return Box::pin(self.refuse(conn, client, started, reason, LINGER_TIME)).await,
+        };
+        let direct = match self.take_in(conn, extent, client, limits, last, started) {
+            Ok(direct) => direct,
+            Err(other) => return Box::pin(self.otherwise(other, client, shutdown)).await,
+        };
+        let keep = match direct.await {
+            Served::Done { keep } => keep,
+            // Whoever takes nothing is not waited for once more.
+            Served::Gone => {
+                drop(client.link.take_home());
+                return After::Gone;
+            }
+            Served::NotMine(lent) => return Box::pin(self.by_application(lent, client, shutdown)).await,
+        };
+        match client.link.take_home() {
+            Some(conn) if keep => After::Keep(conn),
+            Some(conn) => After::Close(conn),
+            None => After::Gone,
+        }
+    }
+
+    /// Judges a head, and begins with the request if it is for the fast lane.
+    fn take_in<'a>(
+        &'a self,
+        mut conn: Conn,
+        extent: Extent,
+        client: &Client,
+        limits: &model::Server,
+        last: bool,
+        started: Instant,
+    ) -> Result<BoxFuture<'a, Served>, Box<Otherwise>> {
+        let direct = self.direct.as_ref().filter(|_| limits.fast_lane);
+        let (bytes, head, parts) = match take_head(&mut conn, extent, limits, direct.is_some()) {
+            Ok(taken) => taken,
+            Err(reason) => return Err(Box::new(Otherwise::Refuse { conn, reason, started })),
         };
         let link = &client.link;
         link.begin(limits.max_body);
-        let keep_alive = head.keep_alive && !last;
-        let mut arrival = Box::new(Arrival {
+        let arrival = Box::new(Arrival {
             link: Arc::clone(link),
             peer: client.peer,
             local: client.local,
             started,
             framing: head.framing,
-            keep_alive,
+            keep_alive: head.keep_alive && !last,
             upgrade: head.upgrade,
             tls: client.tls.clone(),
+            head: bytes,
+            absolute: head.absolute,
         });
-        let mut lane = Lane::new(conn, Arc::clone(link), head.framing, head.upgrade, limits.body_timeout);
-        if let (Some(direct), Some(parts)) = (&self.direct, parts) {
-            match direct.serve(parts, lane, arrival).await {
-                Served::Done { keep } => {
-                    return match link.take_home() {
-                        Some(conn) if keep && keep_alive => After::Keep(conn),
-                        Some(conn) => After::Close(conn),
-                        None => After::Gone,
-                    };
-                }
-                // Whoever takes nothing is not waited for once more.
-                Served::Gone => {
-                    drop(link.take_home());
-                    return After::Gone;
-                }
-                Served::NotMine(back, again) => (lane, arrival) = (back, again),
-            }
+        let lane = Lane::new(conn, Arc::clone(link), head.framing, head.upgrade, limits.body_timeout);
+        match (direct, parts) {
+            (Some(direct), Some(parts)) => Ok(direct.serve(parts, lane, arrival)),
+            _ => Err(Box::new(Otherwise::Lend(Lent { lane, arrival }))),
         }
-        let request = Lent {
-            lane,
-            bytes,
-            head,
-            arrival,
-            started,
-        };
-        Box::pin(self.by_application(request, client, keep_alive, shutdown)).await
+    }
+
+    /// What is not for the fast lane.
+    async fn otherwise(&self, other: Box<Otherwise>, client: &Client, shutdown: &ShutdownWatch) -> After {
+        match *other {
+            Otherwise::Refuse { conn, reason, started } => {
+                self.refuse(conn, client, started, reason, LINGER_TIME).await
+            }
+            Otherwise::Lend(lent) => self.by_application(Box::new(lent), client, shutdown).await,
+        }
     }
 
     /// One request, by the application.
-    async fn by_application(
-        &self,
-        request: Lent,
-        client: &Client,
-        keep_alive: bool,
-        shutdown: &ShutdownWatch,
-    ) -> After {
-        let Lent {
-            lane,
-            bytes,
-            head,
-            arrival,
-            started,
-        } = request;
+    async fn by_application(&self, lent: Box<Lent>, client: &Client, shutdown: &ShutdownWatch) -> After {
+        let Lent { lane, mut arrival } = *lent;
         let link = &client.link;
-        let bytes = head::for_pingora(bytes, &head);
-        let reusable = if head.framing == Framing::None || head.upgrade {
+        let (started, keep_alive) = (arrival.started, arrival.keep_alive);
+        let whole = arrival.framing == Framing::None || arrival.upgrade;
+        let bytes = head::for_pingora(std::mem::take(&mut arrival.head), arrival.absolute.as_ref());
+        let reusable = if whole {
             self.lend(Box::new(lane), bytes, arrival, shutdown).await.is_some()
         } else {
             let kept = bytes.clone();
@@ -301,21 +312,14 @@ where
     }
 }
 
-/// A head that was found good.
-struct Taken {
-    bytes: Bytes,
-    head: head::Head,
-    /// The same, taken apart; only where somebody wants it.
-    parts: Option<request::Parts>,
-}
-
-/// A request that was taken in, and is for the application.
-struct Lent {
-    lane: Lane,
-    bytes: Bytes,
-    head: head::Head,
-    arrival: Box<Arrival>,
-    started: Instant,
+/// A request that is not for the fast lane.
+enum Otherwise {
+    Refuse {
+        conn: Conn,
+        reason: Reason,
+        started: Instant,
+    },
+    Lend(Lent),
 }
 
 /// The application's result; `None`: nobody took the body any more, and the exchange was ended.
@@ -327,8 +331,14 @@ pub(super) async fn unless_stalled<T>(lent: BoxFuture<'_, T>, link: &Link) -> Op
     }
 }
 
-/// Takes a complete head out of what was read, and judges it. What is refused stays where it was, for the log.
-fn take_head(conn: &mut Conn, extent: Extent, limits: &model::Server, apart: bool) -> Result<Taken, Reason> {
+/// Takes a complete head out of what was read, and judges it; `apart`: it is taken apart as well. What is refused stays where
+/// it was, for the log.
+fn take_head(
+    conn: &mut Conn,
+    extent: Extent,
+    limits: &model::Server,
+    apart: bool,
+) -> Result<(Bytes, head::Head, Option<request::Parts>), Reason> {
     conn.ahead.advance(extent.start);
     let bytes = conn.ahead.split_to(extent.end - extent.start).freeze();
     let judged = if apart {
@@ -337,7 +347,7 @@ fn take_head(conn: &mut Conn, extent: Extent, limits: &model::Server, apart: boo
         head::judge(&bytes, &limits.head).map(|head| (head, None))
     };
     match judged {
-        Ok((head, parts)) => Ok(Taken { bytes, head, parts }),
+        Ok((head, parts)) => Ok((bytes, head, parts)),
         Err(reason) => {
             let later = std::mem::replace(&mut conn.ahead, BytesMut::from(&bytes[..]));
             conn.ahead.unsplit(later);
@@ -353,7 +363,7 @@ async fn read_head(conn: &mut Conn, limits: &model::Server) -> Result<Option<Ext
         return Ok(Some(extent)); // mostly: a head comes in one piece
     }
     let Conn { io, ahead, .. } = conn;
-    let complete = Box::pin(async {
+    let complete = async {
         loop {
             match poll_fn(|cx| http1::poll_read(io, cx, ahead)).await {
                 Ok(1..) => {}
@@ -363,8 +373,8 @@ async fn read_head(conn: &mut Conn, limits: &model::Server) -> Result<Option<Ext
                 return Ok(Some(extent));
             }
         }
-    });
-    tokio::time::timeout(limits.header_timeout, complete)
+    };
+    Box::pin(tokio::time::timeout(limits.header_timeout, complete))
         .await
         .unwrap_or(Err(Reason::RequestTimeout))
 }

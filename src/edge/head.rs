@@ -4,7 +4,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, request};
 
 use crate::answer::Reason;
 use crate::config::model::HeadLimits;
@@ -56,7 +56,7 @@ pub struct Absolute {
 /// # Errors
 /// The reason for which the request is refused.
 pub fn judge(bytes: &[u8], limits: &HeadLimits) -> Result<Head, Reason> {
-    read(bytes, limits, |_, _| ()).map(|(head, ())| head)
+    read(bytes, None, limits).map(|(head, _)| head)
 }
 
 /// Judges a complete head and takes it apart. The parts share its bytes; `None`: it wants another protocol, or has a target
@@ -65,20 +65,11 @@ pub fn judge(bytes: &[u8], limits: &HeadLimits) -> Result<Head, Reason> {
 /// # Errors
 /// The reason for which the request is refused.
 pub fn take_apart(bytes: &Bytes, limits: &HeadLimits) -> Result<(Head, Option<request::Parts>), Reason> {
-    read(bytes, limits, |head, request| {
-        if head.upgrade {
-            None
-        } else {
-            parts(bytes, head, request)
-        }
-    })
+    read(bytes, Some(bytes), limits)
 }
 
-fn read<T>(
-    bytes: &[u8],
-    limits: &HeadLimits,
-    use_it: impl FnOnce(&Head, &httparse::Request<'_, '_>) -> T,
-) -> Result<(Head, T), Reason> {
+/// `shared`: the same bytes, where the head is to be taken apart.
+fn read(bytes: &[u8], shared: Option<&Bytes>, limits: &HeadLimits) -> Result<(Head, Option<request::Parts>), Reason> {
     // Uninitialised: clearing 10 KiB for every request would cost more than parsing it.
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut []);
@@ -94,7 +85,23 @@ fn read<T>(
     if target.len() > limits.uri {
         return Err(Reason::UriTooLong);
     }
-    let facts = Facts::collect(request.headers, version)?;
+    let mut facts = Facts::default();
+    let mut map = HeaderMap::with_capacity(if shared.is_some() { request.headers.len() } else { 0 });
+    for field in request.headers.iter() {
+        let name = http1::field_name(field.name.as_bytes()).map_err(|_| Reason::BadRequest)?;
+        facts.look(&name, field.value, version)?;
+        // NUL, CR and LF never stand in a value (RFC 9110 §5.5), nor does any other control byte but a tab.
+        match shared {
+            Some(shared) => {
+                let value = HeaderValue::from_maybe_shared(shared.slice_ref(field.value));
+                map.append(name, value.map_err(|_| Reason::BadRequest)?);
+            }
+            None if field.value.iter().fold(false, |found, &byte| found | is_control(byte)) => {
+                return Err(Reason::BadRequest);
+            }
+            None => {}
+        }
+    }
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| Reason::BadRequest)?;
     // TRACE shows a client what proxies added (RFC 9110 §9.3.8); CONNECT would make the gateway a tunnel to anywhere.
     if method == Method::TRACE || method == Method::CONNECT {
@@ -117,43 +124,36 @@ fn read<T>(
         return Err(Reason::BadRequest);
     }
     let keep_alive = !facts.close && (version == 1 || facts.keep_alive);
+    let uri = shared.filter(|_| !upgrade).and_then(|shared| match &absolute {
+        Some(absolute) => Uri::try_from(&*absolute.path).ok(),
+        None => Uri::from_maybe_shared(shared.slice_ref(target.as_bytes())).ok(),
+    });
+    if let Some(absolute) = &absolute {
+        // Its authority counts, whatever stands in the field (RFC 9112 §3.2.2).
+        let host = HeaderValue::try_from(&*absolute.authority).map_err(|_| Reason::BadRequest)?;
+        map.insert(header::HOST, host);
+    }
     let head = Head {
         framing,
         keep_alive,
         upgrade,
         absolute,
     };
-    let used = use_it(&head, &request);
-    Ok((head, used))
+    let parts = uri.map(|uri| {
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        (parts.method, parts.uri, parts.headers) = (method, uri, map);
+        parts.version = if version == 0 {
+            Version::HTTP_10
+        } else {
+            Version::HTTP_11
+        };
+        parts
+    });
+    Ok((head, parts))
 }
 
-fn parts(bytes: &Bytes, head: &Head, read: &httparse::Request<'_, '_>) -> Option<request::Parts> {
-    let (mut parts, ()) = http::Request::new(()).into_parts();
-    parts.method = Method::from_bytes(read.method?.as_bytes()).ok()?;
-    parts.uri = match &head.absolute {
-        Some(absolute) => Uri::try_from(&*absolute.path).ok()?,
-        None => Uri::from_maybe_shared(bytes.slice_ref(read.path?.as_bytes())).ok()?,
-    };
-    parts.version = if read.version? == 0 {
-        Version::HTTP_10
-    } else {
-        Version::HTTP_11
-    };
-    // Room for what the gateway adds on the way to the server.
-    let mut fields = HeaderMap::with_capacity(read.headers.len() + 12);
-    for field in read.headers.iter() {
-        let name = http1::field_name(field.name.as_bytes()).ok()?;
-        if name == header::HOST && head.absolute.is_some() {
-            continue;
-        }
-        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).ok()?;
-        fields.append(name, value);
-    }
-    if let Some(absolute) = &head.absolute {
-        fields.insert(header::HOST, HeaderValue::try_from(&*absolute.authority).ok()?);
-    }
-    parts.headers = fields;
-    Some(parts)
+fn is_control(byte: u8) -> bool {
+    byte < b' ' && byte != b'\t' || byte == 0x7f
 }
 
 /// Whether the request line is well-formed and only its version is not ours.
@@ -181,34 +181,26 @@ struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    fn collect(fields: &[httparse::Header<'a>], version: u8) -> Result<Self, Reason> {
-        let mut facts = Self::default();
-        for field in fields {
-            let (name, value) = (field.name, field.value);
-            // NUL, CR and LF never stand in a value (RFC 9110 §5.5); httparse lets no other control byte pass either.
-            // To the end in any case: sixteen bytes at a time.
-            let control = |byte: u8| byte < b' ' && byte != b'\t' || byte == 0x7f;
-            if value.iter().fold(false, |found, &byte| found | control(byte)) {
-                return Err(Reason::BadRequest);
+    fn look(&mut self, name: &HeaderName, value: &'a [u8], version: u8) -> Result<(), Reason> {
+        match *name {
+            header::HOST => {
+                self.hosts += 1;
+                self.host = Some(std::str::from_utf8(value).map_err(|_| Reason::BadRequest)?);
             }
-            if name.eq_ignore_ascii_case("host") {
-                facts.hosts += 1;
-                facts.host = Some(std::str::from_utf8(value).map_err(|_| Reason::BadRequest)?);
-            } else if name.eq_ignore_ascii_case("content-length") {
-                facts.lengths += 1;
-                facts.length = Some(value);
-            } else if name.eq_ignore_ascii_case("transfer-encoding") {
-                facts.codings += 1;
-                facts.coding = Some(value);
-            } else if name.eq_ignore_ascii_case("connection") {
-                facts.connection(value, version);
-            } else if name.eq_ignore_ascii_case("upgrade") {
-                facts.websocket |= value.trim_ascii().eq_ignore_ascii_case(b"websocket");
-            } else if name.eq_ignore_ascii_case("expect") {
-                facts.unknown_expectation |= !value.trim_ascii().eq_ignore_ascii_case(b"100-continue");
+            header::CONTENT_LENGTH => {
+                self.lengths += 1;
+                self.length = Some(value);
             }
+            header::TRANSFER_ENCODING => {
+                self.codings += 1;
+                self.coding = Some(value);
+            }
+            header::CONNECTION => self.connection(value, version),
+            header::UPGRADE => self.websocket |= value.trim_ascii().eq_ignore_ascii_case(b"websocket"),
+            header::EXPECT => self.unknown_expectation |= !value.trim_ascii().eq_ignore_ascii_case(b"100-continue"),
+            _ => {}
         }
-        Ok(facts)
+        Ok(())
     }
 
     fn connection(&mut self, value: &[u8], version: u8) {
@@ -289,8 +281,8 @@ pub(super) fn judge_target(method: &Method, target: &str, version: u8) -> Result
 }
 
 /// A head as Pingora is to read it.
-pub(crate) fn for_pingora(bytes: Bytes, head: &Head) -> BytesMut {
-    let Some(absolute) = &head.absolute else {
+pub(crate) fn for_pingora(bytes: Bytes, absolute: Option<&Absolute>) -> BytesMut {
+    let Some(absolute) = absolute else {
         return BytesMut::from(bytes);
     };
     let mut origin_form = BytesMut::with_capacity(bytes.len() + absolute.authority.len() + 8);

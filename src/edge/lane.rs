@@ -4,23 +4,18 @@
 //! cuts a body that crawls, keeps what follows for the gate, and hands the connection back when Pingora lets go of it,
 //! however the exchange ended.
 
+mod stream;
+
 use std::fmt;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::tls::{ALPN, SslDigest, TlsRef};
-use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
-    UniqueIDType,
-};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::head::Framing;
@@ -36,6 +31,9 @@ const MAX_AHEAD: usize = 16 * 1024;
 /// What Pingora writes waits for a flush up to so much, so that a head and a small body leave in one packet. Here, not in
 /// the connection: a connection that waits for its next request has no buffer.
 const GATHERED: usize = 1460;
+
+/// Most bytes of a body that are taken at once.
+const TAKEN: usize = 64 * 1024;
 
 /// What is left of the request.
 #[derive(Debug)]
@@ -160,57 +158,95 @@ impl Lane {
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let most = match &self.body {
-            Body::Length(left) => usize::try_from(*left).unwrap_or(usize::MAX),
-            _ => usize::MAX,
-        };
+        let most = self.most();
         let start = out.filled().len();
         let Poll::Ready(read) = self.poll_conn(cx, out, most)? else {
-            self.link.starved();
             return self.poll_pace(cx);
         };
-        self.link.fed();
         if read == 0 {
             return Poll::Ready(Ok(())); // the client hung up in the middle: Pingora sees a body that ends early
         }
-        self.keep_pace(read);
-        let received = match &mut self.body {
+        let used = self.count(&out.filled()[start..])?;
+        if used < read {
+            // The next request: back to the gate, before whatever is still ahead.
+            let rest = BytesMut::from(&out.filled()[start + used..]);
+            out.set_filled(start + used);
+            let conn = self.conn()?;
+            let later = std::mem::replace(&mut conn.ahead, rest);
+            conn.ahead.unsplit(later);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes some of the body as it is framed, without a copy where that can be; nothing: the client hung up. While it waits
+    /// it holds no buffer.
+    pub(crate) fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<BytesMut>> {
+        if self.is_over() {
+            return Poll::Ready(Ok(BytesMut::new()));
+        }
+        let most = self.most();
+        let conn = self.conn()?;
+        let mut read = std::mem::take(&mut conn.ahead);
+        if read.is_empty() {
+            let polled = if most > TAKEN / 4 {
+                read.reserve(most.min(TAKEN));
+                pin!(conn.io.read_buf(&mut read)).poll(cx)
+            } else {
+                http1::poll_read(&mut conn.io, cx, &mut read)
+            };
+            let Poll::Ready(length) = polled? else {
+                return self.poll_pace(cx);
+            };
+            if length == 0 {
+                return Poll::Ready(Ok(BytesMut::new()));
+            }
+            if length < read.capacity() / 4 {
+                read = BytesMut::from(&read[..]); // who sends little holds little
+            }
+        }
+        let used = self.count(&read[..read.len().min(most)])?;
+        if used < read.len() {
+            self.conn()?.ahead = read.split_off(used);
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    /// Most bytes that may be the body's.
+    fn most(&self) -> usize {
+        match &self.body {
+            Body::Length(left) => usize::try_from(*left).unwrap_or(usize::MAX),
+            _ => usize::MAX,
+        }
+    }
+
+    /// Counts what was read of the body; returns how much of it belongs there.
+    fn count(&mut self, read: &[u8]) -> io::Result<usize> {
+        self.link.fed();
+        self.keep_pace(read.len());
+        let (used, received, done) = match &mut self.body {
             Body::Length(left) => {
-                *left -= read as u64;
-                self.link.received.load(Relaxed) + read as u64
+                *left -= read.len() as u64;
+                let received = self.link.received.load(Relaxed) + read.len() as u64;
+                (read.len(), received, *left == 0)
             }
             Body::Chunked(framing) => {
-                let Ok(used) = framing.advance(&out.filled()[start..]) else {
-                    return Poll::Ready(Err(self.link.fail(Reason::BadRequest)));
+                let Ok(used) = framing.advance(read) else {
+                    return Err(self.link.fail(Reason::BadRequest));
                 };
-                let content = framing.content();
-                if used < read {
-                    // The next request: back to the gate, before whatever is still ahead.
-                    let rest = BytesMut::from(&out.filled()[start + used..]);
-                    out.set_filled(start + used);
-                    let conn = self.conn()?;
-                    let later = std::mem::replace(&mut conn.ahead, rest);
-                    conn.ahead.unsplit(later);
-                }
-                content
+                (used, framing.content(), framing.is_done())
             }
-            Body::Over | Body::Upgrade => return Poll::Ready(Ok(())),
+            Body::Over | Body::Upgrade => return Ok(read.len()),
         };
         self.link.received.store(received, Relaxed);
         if received > self.link.limit.load(Relaxed) {
-            return Poll::Ready(Err(self.link.fail(Reason::BodyTooLarge)));
+            return Err(self.link.fail(Reason::BodyTooLarge));
         }
-        let done = match &self.body {
-            Body::Length(left) => *left == 0,
-            Body::Chunked(framing) => framing.is_done(),
-            Body::Over | Body::Upgrade => false,
-        };
         if done {
             self.link.starved();
             self.body = Body::Over;
             self.pace = None;
         }
-        Poll::Ready(Ok(()))
+        Ok(used)
     }
 
     fn keep_pace(&mut self, read: usize) {
@@ -221,7 +257,9 @@ impl Lane {
         }
     }
 
-    fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// The client is waited for.
+    fn poll_pace<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        self.link.starved();
         let timeout = self.body_timeout;
         let pace = self.pace.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         ready!(pace.as_mut().poll(cx));
@@ -339,50 +377,3 @@ impl fmt::Debug for Lane {
         f.debug_struct("Lane").field("body", &self.body).finish_non_exhaustive()
     }
 }
-
-#[async_trait]
-impl Shutdown for Lane {
-    async fn shutdown(&mut self) {
-        let _ = tokio::io::AsyncWriteExt::flush(self).await;
-    }
-}
-
-impl UniqueID for Lane {
-    fn id(&self) -> UniqueIDType {
-        self.conn.as_ref().map_or(-1, |conn| conn.io.id())
-    }
-}
-
-impl Ssl for Lane {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.conn.as_ref()?.io.get_ssl()
-    }
-
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.conn.as_ref()?.io.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.conn.as_ref()?.io.selected_alpn_proto()
-    }
-}
-
-impl GetTimingDigest for Lane {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new() // nobody reads it, and Pingora asks once for every request
-    }
-}
-
-impl GetProxyDigest for Lane {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-}
-
-impl GetSocketDigest for Lane {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.conn.as_ref()?.io.get_socket_digest()
-    }
-}
-
-impl Peek for Lane {}

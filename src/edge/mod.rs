@@ -25,9 +25,9 @@ mod secure;
 mod tls;
 
 pub use caps::{Caps, Refused};
-pub use direct::{Direct, NotMine, Served};
+pub use direct::{Direct, Lent, NotMine, Served};
 pub use gate::Gate;
-pub use head::{Framing, Head, MAX_FIELDS, judge, take_apart};
+pub use head::{Absolute, Framing, Head, MAX_FIELDS, judge, take_apart};
 pub(crate) use http2::Broken;
 pub use http2::H2Stream;
 pub use lane::Lane;

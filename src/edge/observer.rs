@@ -4,12 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::caps::Refused;
-use super::head::Framing;
+use super::head::{Absolute, Framing};
 use super::link::Link;
 use super::reply::Reply;
 use super::secure::{HandshakeEnd, TlsRules};
@@ -37,6 +38,10 @@ pub struct Arrival {
     pub upgrade: bool,
     /// What the TLS handshake came to; `None`: clear text.
     pub tls: Option<Arc<Secured>>,
+    /// The head as it came; empty over HTTP/2.
+    pub(super) head: Bytes,
+    /// Its target, where that has the absolute form.
+    pub(super) absolute: Option<Absolute>,
 }
 
 /// A request that was refused at the gate.

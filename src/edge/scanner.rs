@@ -1,6 +1,6 @@
 //! Where a request head ends, found as its bytes arrive.
 
-use memchr::memchr;
+use memchr::memchr_iter;
 
 use crate::answer::Reason;
 use crate::config::model::HeadLimits;
@@ -38,14 +38,14 @@ impl Scanner {
     /// # Errors
     /// The reason for which the request is refused, whatever is still to come.
     pub fn scan(&mut self, buffer: &[u8], limits: &HeadLimits) -> Result<Option<Extent>, Reason> {
-        while let Some(offset) = memchr(b'\n', &buffer[self.seen..]) {
-            let newline = self.seen + offset;
+        let from = self.seen;
+        for offset in memchr_iter(b'\n', &buffer[from..]) {
+            let newline = from + offset;
             // A bare LF as line end is the classic disagreement between parsers (RFC 9112 §2.2 permits, we refuse).
             if newline == self.line || buffer[newline - 1] != b'\r' {
                 return Err(Reason::BadRequest);
             }
             let empty = newline - 1 == self.line;
-            self.seen = newline + 1;
             self.line = newline + 1;
             if empty && self.lines == 0 {
                 if self.start >= 2 * MAX_LEADING_EMPTY_LINES {

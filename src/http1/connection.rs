@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
@@ -154,13 +154,13 @@ impl Connection {
         self.sent = false;
     }
 
-    /// Writes what the server is to read; `last`: the request ends with it.
-    pub(crate) async fn send(&mut self, mut bytes: &[u8], last: bool) -> Result<(), Fault> {
-        while !bytes.is_empty() {
-            let written = poll_fn(|cx| self.poll_send(cx, bytes)).await?;
-            bytes = &bytes[written..];
+    /// Writes a whole request.
+    pub(crate) async fn send(&mut self, mut request: &[u8]) -> Result<(), Fault> {
+        while !request.is_empty() {
+            let written = poll_fn(|cx| self.poll_send(cx, request, &[])).await?;
+            request = &request[written..];
         }
-        self.sent = last;
+        self.finish_request();
         Ok(())
     }
 
@@ -169,11 +169,11 @@ impl Connection {
         self.sent = true;
     }
 
-    /// Writes some of `bytes`.
-    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Fault>> {
+    /// Writes some of `first`, and of `then`.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, first: &[u8], then: &[u8]) -> Poll<Result<usize, Fault>> {
         let written = match &mut self.socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Socket::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Socket::Tcp(stream) => write(stream, cx, first, then),
+            Socket::Unix(stream) => write(stream, cx, first, then),
         };
         match written {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(Fault::Broke(None))),
@@ -312,5 +312,19 @@ impl Connection {
             self.alarm.as_mut().reset(give_up);
         }
         Poll::Pending
+    }
+}
+
+/// One system call; the simpler one where that will do.
+fn write(
+    socket: &mut (impl AsyncWrite + Unpin),
+    cx: &mut Context<'_>,
+    first: &[u8],
+    then: &[u8],
+) -> Poll<io::Result<usize>> {
+    let socket = Pin::new(socket);
+    match (first, then) {
+        (only, []) | ([], only) => socket.poll_write(cx, only),
+        _ => socket.poll_write_vectored(cx, &[IoSlice::new(first), IoSlice::new(then)]),
     }
 }

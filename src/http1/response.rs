@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use memchr::memchr;
+use memchr::memchr_iter;
 
 use super::field_name;
 
@@ -76,15 +76,12 @@ pub(crate) fn take(buffer: &mut BytesMut, scanned: &mut usize, head_request: boo
 
 /// Where the head ends: after the first empty line.
 fn end(buffer: &[u8], scanned: usize) -> Option<usize> {
-    let mut from = scanned.saturating_sub(2);
-    loop {
-        let newline = from + memchr(b'\n', &buffer[from..])?;
-        match &buffer[newline + 1..] {
-            [b'\n', ..] => return Some(newline + 2),
-            [b'\r', b'\n', ..] => return Some(newline + 3),
-            _ => from = newline + 1,
-        }
-    }
+    let from = scanned.saturating_sub(2);
+    memchr_iter(b'\n', &buffer[from..]).find_map(|newline| match &buffer[from + newline + 1..] {
+        [b'\n', ..] => Some(from + newline + 2),
+        [b'\r', b'\n', ..] => Some(from + newline + 3),
+        _ => None,
+    })
 }
 
 fn read(head: &Bytes, head_request: bool) -> Result<Head, Invalid> {

@@ -23,6 +23,7 @@ pub(crate) fn request_head(out: &mut Vec<u8>, method: &Method, target: &str, fie
             field(out, usual_spelling(name), value);
         }
     }
+    out.extend_from_slice(fields.lines());
     out.extend_from_slice(b"\r\n");
 }
 

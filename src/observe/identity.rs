@@ -5,6 +5,7 @@ mod random;
 mod trace;
 mod tracing;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub use self::trace::{Place, SpanId, TraceId};
@@ -17,10 +18,6 @@ use crate::onward::Onward;
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// W3C Trace Context §3.2.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// W3C Trace Context §3.3.
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-/// What an application behind WSGI or CGI cannot tell from the real field.
-const REQUEST_ID_TWIN: HeaderName = HeaderName::from_static("x_request_id");
 
 /// The longest request id that is kept from a trusted peer, bytes.
 const MAX_KEPT: usize = 128;
@@ -67,13 +64,21 @@ impl Identity {
             Some(sampled) => trace.sampled(sampled),
             None => trace,
         };
+        // In one piece of memory: both are handed on several times.
+        let mut texts = [0; trace::LENGTH + 32];
+        texts[..trace::LENGTH].copy_from_slice(&trace.text(&trace.span_id));
+        if kept_id.is_none() {
+            texts[trace::LENGTH..].copy_from_slice(&random::hex());
+        }
+        let texts = Bytes::from_owner(texts);
         Self {
-            request_id: kept_id.cloned().unwrap_or_else(|| {
-                HeaderValue::from_bytes(&random::hex()).expect("hexadecimal digits are a field value")
-            }),
+            request_id: match kept_id {
+                Some(kept) => kept.clone(),
+                None => value(texts.slice(trace::LENGTH..)),
+            },
             state_kept: form == Some(Form::W3c) && parent.is_some(),
             parent,
-            traceparent: trace.value(&trace.span_id),
+            traceparent: value(texts.slice(..trace::LENGTH)),
             trace,
             tracing,
         }
@@ -111,13 +116,17 @@ impl Identity {
     /// Writes the ids into the fields towards the upstream: a `tracestate` among them stays only with the trace that it
     /// belongs to. `span`: of this attempt, where it has one of its own.
     pub fn write(&self, upstream: &mut Onward<'_>, span: Option<&SpanId>) {
-        upstream.retain(|name| {
-            ![REQUEST_ID, TRACEPARENT, REQUEST_ID_TWIN].contains(name) && (self.state_kept || *name != TRACESTATE)
+        // By their texts: to compare with names costs more. The twin with underscores is what an application behind WSGI or
+        // CGI cannot tell from the real field; `tracestate` is §3.3 of Trace Context.
+        upstream.retain(|name| match name.as_str() {
+            "x-request-id" | "x_request_id" | "traceparent" => false,
+            "tracestate" => self.state_kept,
+            _ => true,
         });
         upstream.add(REQUEST_ID, self.request_id.clone());
         if self.tracing.has(Form::W3c) {
-            let value = span.map(|span| self.trace.value(span));
-            upstream.add(TRACEPARENT, value.unwrap_or_else(|| self.traceparent.clone()));
+            let own = span.map(|span| value(Bytes::copy_from_slice(&self.trace.text(span))));
+            upstream.add(TRACEPARENT, own.unwrap_or_else(|| self.traceparent.clone()));
         }
         if self.tracing.has(Form::B3) {
             b3::write(upstream, &self.trace, span.unwrap_or(&self.trace.span_id));
@@ -131,6 +140,10 @@ impl Identity {
             headers.insert(TRACEPARENT, self.traceparent.clone());
         }
     }
+}
+
+fn value(text: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text).expect("hexadecimal digits and hyphens are a field value")
 }
 
 /// An id for a span.

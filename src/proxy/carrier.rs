@@ -178,7 +178,7 @@ impl Carrier {
                 );
                 connection.begin();
                 connection.allow(limits.write);
-                connection.send(&bytes, true).await?;
+                connection.send(&bytes).await?;
                 connection.allow(limits.first_byte);
                 let head_request = request.method == Method::HEAD;
                 for _ in 0..=MOST_INTERIM {

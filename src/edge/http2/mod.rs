@@ -236,6 +236,8 @@ where
             keep_alive: true,
             upgrade: false,
             tls: client.tls.clone(),
+            head: Bytes::new(),
+            absolute: None,
         });
         parts.extensions = http::Extensions::new();
         let head_request = parts.method == Method::HEAD;

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, response};
 
 use crate::answer::Reason;
@@ -56,7 +56,7 @@ pub(super) trait Client: Send {
     ///
     /// # Errors
     /// What the client is to be told; `None`: it has left.
-    fn poll_body(&mut self, cx: &mut Context<'_>, content: impl FnMut(&[u8])) -> Poll<Result<(), Option<Reason>>>;
+    fn poll_body(&mut self, cx: &mut Context<'_>, content: impl FnMut(BytesMut)) -> Poll<Result<(), Option<Reason>>>;
 
     /// Whether the connection can go on although the rest of the body is not needed. `expects`: the client waits to be
     /// asked for it.

@@ -2,13 +2,13 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, Version, header, request, response};
-use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::client::{Client, ENOUGH, Gone, SMALL};
 use crate::answer::Reason;
@@ -41,9 +41,7 @@ pub(super) struct Http1 {
     framing: Framing,
     out: Vec<u8>,
     unflushed: bool,
-    /// What was read of the request's body, as it is framed.
-    raw: BytesMut,
-    /// How it is, unless it comes as it is. Trailers and extensions end here.
+    /// How the request's body is framed, unless it comes as it is. Trailers and extensions end here.
     chunked: Option<Chunked>,
 }
 
@@ -59,7 +57,6 @@ impl Http1 {
             framing: Framing::None,
             out: Vec::with_capacity(1024),
             unflushed: false,
-            raw: BytesMut::new(),
             chunked: (arrival.framing == edge::Framing::Chunked).then(Chunked::new),
         }
     }
@@ -88,12 +85,6 @@ impl Http1 {
         Ok(())
     }
 
-    /// Reads some of the body as it is framed.
-    fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.raw.reserve(SMALL);
-        pin!(self.lane.read_buf(&mut self.raw)).poll(cx)
-    }
-
     /// Reads what is left of a body that nobody needs, within bounds; `false`: there is more.
     async fn discard_body(&mut self) -> bool {
         if self.lane.is_over() {
@@ -105,10 +96,9 @@ impl Http1 {
         let reading = async {
             let mut left = UNWANTED;
             while left > 0 && !self.lane.is_over() {
-                self.raw.clear();
-                match poll_fn(|cx| self.poll_raw(cx)).await {
-                    Ok(read @ 1..) => left = left.saturating_sub(read),
-                    Ok(0) | Err(_) => return false,
+                match poll_fn(|cx| self.lane.poll_take(cx)).await {
+                    Ok(taken) if !taken.is_empty() => left = left.saturating_sub(taken.len()),
+                    _ => return false,
                 }
             }
             self.lane.is_over()
@@ -226,24 +216,27 @@ impl Client for Http1 {
         self.lane.is_over()
     }
 
-    fn poll_body(&mut self, cx: &mut Context<'_>, mut content: impl FnMut(&[u8])) -> Poll<Result<(), Option<Reason>>> {
-        match ready!(self.poll_raw(cx)) {
-            Ok(1..) => {}
-            Ok(0) => return Poll::Ready(Err(None)),
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut content: impl FnMut(BytesMut),
+    ) -> Poll<Result<(), Option<Reason>>> {
+        let mut taken = match ready!(self.lane.poll_take(cx)) {
+            Ok(taken) if taken.is_empty() => return Poll::Ready(Err(None)),
+            Ok(taken) => taken,
             Err(_) => return Poll::Ready(Err(self.lane.fault())),
-        }
-        match &mut self.chunked {
-            None => content(&self.raw),
-            Some(chunked) => loop {
-                match chunked.take(&mut self.raw) {
-                    Ok(Some(part)) => content(&part),
-                    Ok(None) => break,
-                    Err(_) => return Poll::Ready(Err(Some(Reason::BadRequest))),
-                }
-            },
-        }
-        self.raw.clear();
-        Poll::Ready(Ok(()))
+        };
+        let Some(chunked) = &mut self.chunked else {
+            content(taken);
+            return Poll::Ready(Ok(()));
+        };
+        Poll::Ready(loop {
+            match chunked.take(&mut taken) {
+                Ok(Some(part)) => content(part.into()),
+                Ok(None) => break Ok(()),
+                Err(_) => break Err(Some(Reason::BadRequest)),
+            }
+        })
     }
 
     /// Little enough is read for the sake of the connection. Asked before the client is told that the connection stays:

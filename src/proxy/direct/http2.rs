@@ -107,10 +107,14 @@ impl Client for Http2 {
         self.stream.is_read()
     }
 
-    fn poll_body(&mut self, cx: &mut Context<'_>, mut content: impl FnMut(&[u8])) -> Poll<Result<(), Option<Reason>>> {
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut content: impl FnMut(BytesMut),
+    ) -> Poll<Result<(), Option<Reason>>> {
         Poll::Ready(match ready!(self.stream.poll_body(cx)) {
             Ok(part) => {
-                content(&part.unwrap_or_default());
+                content(part.unwrap_or_default().into());
                 Ok(())
             }
             Err(Broken::Body(_)) => Err(self.stream.fault()),

@@ -24,7 +24,7 @@ use self::http2::Http2;
 use super::begin::Decision;
 use super::{Exchange, respond};
 use crate::answer::Answer;
-use crate::edge::{Arrival, Direct, H2Stream, Lane, NotMine, Served};
+use crate::edge::{Arrival, Direct, H2Stream, Lane, Lent, NotMine, Served};
 use crate::runtime::Live;
 
 /// The fast lane over the running gateway.
@@ -55,7 +55,7 @@ impl Direct for FastLane {
             if let Err(why) = exchange.fits(&decision) {
                 exchange.note_lane(why);
                 return match exchange.arrival.take() {
-                    Some(arrival) => Served::NotMine(lane, arrival),
+                    Some(arrival) => Served::NotMine(Box::new(Lent { lane, arrival })),
                     None => Served::Done { keep: false },
                 };
             }

@@ -151,14 +151,10 @@ async fn attempt(
     exchange.connected(reused);
     let first_byte = within(exchange.first_byte_limit());
     connection.begin();
-    connection.allow(timeouts.write);
     // A server that takes nothing for as long as it may think about its answer will not answer.
-    upload.begin(timeouts.write.min(first_byte), first_byte);
-    if let Err(fault) = connection.send(&head, upload.is_sent()).await {
-        return Outcome::failed(fault, Some(reused));
-    }
-    drop(head);
-    connection.allow(first_byte);
+    let write_timeout = timeouts.write.min(first_byte);
+    upload.begin(head, write_timeout, first_byte);
+    connection.allow(write_timeout);
     let head_request = request.method == Method::HEAD;
     for _ in 0..MOST_INTERIM {
         let head = match read_head(client, upload, &mut connection, head_request).await {

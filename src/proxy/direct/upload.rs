@@ -1,9 +1,9 @@
 //! The body of a request on its way to the server.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 
 use super::client::Client;
 use crate::answer::Reason;
@@ -33,29 +33,34 @@ enum Progress {
     Refused,
 }
 
-/// The body of one request.
+/// One request on its way to the server.
 pub(super) struct Upload {
-    out: Out,
+    /// Its head, as this attempt's server is to see it.
+    head: Vec<u8>,
+    body: Body,
+    /// Bytes of head and body that the server has taken.
+    taken: usize,
     progress: Progress,
     /// The client's body has been read and framed to its end.
     read: bool,
     write_timeout: Duration,
     first_byte: Duration,
-    /// When the server last took a part of it.
+    /// When the server last took a part of the body.
     pub(super) moved: Option<Instant>,
 }
 
 impl Upload {
     pub(super) fn new(framing: Framing) -> Self {
-        let none = framing == Framing::None;
         Self {
-            out: Out {
+            head: Vec::new(),
+            body: Body {
                 chunked: framing == Framing::Chunked,
-                queue: BytesMut::new(),
-                kept: Some(BytesMut::new()),
+                framed: BytesMut::new(),
+                whole: true,
             },
-            progress: if none { Progress::Sent } else { Progress::Going },
-            read: none,
+            taken: 0,
+            progress: Progress::Going,
+            read: framing == Framing::None,
             write_timeout: Duration::ZERO,
             first_byte: Duration::ZERO,
             moved: None,
@@ -63,14 +68,9 @@ impl Upload {
     }
 
     /// Begins an attempt, from the start.
-    pub(super) fn begin(&mut self, write_timeout: Duration, first_byte: Duration) {
+    pub(super) fn begin(&mut self, head: Vec<u8>, write_timeout: Duration, first_byte: Duration) {
         (self.write_timeout, self.first_byte) = (write_timeout, first_byte);
-        if let Some(kept) = &self.out.kept
-            && !(kept.is_empty() && self.read)
-        {
-            self.out.queue = kept.clone();
-            self.progress = Progress::Going;
-        }
+        (self.head, self.taken, self.progress) = (head, 0, Progress::Going);
     }
 
     /// The answer has begun: from now on the exchange lasts as long as the answer does, whether anybody takes the rest or
@@ -81,7 +81,7 @@ impl Upload {
 
     /// Whether it can be sent once more.
     pub(super) fn is_repeatable(&self) -> bool {
-        self.out.kept.is_some()
+        self.body.whole
     }
 
     /// Whether there is nothing more to do for it.
@@ -101,25 +101,14 @@ impl Upload {
         client: &mut impl Client,
         connection: &mut Connection,
     ) -> Poll<Result<(), Stop>> {
+        // A small body is there with its head, and leaves with it.
+        if self.taken == 0 && !self.read && self.body.framed.is_empty() {
+            let _ = self.poll_client(cx, client).map_err(Stop::Client)?;
+        }
         while self.progress == Progress::Going {
-            while !self.out.queue.is_empty() {
-                match connection.poll_send(cx, &self.out.queue) {
-                    Poll::Ready(Ok(written)) => {
-                        self.out.queue.advance(written);
-                        self.moved = Some(Instant::now());
-                        connection.allow(self.write_timeout);
-                    }
-                    Poll::Ready(Err(http1::Fault::Timeout)) => {
-                        return Poll::Ready(Err(Stop::Server(http1::Fault::Timeout)));
-                    }
-                    // It may have answered before it closed the connection.
-                    Poll::Ready(Err(_)) => {
-                        self.progress = Progress::Refused;
-                        connection.allow(self.first_byte);
-                        return Poll::Ready(Ok(()));
-                    }
-                    Poll::Pending => return Poll::Pending,
-                }
+            ready!(self.poll_server(cx, connection)).map_err(Stop::Server)?;
+            if self.is_settled() {
+                break;
             }
             if self.read {
                 self.progress = Progress::Sent;
@@ -129,43 +118,81 @@ impl Upload {
             }
             // However long the client takes, it is not the server's fault.
             connection.allow(Duration::MAX);
-            match client.poll_body(cx, |content| self.out.content(content)) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(told)) => return Poll::Ready(Err(Stop::Client(told))),
-                Poll::Pending => return Poll::Pending,
-            }
-            self.read = client.is_read();
-            if self.read {
-                self.out.end();
-            }
+            ready!(self.poll_client(cx, client)).map_err(Stop::Client)?;
             connection.allow(self.write_timeout);
         }
         Poll::Ready(Ok(()))
     }
-}
 
-/// What goes to the server, framed anew.
-struct Out {
-    chunked: bool,
-    /// Not written yet.
-    queue: BytesMut,
-    /// All that was framed so far, while it is small enough to be sent again.
-    kept: Option<BytesMut>,
-}
-
-impl Out {
-    fn content(&mut self, content: &[u8]) {
-        if !self.chunked {
-            return self.push(content);
+    /// Reads some of the body from the client.
+    fn poll_client(&mut self, cx: &mut Context<'_>, client: &mut impl Client) -> Poll<Result<(), Option<Reason>>> {
+        if self.taken > self.head.len() && !self.body.whole {
+            // What the server has taken makes room.
+            self.taken = self.head.len();
+            self.body.framed.clear();
         }
+        ready!(client.poll_body(cx, |content| self.body.content(content)))?;
+        self.read = client.is_read();
+        if self.read {
+            self.body.end();
+        }
+        self.body.whole &= self.body.framed.len() <= KEPT;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what is there of head and body to the server, until it has all of that or takes no more.
+    fn poll_server(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<Result<(), http1::Fault>> {
+        loop {
+            let head = self.head.get(self.taken..).unwrap_or_default();
+            let body = &self.body.framed[self.taken.saturating_sub(self.head.len())..];
+            if head.is_empty() && body.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            match ready!(connection.poll_send(cx, head, body)) {
+                Ok(written) => {
+                    self.taken += written;
+                    if self.taken > self.head.len() {
+                        self.moved = Some(Instant::now());
+                        connection.allow(self.write_timeout);
+                    }
+                }
+                // It may have answered before it closed the connection.
+                Err(fault) if !matches!(fault, http1::Fault::Timeout) && head.is_empty() => {
+                    self.progress = Progress::Refused;
+                    connection.allow(self.first_byte);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(fault) => return Poll::Ready(Err(fault)),
+            }
+        }
+    }
+}
+
+/// The body as the server is to see it: framed anew.
+struct Body {
+    chunked: bool,
+    /// What is there of it: all of what came so far, or what came last.
+    framed: BytesMut,
+    /// It is all of it; small enough to be sent again.
+    whole: bool,
+}
+
+impl Body {
+    fn content(&mut self, content: BytesMut) {
         if content.is_empty() {
             return; // a chunk without content is the last one
         }
-        let mut size = Vec::with_capacity(20);
-        http1::chunk_size(&mut size, content.len());
-        self.push(&size);
-        self.push(content);
-        self.push(b"\r\n");
+        if self.chunked {
+            let mut size = Vec::with_capacity(20);
+            http1::chunk_size(&mut size, content.len());
+            self.push(&size);
+            self.push(&content);
+            self.push(b"\r\n");
+        } else if self.framed.is_empty() {
+            self.framed = content; // not copied
+        } else {
+            self.push(&content);
+        }
     }
 
     fn end(&mut self) {
@@ -175,13 +202,6 @@ impl Out {
     }
 
     fn push(&mut self, bytes: &[u8]) {
-        self.queue.extend_from_slice(bytes);
-        if let Some(kept) = &mut self.kept {
-            if kept.len() + bytes.len() <= KEPT {
-                kept.extend_from_slice(bytes);
-            } else {
-                self.kept = None;
-            }
-        }
+        self.framed.extend_from_slice(bytes);
     }
 }
