@@ -3,16 +3,14 @@
 
     benches/scale/run.py --gateway target/release/gateway
 
-Needs valgrind (apt). Each size is run twice under callgrind, with more requests the second time: the difference of the
-instructions, divided by the difference of the requests, leaves out the start. Requests go through the whole file in turn.
-A line that stays flat is what is wanted.
+Needs valgrind (apt). The gateway starts under callgrind, which counts nothing until everything is warm: the start, however long
+the file, is no part of the figure. Requests go through the whole file in turn. A line that stays flat is what is wanted.
 """
 
 import argparse
 import contextlib
 import pathlib
 import re
-import signal
 import socket
 import subprocess
 import tempfile
@@ -20,7 +18,8 @@ import threading
 import time
 
 HERE = "127.0.0.1"
-FEW, MANY = 500, 2500
+# Requests that are counted, and those before them under the same conditions: callgrind looks at code anew once it counts.
+COUNTED, FIRST = 2_000, 100
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"
 
 
@@ -86,46 +85,68 @@ CURVES = {
 }
 
 
-def instructions(gateway, directory, text, request, requests):
-    """All that the gateway executes from its start to its end."""
+class Client:
+    """One connection, one request after the other."""
+
+    def __init__(self, port, request):
+        self.connection = socket.create_connection((HERE, port), 1)
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.connection.settimeout(60)
+        self.request, self.number = request, 0
+
+    def ask(self, requests):
+        for _ in range(requests):
+            host, path, fields = self.request(self.number)
+            self.number += 1
+            self.connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n".encode())
+            data = b""
+            while not data.endswith(b"\r\n\r\nx"):
+                part = self.connection.recv(65536)
+                if not part:
+                    raise SystemExit(f"cut after {data!r}")
+                data += part
+            if not data.startswith(b"HTTP/1.1 200"):
+                raise SystemExit(f"{path}: {data!r}")
+
+
+def connect(port, request, process):
+    end = time.monotonic() + 300
+    while True:
+        try:
+            return Client(port, request)
+        except OSError:
+            if process.poll() is not None or time.monotonic() > end:
+                raise SystemExit("the gateway does not start under valgrind")
+            time.sleep(0.2)
+
+
+def instructions(gateway, directory, text, request, warm):
+    """What the gateway executes for a request, after so many that are not counted."""
     port = free_port()
     file, out = directory / "gateway.toml", directory / "callgrind.out"
     file.write_text(
         f'[server]\nlisten = ["{HERE}:{port}"]\nthreads = 1\nkeepalive_requests = 1000000000\n'
         f"[admin]\nlisten = false\n[access_log]\nenabled = false\n{text}"
     )
-    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", gateway, "run", "-c", file]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    command = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}"]
+    process = subprocess.Popen([*command, gateway, "run", "-c", file], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    def control(*what):
+        subprocess.run(["callgrind_control", *what, str(process.pid)], capture_output=True, check=True)
+
     try:
-        end = time.monotonic() + 300
-        while True:
-            try:
-                one = socket.create_connection((HERE, port), 1)
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > end:
-                    raise SystemExit("the gateway does not start under valgrind")
-                time.sleep(0.2)
-        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        one.settimeout(60)
-        for number in range(requests):
-            host, path, fields = request(number)
-            one.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n".encode())
-            data = b""
-            while not data.endswith(b"\r\n\r\nx"):
-                part = one.recv(65536)
-                if not part:
-                    raise SystemExit(f"cut after {data!r}")
-                data += part
-            if not data.startswith(b"HTTP/1.1 200"):
-                raise SystemExit(f"{path}: {data!r}")
-        one.close()
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
+        client = connect(port, request, process)
+        client.ask(warm)
+        control("-i", "on")
+        client.ask(FIRST)
+        control("-z")
+        client.ask(COUNTED)
+        control("-d")
     finally:
         process.kill()
         process.wait()
-    return int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.M).group(1))
+    dump = out.with_name(f"{out.name}.1").read_text()
+    return int(re.search(r"^(?:summary|totals): (\d+)", dump, re.M).group(1)) / COUNTED
 
 
 def main():
@@ -143,11 +164,8 @@ def main():
             # are met by chance.
             before = size * (5 if name == "servers" else 1)
             with tempfile.TemporaryDirectory() as folder:
-                counts = [
-                    instructions(args.gateway, pathlib.Path(folder), text, request, before + requests)
-                    for requests in (FEW, MANY)
-                ]
-            print(f"| {name} | {size} | {(counts[1] - counts[0]) / (MANY - FEW):.0f} |", flush=True)
+                each = instructions(args.gateway, pathlib.Path(folder), text, request, before)
+            print(f"| {name} | {size} | {each:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

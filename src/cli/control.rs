@@ -105,11 +105,11 @@ pub(super) fn history(file: &Path, options: &Common) -> u8 {
 }
 
 /// `gateway -s SIGNAL`
-pub(super) fn signal(file: &Path, signal: NginxSignal) -> u8 {
+pub(super) fn signal(file: &Path, signal: NginxSignal, which: Which) -> u8 {
+    let named = which.is_given();
+    let common = Common { json: false, which };
     let signal = match signal {
         NginxSignal::Reload => {
-            let which = Which::of_file();
-            let common = Common { json: false, which };
             return reload(
                 file,
                 &ReloadOptions {
@@ -119,14 +119,15 @@ pub(super) fn signal(file: &Path, signal: NginxSignal) -> u8 {
                 },
             );
         }
-        NginxSignal::Upgrade => {
-            let which = Which::of_file();
-            return upgrade(file, &Common { json: false, which });
-        }
+        NginxSignal::Upgrade => return upgrade(file, &common),
         NginxSignal::Quit => Signal::QUIT,
         NginxSignal::Stop => Signal::TERM,
         NginxSignal::Reopen => Signal::USR1,
     };
+    if named {
+        say("error: this signal goes to the process that serves the file: no admin listener is asked");
+        return BAD_COMMAND;
+    }
     match Running::find(file) {
         Some(running) => send(&running, signal),
         None => {
@@ -147,7 +148,7 @@ fn simple(file: &Path, options: &Common, method: Method, order: &str, body: Opti
 
 /// Whom to ask: the process that serves the file says where it is, whatever has become of the file since.
 fn operator(file: &Path, options: &Common, checked: &Result<config::Loaded, Report>) -> Result<Operator, u8> {
-    if options.which.is_given() {
+    if options.which.is_address() {
         return Operator::find(&options.which, file);
     }
     let token = checked.as_ref().ok().and_then(|loaded| {

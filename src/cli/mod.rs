@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// 0: good.
 pub const GOOD: u8 = 0;
@@ -64,11 +64,14 @@ struct Cli {
     /// Check the file, print it with every default, and exit (nginx's spelling of `check --print`)
     #[arg(short = 'T')]
     test_and_print: bool,
-    /// Tell the gateway that runs (nginx's spelling; `reload` is `gateway reload`)
+    /// Tell the gateway that runs (nginx's spelling; `reload` and `upgrade` are the commands of that name, and take what
+    /// those take to find the gateway)
     #[arg(short = 's', value_name = "SIGNAL", value_enum, conflicts_with_all = ["test", "test_and_print"])]
     signal: Option<control::NginxSignal>,
     #[command(flatten)]
     file: File,
+    #[command(flatten, next_help_heading = "With -s reload and -s upgrade")]
+    which: operator::Which,
 }
 
 /// Which file.
@@ -158,10 +161,19 @@ enum Command {
     Demo(demo::Options),
 }
 
+/// The command line, as it is parsed. Which gateway is meant is said to each command that asks one, or to `-s`.
+fn command_line() -> clap::Command {
+    Cli::command().mut_args(|arg| match arg.get_id().as_str().starts_with("admin") {
+        true => arg.global(false).requires("signal"),
+        false => arg,
+    })
+}
+
 /// Runs the command line.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let parsed = command_line().try_get_matches_from(arguments);
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { BAD_COMMAND } else { GOOD };
@@ -193,7 +205,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Demo(options)) => demo::run(&options),
         None if cli.test || cli.test_and_print => check::run(&path, &check::Options::nginx(cli.test_and_print)),
         None => match cli.signal {
-            Some(signal) => control::signal(&path, signal),
+            Some(signal) => control::signal(&path, signal, cli.which),
             None => usage("which command?"),
         },
     };
@@ -222,4 +234,14 @@ fn print(text: &str) {
 fn colour() -> bool {
     use std::io::IsTerminal as _;
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_in_order() {
+        command_line().debug_assert();
+    }
 }

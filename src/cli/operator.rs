@@ -53,13 +53,13 @@ pub(super) struct Which {
 }
 
 impl Which {
-    /// The one that serves the file.
-    pub(super) fn of_file() -> Self {
-        Self::default()
+    /// Whether anything is said of it: otherwise it is the one that serves the file, as it asks to be asked.
+    pub(super) fn is_given(&self) -> bool {
+        self.is_address() || self.admin_cert.is_some()
     }
 
-    /// Whether it is named.
-    pub(super) fn is_given(&self) -> bool {
+    /// Whether its address is named.
+    pub(super) fn is_address(&self) -> bool {
         self.admin.is_some()
     }
 

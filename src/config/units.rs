@@ -195,6 +195,13 @@ impl FromText for Rate {
     };
 
     fn from_text(text: &str) -> Result<Self, Fault> {
+        Self::parse(text, "leave the limit out")
+    }
+}
+
+impl Rate {
+    /// `unlimited`: what to do in order to limit nothing.
+    pub(super) fn parse(text: &str, unlimited: &str) -> Result<Self, Fault> {
         const HELP: &str = "write how many per what: `\"10/s\"`, `\"5/min\"`, `\"100/h\"`, `\"1000/d\"`";
         let wrong = || Fault::new(format!("`{}` is not a rate", clip(text))).help(HELP);
         let (count, period) = text.split_once('/').ok_or_else(wrong)?;
@@ -211,7 +218,7 @@ impl FromText for Rate {
                 "the rate `{}` can never be reached: it refuses every request",
                 clip(text)
             ))
-            .help("write at least 1; to limit nothing, leave the limit out"));
+            .help(format!("write at least 1; to limit nothing, {unlimited}")));
         }
         Ok(Self {
             count,
@@ -336,6 +343,7 @@ mod tests {
         }
         for (text, says) in [
             ("0/s", "can never be reached"),
+            ("0/s", "to limit nothing, leave the limit out"),
             ("10", "how many per what"),
             ("10/m", "write `\"10/min\"`"),
             ("10/fortnight", "no period `fortnight`"),

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderMap, Method};
 use parking_lot::Mutex;
 
 use crate::config::units::Rate;
@@ -42,16 +41,7 @@ impl Arrivals {
     /// Whether one more connection of this client is within the rate; as many as it says may come at once.
     pub(super) fn admit(&self, client: IpAddr, rate: Rate, now: Instant) -> bool {
         let policy = self.policy(rate);
-        let asker = Asker {
-            client,
-            method: &Method::GET,
-            headers: &HeaderMap::new(),
-            query: None,
-            subject: None,
-            route: "",
-            host: "",
-        };
-        let Keyed::Counted(key) = policy.key.key(&self.hasher, &asker) else {
+        let Keyed::Counted(key) = policy.key.key(&self.hasher, &Asker::address(client)) else {
             return true; // everybody has an address
         };
         let charge = Charge {

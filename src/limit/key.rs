@@ -8,6 +8,7 @@ mod source;
 
 use std::hash::{BuildHasher, Hasher as _, RandomState};
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use http::{HeaderMap, Method};
 use siphasher::sip128::{Hasher128, SipHasher24};
@@ -76,6 +77,23 @@ pub struct Asker<'a> {
     pub route: &'a str,
     /// The host, lower case, without the port.
     pub host: &'a str,
+}
+
+impl Asker<'static> {
+    /// An address of which nothing else is known, or matters.
+    #[must_use]
+    pub fn address(client: IpAddr) -> Self {
+        static NO_FIELDS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+        Self {
+            client,
+            method: &Method::GET,
+            headers: &NO_FIELDS,
+            query: None,
+            subject: None,
+            route: "",
+            host: "",
+        }
+    }
 }
 
 /// Who is counted, and among whom if there are too many.

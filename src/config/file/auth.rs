@@ -91,7 +91,7 @@ table! {
         required file: Written<FilePath>,
         /// How many keys that are not known a client address (IPv6: one /64) may send in which time; `false`: any number.
         /// Beyond it whatever it sends is answered with 429.
-        default max_failures: Either<False, Written<Rate>> = "\"100/min\"",
+        default max_failures: Either<False, Written<FailureRate>> = "\"100/min\"",
     }
 }
 
@@ -104,7 +104,7 @@ table! {
         required file: Written<FilePath>,
         /// How many wrong passwords a client address (IPv6: one /64) may send in which time; `false`: any number. Beyond it
         /// nothing that it sends is checked, but what it was let in with before: 429.
-        default max_failures: Either<False, Written<Rate>> = "\"10/min\"",
+        default max_failures: Either<False, Written<FailureRate>> = "\"10/min\"",
     }
 }
 
@@ -176,6 +176,18 @@ impl From<Algorithm> for jwt::Algorithm {
             Algorithm::Es384 => Self::ES384,
             Algorithm::EdDsa => Self::EdDSA,
         }
+    }
+}
+
+/// How many failures in which time. There is a limit where nothing is said.
+#[derive(Debug, Clone)]
+pub(crate) struct FailureRate(pub(crate) Rate);
+
+impl FromText for FailureRate {
+    const KIND: Kind = Rate::KIND;
+
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        Rate::parse(text, "write `max_failures = false`").map(Self)
     }
 }
 

@@ -24,7 +24,8 @@ table! {
         /// When the answer must be there.
         default timeout: Written<Timeout> = "\"5s\"",
         /// How long a verdict is good for the same question: `"10s"`, or `{ ttl = "10s", by = "credentials" }`. 2xx, 401 and
-        /// 403 are kept, unless the answer says `no-store` or `no-cache`, sets a cookie, or says a shorter `max-age`.
+        /// 403 are kept, unless the answer says `no-store` or `no-cache`, sets a cookie, or says a shorter `max-age`. The same
+        /// question at the same moment is asked once.
         optional cache: Either<Written<Timeout>, VerdictCache> => "each request is asked about",
     }
 }

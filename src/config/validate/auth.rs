@@ -8,7 +8,7 @@ use super::names::Names;
 use super::{Checker, Known};
 use crate::auth::{API_KEYS_MAX, ApiKeys, ClaimName, KEY_FILE_MAX, KeySet, Requirement, Source, Users, jwt};
 use crate::config::file;
-use crate::config::file::auth::{ClaimValue, Credentials};
+use crate::config::file::auth::{ClaimValue, Credentials, FailureRate};
 use crate::config::file::forward_auth::SameQuestion;
 use crate::config::list::OneOrMore;
 use crate::config::model::{Auth, AuthMethod, ForwardAuth, Jwks, Jwt, JwtKeys, RouteAuth, VerdictCache};
@@ -126,10 +126,10 @@ pub(super) fn auth(
     })
 }
 
-fn max_failures(written: &Either<False, Written<Rate>>) -> Option<Rate> {
+fn max_failures(written: &Either<False, Written<FailureRate>>) -> Option<Rate> {
     match written {
         Either::First(_) => None,
-        Either::Second(rate) => Some(rate.value),
+        Either::Second(rate) => Some(rate.value.0),
     }
 }
 

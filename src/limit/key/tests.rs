@@ -178,16 +178,7 @@ fn what_is_missing_is_the_address_or_nothing_or_a_refusal() {
 
 #[test]
 fn hashes_depend_on_the_limit_and_the_secret_and_on_nothing_else() {
-    let headers = HeaderMap::new();
-    let asker = Asker {
-        client: "192.0.2.1".parse().unwrap(),
-        method: &http::Method::GET,
-        headers: &headers,
-        query: None,
-        subject: None,
-        route: "api",
-        host: "",
-    };
+    let asker = Asker::address("192.0.2.1".parse().unwrap());
     let key = |hasher: &KeyHasher, policy: &str| KeySpec::default().key(&hasher.of(policy), &asker);
     let shared = KeyHasher::shared(b"");
     assert_eq!(key(&shared, "api"), key(&KeyHasher::shared(b""), "api"));

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HOST, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, response};
 use serde_json::{Map, Value};
+use tokio::time::{Instant, timeout_at};
 
 use super::verdicts::{Circumstances, Verdicts};
 use super::way::Refusal;
@@ -76,27 +77,47 @@ impl Asked {
         request: &Presented<'_>,
         application: &dyn Application,
     ) -> Result<Claims, Refusal> {
-        let unavailable = || Refusal::from(Denial::Unavailable);
         let headers = self.told(request.headers);
-        let known = self.verdicts.as_ref().and_then(|verdicts| {
-            let digest = verdicts.digest(&headers, &application.about())?;
-            Some((verdicts, digest))
-        });
-        if let Some(verdict) = known.as_ref().and_then(|(verdicts, digest)| verdicts.get(digest)) {
+        let digest = |verdicts: &Verdicts| verdicts.digest(&headers, &application.about());
+        let Some((verdicts, digest)) = self.verdicts.as_ref().and_then(|known| Some((known, digest(known)?))) else {
+            let answer = self.ask(headers, application, self.within).await?;
+            return judge(&answer);
+        };
+        if let Some(verdict) = verdicts.get(&digest) {
             return verdict;
         }
+        // Waiting for another one's verdict is part of the time that there is.
+        let until = Instant::now() + self.within;
+        let asking = match timeout_at(until, verdicts.others(&digest))
+            .await
+            .map_err(|_| unavailable())?
+        {
+            Ok(verdict) => return verdict,
+            Err(asking) => asking,
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        let answer = self.ask(headers, application, left).await;
+        let verdict = answer.as_ref().map_err(Clone::clone).and_then(judge);
+        let shared = answer.is_ok_and(|answer| verdicts.keep(digest, &answer, &verdict));
+        if let Some(asking) = asking {
+            asking.land(shared.then(|| verdict.clone()));
+        }
+        verdict
+    }
+
+    async fn ask(
+        &self,
+        headers: HeaderMap,
+        application: &dyn Application,
+        within: Duration,
+    ) -> Result<response::Parts, Refusal> {
         let question = Question {
             route: self.route.get().ok_or_else(unavailable)?,
             target: &self.target,
             headers,
-            within: self.within,
+            within,
         };
-        let answer = application.ask(question).await.ok_or_else(unavailable)?;
-        let verdict = judge(&answer);
-        if let Some((verdicts, digest)) = known {
-            verdicts.keep(digest, &answer, &verdict);
-        }
-        verdict
+        application.ask(question).await.ok_or_else(unavailable)
     }
 
     /// The fields that the question has: those of the file, and those that say how the request came.
@@ -140,6 +161,11 @@ fn way_to(name: &Arc<str>, upstream: &Arc<Upstream>, registry: &Registry) -> Rou
     }
 }
 
+/// Nothing is known, and nobody is let in by that.
+fn unavailable() -> Refusal {
+    Denial::Unavailable.into()
+}
+
 /// What an answer means: 2xx lets in, and its fields are what is known; 401, 403 and redirects are the application's word
 /// to the client; everything else says nothing, and nobody is let in by that.
 fn judge(answer: &response::Parts) -> Result<Claims, Refusal> {
@@ -178,7 +204,7 @@ fn judge(answer: &response::Parts) -> Result<Claims, Refusal> {
                 })),
             })
         }
-        _ => Err(Denial::Unavailable.into()),
+        _ => Err(unavailable()),
     }
 }
 

@@ -4,8 +4,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderMap, Method};
-
 use crate::auth::Denial;
 use crate::config::units::Rate;
 use crate::limit::{
@@ -62,16 +60,7 @@ impl GuessLimit {
 
     /// One more attempt of this client, or how long it has to wait.
     pub(super) fn attempt(&self, client: IpAddr) -> Result<Attempt, Denial> {
-        let asker = Asker {
-            client,
-            method: &Method::GET,
-            headers: &HeaderMap::new(),
-            query: None,
-            subject: None,
-            route: "",
-            host: "",
-        };
-        let Keyed::Counted(key) = self.policy.key.key(&self.hasher, &asker) else {
+        let Keyed::Counted(key) = self.policy.key.key(&self.hasher, &Asker::address(client)) else {
             return Ok(Attempt(None)); // everybody has an address
         };
         let charge = Charge {

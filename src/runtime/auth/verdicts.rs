@@ -1,6 +1,7 @@
-//! What applications have said about requests, kept for a while: the same question is not asked again.
+//! What applications have said about requests, kept for a while: the same question is not asked again, nor twice at a time.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{SET_COOKIE, VARY};
@@ -8,6 +9,7 @@ use http::{HeaderMap, Method, StatusCode, response};
 
 use super::way::Refusal;
 use crate::auth::{Claims, Digest, Verified};
+use crate::cache::store::{Flights, Joined, Lead};
 use crate::cache::{ResponseDirectives, Scope};
 use crate::client::Scheme;
 use crate::config::model::VerdictCache;
@@ -33,10 +35,15 @@ pub struct Circumstances<'a> {
 /// What an application says of a request.
 pub(super) type Verdict = Result<Claims, Refusal>;
 
+/// A question that is being asked, on whose verdict others wait. What comes of it: the verdict, or `None` where it is for
+/// this request only.
+pub(super) type Asking = Lead<Digest, Option<Verdict>>;
+
 /// Verdicts that are still good.
 pub(super) struct Verdicts {
     cache: VerdictCache,
     known: Verified<Verdict>,
+    asked: Arc<Flights<Digest, Option<Verdict>>>,
     started: Instant,
 }
 
@@ -45,6 +52,7 @@ impl Verdicts {
         Self {
             cache,
             known: Verified::default(),
+            asked: Flights::new(),
             started: Instant::now(),
         }
     }
@@ -70,12 +78,31 @@ impl Verdicts {
         self.known.get(digest, self.now())
     }
 
-    /// Keeps what an answer says, where it may be kept.
-    pub(super) fn keep(&self, digest: Digest, answer: &response::Parts, verdict: &Verdict) {
-        if let Some(ttl) = lifetime(answer, self.cache.ttl) {
+    /// The verdict of whoever asks the same at the moment. Otherwise it is up to the caller to ask: for all who ask the same,
+    /// or, where the answer to another one was for nobody else, for its own request alone.
+    pub(super) async fn others(&self, digest: &Digest) -> Result<Verdict, Option<Asking>> {
+        loop {
+            match self.asked.join(digest) {
+                // Whoever asked may have landed between the look at what is kept and this one.
+                Joined::Lead(asking) => return self.get(digest).ok_or(Some(asking)),
+                Joined::Wait(other) => match other.landed().await {
+                    Some(Some(verdict)) => return Ok(verdict),
+                    Some(None) => return Err(None),
+                    // It was given up before there was an answer: somebody else asks.
+                    None => {}
+                },
+            }
+        }
+    }
+
+    /// Keeps what an answer says, where it may be kept: then it holds for others, too.
+    pub(super) fn keep(&self, digest: Digest, answer: &response::Parts, verdict: &Verdict) -> bool {
+        let ttl = lifetime(answer, self.cache.ttl);
+        if let Some(ttl) = ttl {
             let until = self.now().saturating_add(millis(ttl));
             self.known.put(digest, verdict.clone(), until);
         }
+        ttl.is_some()
     }
 
     fn now(&self) -> u64 {
@@ -114,6 +141,7 @@ fn lifetime(answer: &response::Parts, ttl: Duration) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use http::HeaderValue;
 
     use super::*;
@@ -186,5 +214,45 @@ mod tests {
                 by_credentials
             );
         }
+    }
+
+    #[tokio::test]
+    async fn one_asks_for_all_who_ask_the_same() {
+        let verdicts = Verdicts::new(VerdictCache {
+            ttl: Duration::from_secs(3600),
+            by_credentials: false,
+        });
+        let digest = verdicts.known.digest(&[b"a question"]).expect("random numbers");
+        let verdict = || Ok(Claims::new(serde_json::Map::new()));
+        let Err(Some(first)) = verdicts.others(&digest).await else {
+            panic!("nobody asks it yet")
+        };
+
+        // Given up: one of those who wait asks, the others wait for that one.
+        let mut second = Box::pin(verdicts.others(&digest));
+        let mut third = Box::pin(verdicts.others(&digest));
+        assert!(second.as_mut().now_or_never().is_none() && third.as_mut().now_or_never().is_none());
+        drop(first);
+        let Err(Some(second)) = second.await else {
+            panic!("somebody must ask")
+        };
+        assert!(third.as_mut().now_or_never().is_none());
+
+        // An answer for one request only: whoever waited asks for itself.
+        second.land(None);
+        drop(second);
+        assert!(matches!(third.await, Err(None)));
+
+        let Err(Some(fourth)) = verdicts.others(&digest).await else {
+            panic!("nobody asks it any more")
+        };
+        let fifth = verdicts.others(&digest);
+        let (parts, ()) = http::Response::new(()).into_parts();
+        assert!(verdicts.keep(digest, &parts, &verdict()));
+        fourth.land(Some(verdict()));
+        assert!(matches!(fifth.await, Ok(Ok(_))));
+        drop(fourth);
+        // Who looked before it was kept, and joins after the last one has landed.
+        assert!(matches!(verdicts.others(&digest).await, Ok(Ok(_))));
     }
 }

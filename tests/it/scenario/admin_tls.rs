@@ -339,7 +339,14 @@ async fn commands_speak_tls_and_upgrades_hand_the_listener_on() {
     run(3, &["upstreams", "--admin", &admin]).await;
     run(2, &[&["health"][..], &own[..2]].concat()).await;
 
-    run(0, &[&["upgrade"][..], &own].concat()).await;
+    // nginx's spelling asks the same listener; what is a signal asks nobody.
+    let said = run(3, &["-s", "reload"]).await;
+    assert!(said.contains("--admin-cert"), "{said}");
+    run(0, &[&["-s", "reload"][..], &own].concat()).await;
+    run(2, &[&["-s", "stop"][..], &own].concat()).await;
+    run(2, &[&own[..], &["check"]].concat()).await;
+
+    run(0, &[&["-s", "upgrade"][..], &own].concat()).await;
     assert_eq!(process.replaced().await.code(), Some(0));
     run(0, &[&["health"][..], &own].concat()).await;
     run(0, &["-s", "stop"]).await;

@@ -1,11 +1,14 @@
 //! The application decides who may: asked before each request, over the connections of its upstream.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-use crate::support::client;
-use crate::support::eventually;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
 use crate::support::gateway::{self, Running};
 use crate::support::origin::{Origin, Received, Step, raw, reply};
+use crate::support::{client, eventually};
 
 /// What the deciding application does: by the cookie that it is shown.
 fn decide(asked: &Received) -> Vec<Step> {
@@ -43,14 +46,14 @@ fn without_length(step: Step) -> Step {
 }
 
 async fn site(app: &Origin, judge: &Origin, more: &str) -> Running {
-    site_with(app, judge, "", more).await
+    site_with(app, judge, ", timeout = \"500ms\"", more).await
 }
 
 /// `asked`: further keys of `forward_auth`; `more`: further lines of the table.
 async fn site_with(app: &Origin, judge: &Origin, asked: &str, more: &str) -> Running {
     gateway::start(&format!(
         "[upstream.app]\nservers = [\"{}\"]\n[upstream.judge]\nservers = [\"{}\"]\nretry = {{ attempts = 1 }}\n\
-         [auth.session]\nforward_auth = {{ upstream = \"judge\", path = \"/check?v=1\", timeout = \"500ms\"{asked} }}\n\
+         [auth.session]\nforward_auth = {{ upstream = \"judge\", path = \"/check?v=1\"{asked} }}\n\
          forward = {{ \"x-user\" = \"x-user\", \"x-role\" = \"x-role\" }}\n{more}\n\
          [[route]]\nname = \"admin\"\npath = \"/admin/*\"\nupstream = \"app\"\nauth = {{ by = \"session\", require = {{ x-role = \"admin\" }} }}\n\
          [[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\nauth = \"session\"\n",
@@ -232,4 +235,118 @@ async fn a_verdict_may_be_good_for_whatever_is_asked_for_and_ends() {
         judge.received().len() >= 4
     })
     .await;
+}
+
+/// A judge that thinks until it is given a sign, and says something else to the first one who asks.
+async fn thoughtful(first: &'static str) -> (Origin, watch::Sender<bool>) {
+    let (sign, given) = watch::channel(false);
+    let somebody = AtomicBool::new(false);
+    let judge = Origin::start(move |asked| {
+        let mut verdict = match somebody.swap(true, SeqCst) {
+            false if !first.is_empty() => raw(first),
+            _ => decide(asked),
+        };
+        verdict.insert(0, Step::Until(given.clone()));
+        verdict
+    });
+    (judge.await, sign)
+}
+
+const PATIENT: &str = "timeout = \"20s\"";
+
+/// So many at once; their statuses in order. `meanwhile`: while they wait.
+async fn crowd(gateway: &Running, size: usize, session: &'static str, meanwhile: impl AsyncFnOnce()) -> Vec<u16> {
+    let mut clients = JoinSet::new();
+    for _ in 0..size {
+        clients.spawn(client::ask(gateway.address, request(session)));
+    }
+    meanwhile().await;
+    let answers = clients.join_all().await;
+    let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    statuses
+}
+
+fn request(session: &str) -> String {
+    format!("GET /a HTTP/1.1\r\nHost: site.test\r\nCookie: session={session}\r\n\r\n")
+}
+
+async fn in_flight(gateway: &Running, size: usize) {
+    eventually("so many are in flight", async || {
+        gateway.metric("gateway_requests_in_flight{route=\"all\"}").await == size as f64
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_who_ask_the_same_at_once_are_one_question() {
+    const SIZE: usize = 50;
+    for (session, status, cache, questions) in [
+        ("ann", 200, "1h", 1),
+        ("nobody", 401, "1h", 1),
+        ("ann", 200, "", SIZE),
+        // What is for one request is for one: each asks.
+        ("careful", 200, "1h", SIZE),
+        ("expired", 302, "1h", SIZE),
+    ] {
+        let (app, (judge, sign)) = (Origin::fixed("inside").await, thoughtful("").await);
+        let cache = match cache {
+            "" => format!(", {PATIENT}"),
+            cache => format!(", {PATIENT}, cache = \"{cache}\""),
+        };
+        let gateway = site_with(&app, &judge, &cache, "").await;
+        let statuses = crowd(&gateway, SIZE, session, async || {
+            in_flight(&gateway, SIZE).await;
+            sign.send_replace(true);
+        })
+        .await;
+        assert_eq!(statuses, [status; SIZE], "{session}");
+        assert_eq!(judge.received().len(), questions, "{session} {cache}");
+        let users: Vec<_> = app
+            .received()
+            .iter()
+            .map(|told| told.header("x-user").map(str::to_owned))
+            .collect();
+        assert!(users.iter().all(|user| user.as_deref() == Some(session)), "{users:?}");
+    }
+}
+
+/// A question that failed says nothing about those who wait for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_that_fails_is_the_failure_of_one() {
+    const SIZE: usize = 10;
+    for failure in [
+        "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 nonsense\r\n\r\n",
+    ] {
+        let (app, (judge, sign)) = (Origin::fixed("inside").await, thoughtful(failure).await);
+        let gateway = site_with(&app, &judge, &format!(", {PATIENT}, cache = \"1h\""), "").await;
+        let statuses = crowd(&gateway, SIZE, "ann", async || {
+            in_flight(&gateway, SIZE).await;
+            sign.send_replace(true);
+        })
+        .await;
+        assert_eq!(statuses, [&[200; SIZE - 1][..], &[503]].concat(), "{failure}");
+        assert_eq!(judge.received().len(), SIZE, "{failure}");
+    }
+}
+
+/// Whether the question goes on or another one asks, nobody waits for what never comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_is_answered_although_the_first_one_leaves() {
+    const SIZE: usize = 10;
+    let (app, (judge, sign)) = (Origin::fixed("inside").await, thoughtful("").await);
+    let gateway = site_with(&app, &judge, &format!(", {PATIENT}, cache = \"1h\""), "").await;
+    let mut first = gateway.connect().await;
+    first.send(request("ann")).await;
+    eventually("it is asked about", async || judge.received().len() == 1).await;
+    let statuses = crowd(&gateway, SIZE, "ann", async || {
+        in_flight(&gateway, SIZE + 1).await;
+        drop(first);
+        sign.send_replace(true);
+    })
+    .await;
+    assert_eq!(statuses, [200; SIZE]);
+    let asked = judge.received().len();
+    assert!(asked <= 2, "{asked} questions");
 }

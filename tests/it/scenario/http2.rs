@@ -4,97 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use bytes::Bytes;
-use h2::client::SendRequest;
-use http::{HeaderMap, Request, Response};
+use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::support::gateway::{self, Running};
+use crate::support::frames::{
+    CONTINUATION, DATA, ENHANCE_YOUR_CALM, Frame, GET, GOAWAY, HEADERS, PING, PREFACE, PRIORITY, PROTOCOL, RESET,
+    SETTINGS, WINDOW, frame,
+};
+use crate::support::gateway::Running;
+use crate::support::http2::{ask, before, client, connect, get};
 use crate::support::origin::{Origin, Step, reply};
 use crate::support::service::{Say, Service, Speaks};
 use crate::support::tls::Authority;
 use crate::support::{PATIENCE, eventually};
-
-/// A gateway that speaks TLS; `server`: lines of `[server]`, `upstream`: of `[upstream.app]`.
-pub(super) async fn before(
-    authority: &Authority,
-    server: &str,
-    address: std::net::SocketAddr,
-    upstream: &str,
-) -> Running {
-    let (cert, key) = authority.site("site", &["site.test"]);
-    gateway::start(&format!(
-        "{server}\n[tls]\nlisten = [\"127.0.0.1:0\"]\n[[certificate]]\ncert = {cert:?}\nkey = {key:?}\n\
-         [upstream.app]\nservers = [\"{address}\"]\n{upstream}\n\
-         [[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\n"
-    ))
-    .await
-}
-
-pub(super) async fn connect(gateway: &Running, authority: &Authority) -> TlsStream<TcpStream> {
-    let tcp = TcpStream::connect(gateway.tls()).await.expect("connect");
-    let config = Arc::new(authority.trusting(&["h2"], None));
-    let stream = TlsConnector::from(config)
-        .connect(ServerName::try_from("site.test").expect("a name"), tcp)
-        .await
-        .expect("a handshake");
-    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
-    stream
-}
-
-/// A client; its connection lives until it and all its requests are gone.
-pub(super) async fn client(gateway: &Running, authority: &Authority) -> SendRequest<Bytes> {
-    let (client, connection) = h2::client::handshake(connect(gateway, authority).await)
-        .await
-        .expect("a handshake");
-    tokio::spawn(connection);
-    client
-}
-
-pub(super) struct Answer {
-    pub(super) head: Response<()>,
-    pub(super) body: Vec<u8>,
-    trailers: Option<HeaderMap>,
-}
-
-pub(super) async fn ask(
-    client: &mut SendRequest<Bytes>,
-    request: Request<()>,
-    body: Option<Bytes>,
-) -> Result<Answer, h2::Error> {
-    timeout(PATIENCE, async {
-        *client = client.clone().ready().await?;
-        let (response, mut stream) = client.send_request(request, body.is_none())?;
-        if let Some(body) = body {
-            // A refusal may have come before it.
-            let _ = stream.send_data(body, true);
-        }
-        let (head, mut body) = response.await?.into_parts();
-        let mut bytes = Vec::new();
-        while let Some(data) = body.data().await {
-            let data = data?;
-            let _ = body.flow_control().release_capacity(data.len());
-            bytes.extend_from_slice(&data);
-        }
-        Ok(Answer {
-            head: Response::from_parts(head, ()),
-            body: bytes,
-            trailers: body.trailers().await?,
-        })
-    })
-    .await
-    .expect("an answer in time")
-}
-
-pub(super) fn get(path: &str) -> Request<()> {
-    Request::get(format!("https://site.test{path}"))
-        .body(())
-        .expect("a request")
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_pass_as_ever() {
@@ -293,18 +216,6 @@ async fn grpc_passes_with_its_trailers() {
     assert_eq!(service.last_field("te").as_deref(), Some("trailers"));
 }
 
-pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// `GET /` of `site.test`, without Huffman codes.
-fn request_block() -> Vec<u8> {
-    [b"\x82\x84\x87\x41\x09".as_slice(), b"site.test"].concat()
-}
-
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
 /// Sends bytes made by `next` until the other side ends the connection; returns the code of its GOAWAY.
 async fn flood(gateway: &Running, authority: &Authority, mut next: impl FnMut(u32) -> Vec<u8>) -> Option<u32> {
     let (mut reader, mut writer) = tokio::io::split(connect(gateway, authority).await);
@@ -313,7 +224,7 @@ async fn flood(gateway: &Running, authority: &Authority, mut next: impl FnMut(u3
         let _ = reader.read_to_end(&mut all).await;
         all
     });
-    let _ = writer.write_all(&[PREFACE, &frame(4, 0, 0, &[])].concat()).await;
+    let _ = writer.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await;
     let mut turn = 0;
     while !read.is_finished() && turn < 200_000 {
         if writer.write_all(&next(turn)).await.is_err() || writer.flush().await.is_err() {
@@ -321,17 +232,12 @@ async fn flood(gateway: &Running, authority: &Authority, mut next: impl FnMut(u3
         }
         turn += 1;
     }
-    let all = timeout(PATIENCE, read).await.expect("ended in time").expect("read");
-    let mut rest = all.as_slice();
-    let mut code = None;
-    while rest.len() >= 9 {
-        let length = usize::from(rest[0]) << 16 | usize::from(rest[1]) << 8 | usize::from(rest[2]);
-        if rest[3] == 7 && rest.len() >= 17 {
-            code = Some(u32::from_be_bytes([rest[13], rest[14], rest[15], rest[16]]));
-        }
-        rest = rest.get(9 + length..).unwrap_or_default();
-    }
-    code
+    let mut all = timeout(PATIENCE, read).await.expect("ended in time").expect("read");
+    let frames = std::iter::from_fn(|| Frame::take(&mut all));
+    frames
+        .filter(|frame| frame.kind == GOAWAY)
+        .last()
+        .map(|frame| frame.code())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -347,22 +253,22 @@ async fn floods_are_ended_and_others_are_served() {
             "rapid reset",
             Box::new(move |turn| {
                 [
-                    frame(1, 5, id(turn), &request_block()),
-                    frame(3, 0, id(turn), &[0, 0, 0, 8]),
+                    frame(HEADERS, 5, id(turn), GET),
+                    frame(RESET, 0, id(turn), &[0, 0, 0, 8]),
                 ]
                 .concat()
             }),
         ),
         (
             "window of nothing",
-            Box::new(move |turn| [frame(1, 4, id(turn), &request_block()), frame(8, 0, id(turn), &[0; 4])].concat()),
+            Box::new(move |turn| [frame(HEADERS, 4, id(turn), GET), frame(WINDOW, 0, id(turn), &[0; 4])].concat()),
         ),
         (
             "window beyond all",
             Box::new(move |turn| {
                 [
-                    frame(1, 4, id(turn), &request_block()),
-                    frame(8, 0, id(turn), &[0x7f, 255, 255, 255]),
+                    frame(HEADERS, 4, id(turn), GET),
+                    frame(WINDOW, 0, id(turn), &[0x7f, 255, 255, 255]),
                 ]
                 .concat()
             }),
@@ -371,21 +277,21 @@ async fn floods_are_ended_and_others_are_served() {
             "depends on itself",
             Box::new(move |turn| {
                 [
-                    frame(1, 4, id(turn), &request_block()),
-                    frame(2, 0, id(turn), &[&id(turn).to_be_bytes()[..], &[1]].concat()),
+                    frame(HEADERS, 4, id(turn), GET),
+                    frame(PRIORITY, 0, id(turn), &[&id(turn).to_be_bytes()[..], &[1]].concat()),
                 ]
                 .concat()
             }),
         ),
-        ("ping", Box::new(|_| frame(6, 0, 0, &[0; 8]))),
-        ("settings", Box::new(|_| frame(4, 0, 0, &[]))),
+        ("ping", Box::new(|_| frame(PING, 0, 0, &[0; 8]))),
+        ("settings", Box::new(|_| frame(SETTINGS, 0, 0, &[]))),
         (
             "empty data",
             Box::new(move |turn| {
                 if turn == 0 {
-                    frame(1, 4, 1, &request_block())
+                    frame(HEADERS, 4, 1, GET)
                 } else {
-                    frame(0, 0, 1, &[])
+                    frame(DATA, 0, 1, &[])
                 }
             }),
         ),
@@ -393,9 +299,9 @@ async fn floods_are_ended_and_others_are_served() {
             "continuation",
             Box::new(move |turn| {
                 if turn == 0 {
-                    frame(1, 1, 1, &request_block())
+                    frame(HEADERS, 1, 1, GET)
                 } else {
-                    frame(9, 0, 1, &[0x40, 1, b'a', 1, b'b'])
+                    frame(CONTINUATION, 0, 1, &[0x40, 1, b'a', 1, b'b'])
                 }
             }),
         ),
@@ -403,9 +309,9 @@ async fn floods_are_ended_and_others_are_served() {
             "empty continuation",
             Box::new(move |turn| {
                 if turn == 0 {
-                    frame(1, 1, 1, &request_block())
+                    frame(HEADERS, 1, 1, GET)
                 } else {
-                    frame(9, 0, 1, &[])
+                    frame(CONTINUATION, 0, 1, &[])
                 }
             }),
         ),
@@ -413,7 +319,7 @@ async fn floods_are_ended_and_others_are_served() {
     for (name, next) in floods {
         let before = origin.received().len();
         let code = flood(&gateway, &authority, next).await;
-        assert!(matches!(code, Some(1 | 11)), "{name}: {code:?}");
+        assert!(matches!(code, Some(PROTOCOL | ENHANCE_YOUR_CALM)), "{name}: {code:?}");
         let reached = origin.received().len() - before;
         assert!(reached <= 250, "{name}: {reached} requests reached the application");
         let answer = ask(&mut other, get("/other"), None).await.expect("others are served");
@@ -437,13 +343,13 @@ async fn what_never_ends_is_cut() {
         ("half a preface", PREFACE[..10].to_vec()),
         (
             "half a frame",
-            [PREFACE, &frame(4, 0, 0, &[]), &frame(1, 5, 1, &request_block())[..12]].concat(),
+            [PREFACE, &frame(SETTINGS, 0, 0, &[]), &frame(HEADERS, 5, 1, GET)[..12]].concat(),
         ),
         (
             "half a field block",
-            [PREFACE, &frame(4, 0, 0, &[]), &frame(1, 1, 1, &request_block())].concat(),
+            [PREFACE, &frame(SETTINGS, 0, 0, &[]), &frame(HEADERS, 1, 1, GET)].concat(),
         ),
-        ("nothing to do", [PREFACE, &frame(4, 0, 0, &[])].concat()),
+        ("nothing to do", [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()),
     ] {
         let mut stream = connect(&gateway, &authority).await;
         stream.write_all(&bytes).await.expect("written");

@@ -9,8 +9,8 @@ use h2::Reason;
 use h2::client::SendRequest;
 use http::{Method, Request};
 
-use super::http2::{ask, before, client, connect, get};
 use crate::support::gateway::{self, Running};
+use crate::support::http2::{ask, before, client, connect, get};
 use crate::support::origin::{Origin, Step, raw, reply};
 use crate::support::tls::Authority;
 use crate::support::{PATIENCE, eventually};

@@ -3,32 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::http2::{PREFACE, before, connect, frame};
 use crate::support::PATIENCE;
+use crate::support::frames::{
+    CLOSED, COMPRESSION, CONTINUATION, DATA, ENHANCE_YOUR_CALM, FLOW_CONTROL, FRAME_SIZE, GET, GOAWAY, HEADERS,
+    NO_ERROR, PING, POST, PRIORITY, PROTOCOL, PUSH, REFUSED, RESET, Raw, SETTINGS, WINDOW, frame, setting,
+};
+use crate::support::http2::before;
 use crate::support::origin::Origin;
 use crate::support::tls::Authority;
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const PRIORITY: u8 = 2;
-const RESET: u8 = 3;
-const SETTINGS: u8 = 4;
-const PUSH: u8 = 5;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-const NO_ERROR: u32 = 0;
-const PROTOCOL: u32 = 1;
-const FLOW_CONTROL: u32 = 3;
-const CLOSED: u32 = 5;
-const FRAME_SIZE: u32 = 6;
-const REFUSED: u32 = 7;
-const COMPRESSION: u32 = 9;
 
 /// What must come of it.
 enum Must {
@@ -96,18 +80,9 @@ fn field(name: &str, value: &str) -> Vec<u8> {
     [vec![0], text(name), text(value)].concat()
 }
 
-/// `GET /`.
-fn get() -> Vec<u8> {
-    [b"\x82\x84\x87\x01".as_slice(), &text("site.test")].concat()
-}
-
-fn post() -> Vec<u8> {
-    [b"\x83\x84\x87\x01".as_slice(), &text("site.test")].concat()
-}
-
 /// A request with these further bytes of its field block.
 fn with(more: &[u8]) -> Vec<u8> {
-    frame(HEADERS, 5, 1, &[&get(), more].concat())
+    frame(HEADERS, 5, 1, &[GET, more].concat())
 }
 
 /// A request of these bytes only.
@@ -115,20 +90,15 @@ fn only(block: &[&[u8]]) -> Vec<u8> {
     frame(HEADERS, 5, 1, &block.concat())
 }
 
-fn setting(identifier: u16, value: u32) -> Vec<u8> {
-    frame(
-        SETTINGS,
-        0,
-        0,
-        &[&identifier.to_be_bytes()[..], &value.to_be_bytes()].concat(),
-    )
-}
-
 fn number(number: u32) -> [u8; 4] {
     number.to_be_bytes()
 }
 
 const PINGED: [u8; 8] = *b"h2 rules";
+
+fn ping() -> Vec<u8> {
+    frame(PING, 0, 0, &PINGED)
+}
 
 /// Bytes, and what they must bring about. The first word says where that is written.
 fn rules() -> Vec<(&'static str, Vec<u8>, Must)> {
@@ -138,8 +108,8 @@ fn rules() -> Vec<(&'static str, Vec<u8>, Must)> {
     let (method, path, scheme, authority): (&[u8], &[u8], &[u8], Vec<u8>) =
         (b"\x82", b"\x84", b"\x87", [&[1], host.as_slice()].concat());
     let authority = authority.as_slice();
-    let started = || frame(HEADERS, 4, 1, &post());
-    let ended = || frame(HEADERS, 5, 1, &get());
+    let started = || frame(HEADERS, 4, 1, POST);
+    let ended = || frame(HEADERS, 5, 1, GET);
     vec![
         ("4.1 unknown type", frame(0x16, 0, 0, b"x"), GoOn),
         ("4.1 unknown flags", frame(PING, 0x16, 0, &[0; 8]), GoOn),
@@ -161,17 +131,17 @@ fn rules() -> Vec<(&'static str, Vec<u8>, Must)> {
         ),
         (
             "4.3 PRIORITY within a block",
-            all(&[frame(HEADERS, 1, 1, &get()), frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 1])]),
+            all(&[frame(HEADERS, 1, 1, GET), frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 1])]),
             End(&[PROTOCOL]),
         ),
         (
             "4.3 another stream within a block",
-            all(&[frame(HEADERS, 1, 1, &get()), frame(HEADERS, 5, 3, &get())]),
+            all(&[frame(HEADERS, 1, 1, GET), frame(HEADERS, 5, 3, GET)]),
             End(&[PROTOCOL]),
         ),
         (
             "5.5 unknown frame within a block",
-            all(&[frame(HEADERS, 1, 1, &get()), frame(0x16, 0, 0, b"x")]),
+            all(&[frame(HEADERS, 1, 1, GET), frame(0x16, 0, 0, b"x")]),
             End(&[PROTOCOL]),
         ),
         ("5.1 idle: DATA", frame(DATA, 1, 1, b"x"), End(&[PROTOCOL, CLOSED])),
@@ -183,7 +153,7 @@ fn rules() -> Vec<(&'static str, Vec<u8>, Must)> {
         ),
         (
             "5.1 idle: CONTINUATION",
-            frame(CONTINUATION, 4, 1, &get()),
+            frame(CONTINUATION, 4, 1, GET),
             End(&[PROTOCOL]),
         ),
         (
@@ -194,7 +164,7 @@ fn rules() -> Vec<(&'static str, Vec<u8>, Must)> {
         ("5.1 half closed: HEADERS", all(&[ended(), ended()]), Reset(&[CLOSED])),
         (
             "5.1 half closed: CONTINUATION",
-            all(&[ended(), frame(CONTINUATION, 4, 1, &get())]),
+            all(&[ended(), frame(CONTINUATION, 4, 1, GET)]),
             End(&[PROTOCOL, CLOSED]),
         ),
         (
@@ -212,7 +182,7 @@ fn rules() -> Vec<(&'static str, Vec<u8>, Must)> {
             all(&[
                 started(),
                 frame(RESET, 0, 1, &number(8)),
-                frame(CONTINUATION, 4, 1, &get()),
+                frame(CONTINUATION, 4, 1, GET),
             ]),
             End(&[PROTOCOL, CLOSED]),
         ),
@@ -225,18 +195,18 @@ fn rules() -> Vec<(&'static str, Vec<u8>, Must)> {
             ]),
             GoOn,
         ),
-        ("5.1.1 even", frame(HEADERS, 5, 2, &get()), End(&[PROTOCOL])),
+        ("5.1.1 even", frame(HEADERS, 5, 2, GET), End(&[PROTOCOL])),
         (
             "5.1.1 going back",
-            all(&[frame(HEADERS, 5, 5, &get()), frame(HEADERS, 5, 3, &get())]),
+            all(&[frame(HEADERS, 5, 5, GET), frame(HEADERS, 5, 3, GET)]),
             End(&[PROTOCOL, CLOSED]),
         ),
         (
             "5.1.2 too many",
             (0..130)
-                .flat_map(|turn| frame(HEADERS, 4, turn * 2 + 1, &post()))
+                .flat_map(|turn| frame(HEADERS, 4, turn * 2 + 1, POST))
                 .collect(),
-            Reset(&[REFUSED, PROTOCOL, 11]),
+            Reset(&[REFUSED, PROTOCOL, ENHANCE_YOUR_CALM]),
         ),
         ("6.1 DATA on the connection", frame(DATA, 1, 0, b"x"), End(&[PROTOCOL])),
         (
@@ -251,22 +221,17 @@ fn rules() -> Vec<(&'static str, Vec<u8>, Must)> {
         ),
         (
             "6.2 HEADERS on the connection",
-            frame(HEADERS, 5, 0, &get()),
+            frame(HEADERS, 5, 0, GET),
             End(&[PROTOCOL]),
         ),
         (
             "6.2 more padding than frame",
-            frame(HEADERS, 13, 1, &[&[99], get().as_slice()].concat()),
+            frame(HEADERS, 13, 1, &[&[99], GET].concat()),
             End(&[PROTOCOL]),
         ),
         (
             "6.2 padding and priority",
-            frame(
-                HEADERS,
-                0x2d,
-                1,
-                &[&[1, 0, 0, 0, 0, 15], get().as_slice(), &[0]].concat(),
-            ),
+            frame(HEADERS, 0x2d, 1, &[&[1, 0, 0, 0, 0, 15], GET, &[0]].concat()),
             Serve,
         ),
         (
@@ -311,7 +276,7 @@ fn rules() -> Vec<(&'static str, Vec<u8>, Must)> {
         ("6.5.2 unknown", setting(0xff, 1), GoOn),
         (
             "6.6 PUSH_PROMISE",
-            all(&[started(), frame(PUSH, 4, 1, &[number(2).as_slice(), &get()].concat())]),
+            all(&[started(), frame(PUSH, 4, 1, &[number(2).as_slice(), GET].concat())]),
             End(&[PROTOCOL]),
         ),
         ("6.7 acknowledgment nobody waits for", frame(PING, 1, 0, &[1; 8]), GoOn),
@@ -354,9 +319,9 @@ fn rules() -> Vec<(&'static str, Vec<u8>, Must)> {
         (
             "6.10 pieces",
             all(&[
-                frame(HEADERS, 1, 1, &get()[..3]),
-                frame(CONTINUATION, 0, 1, &get()[3..7]),
-                frame(CONTINUATION, 4, 1, &get()[7..]),
+                frame(HEADERS, 1, 1, &GET[..3]),
+                frame(CONTINUATION, 0, 1, &GET[3..7]),
+                frame(CONTINUATION, 4, 1, &GET[7..]),
             ]),
             Serve,
         ),
@@ -368,7 +333,7 @@ fn rules() -> Vec<(&'static str, Vec<u8>, Must)> {
         (
             "6.10 after the end of pieces",
             all(&[
-                frame(HEADERS, 0, 1, &post()),
+                frame(HEADERS, 0, 1, POST),
                 frame(CONTINUATION, 4, 1, &field("x", "y")),
                 frame(CONTINUATION, 4, 1, &field("x", "y")),
             ]),
@@ -376,15 +341,12 @@ fn rules() -> Vec<(&'static str, Vec<u8>, Must)> {
         ),
         (
             "6.10 CONTINUATION on the connection",
-            all(&[
-                frame(HEADERS, 1, 1, &get()),
-                frame(CONTINUATION, 4, 0, &field("x", "y")),
-            ]),
+            all(&[frame(HEADERS, 1, 1, GET), frame(CONTINUATION, 4, 0, &field("x", "y"))]),
             End(&[PROTOCOL]),
         ),
         (
             "6.10 DATA within a block",
-            all(&[frame(HEADERS, 0, 1, &post()), frame(DATA, 1, 1, b"x")]),
+            all(&[frame(HEADERS, 0, 1, POST), frame(DATA, 1, 1, b"x")]),
             End(&[PROTOCOL]),
         ),
         (
@@ -395,7 +357,7 @@ fn rules() -> Vec<(&'static str, Vec<u8>, Must)> {
         (
             "8.1.1 shorter than said",
             all(&[
-                frame(HEADERS, 4, 1, &[post(), field("content-length", "5")].concat()),
+                frame(HEADERS, 4, 1, &[POST, &field("content-length", "5")].concat()),
                 frame(DATA, 1, 1, b"1234"),
             ]),
             Malformed,
@@ -403,7 +365,7 @@ fn rules() -> Vec<(&'static str, Vec<u8>, Must)> {
         (
             "8.1.1 longer than said",
             all(&[
-                frame(HEADERS, 4, 1, &[post(), field("content-length", "1")].concat()),
+                frame(HEADERS, 4, 1, &[POST, &field("content-length", "1")].concat()),
                 frame(DATA, 0, 1, b"12"),
                 frame(DATA, 1, 1, b"34"),
             ]),
@@ -502,7 +464,7 @@ fn rules() -> Vec<(&'static str, Vec<u8>, Must)> {
         ),
         (
             "HPACK 6.3 table too large",
-            only(&[&[0x3f, 0xe1, 0xff, 0x03], &get()]),
+            only(&[&[0x3f, 0xe1, 0xff, 0x03], GET]),
             End(&[COMPRESSION, PROTOCOL]),
         ),
         (
@@ -539,18 +501,10 @@ async fn every_rule_is_kept() {
     let gateway = before(&authority, limits, origin.address, "").await;
     let mut broken = Vec::new();
     for (name, bytes, must) in rules() {
-        let mut stream = connect(&gateway, &authority).await;
-        let bytes = [
-            PREFACE,
-            &frame(SETTINGS, 0, 0, &[]),
-            &bytes,
-            &frame(PING, 0, 0, &PINGED),
-        ]
-        .concat();
-        let _ = stream.write_all(&bytes).await;
-        let _ = stream.flush().await;
+        let mut raw = Raw::open(&gateway, &authority, &frame(SETTINGS, 0, 0, &[])).await;
+        raw.send(&[bytes, ping()].concat()).await;
         let patient = matches!(must, Must::Serve | Must::Reset(_) | Must::Malformed);
-        let came = timeout(PATIENCE, read(&mut stream, &mut Vec::new(), patient)).await;
+        let came = timeout(PATIENCE, read(&mut raw, patient)).await;
         let came = came.unwrap_or_else(|_| panic!("{name}: nothing came"));
         if !must.holds(&came) {
             broken.push(format!("{name}: {came}"));
@@ -568,12 +522,10 @@ async fn a_connection_begins_with_preface_and_settings() {
     let origin = Origin::fixed("hello").await;
     let authority = Authority::new();
     let gateway = before(&authority, "", origin.address, "").await;
-    for (name, bytes) in [("3.4 no preface", b"GET / HTTP/1.1\r\nHost: site.test\r\n\r\n".to_vec())] {
-        let mut stream = connect(&gateway, &authority).await;
-        stream.write_all(&bytes).await.expect("written");
-        let came = timeout(PATIENCE, read(&mut stream, &mut Vec::new(), false))
-            .await
-            .expect("in time");
+    for (name, bytes) in [("3.4 no preface", b"GET / HTTP/1.1\r\nHost: site.test\r\n\r\n")] {
+        let mut raw = Raw::silent(&gateway, &authority).await;
+        raw.send(bytes).await;
+        let came = timeout(PATIENCE, read(&mut raw, false)).await.expect("in time");
         assert!(came.closed && !came.pong && came.answered.is_none(), "{name}: {came}");
     }
 }
@@ -585,32 +537,20 @@ async fn an_early_answer_is_not_followed_by_a_reset_at_once() {
     let origin = Origin::fixed("hello").await;
     let authority = Authority::new();
     let gateway = before(&authority, "max_body = \"1KB\"", origin.address, "").await;
-    let mut rest = Vec::new();
-    let mut stream = connect(&gateway, &authority).await;
+    let mut raw = Raw::open(&gateway, &authority, &frame(SETTINGS, 0, 0, &[])).await;
     // Its body is still to come, and will not be taken.
-    let begun = frame(HEADERS, 4, 1, &[post(), field("content-length", "5000")].concat());
-    let bytes = [
-        PREFACE,
-        &frame(SETTINGS, 0, 0, &[]),
-        &begun,
-        &frame(PING, 0, 0, &PINGED),
-    ]
-    .concat();
-    say(&mut stream, &bytes).await;
-    let came = timeout(PATIENCE, read(&mut stream, &mut rest, true))
-        .await
-        .expect("in time");
+    let begun = frame(HEADERS, 4, 1, &[POST, &field("content-length", "5000")].concat());
+    raw.send(&[begun, ping()].concat()).await;
+    let came = timeout(PATIENCE, read(&mut raw, true)).await.expect("in time");
     assert!(came.answered == Some(false) && came.reset.is_none(), "{came}");
-    say(&mut stream, &frame(PING, 0, 0, &PINGED)).await;
-    let came = timeout(PATIENCE, read(&mut stream, &mut rest, false))
-        .await
-        .expect("in time");
+    raw.send(&ping()).await;
+    let came = timeout(PATIENCE, read(&mut raw, false)).await.expect("in time");
     assert!(came.reset.is_none() && came.pong, "{came}");
     // Unasked, it comes in the end.
     let came = timeout(PATIENCE, async {
         loop {
-            say(&mut stream, &frame(PING, 0, 0, &PINGED)).await;
-            let came = read(&mut stream, &mut rest, false).await;
+            raw.send(&ping()).await;
+            let came = read(&mut raw, false).await;
             if came.reset.is_some() || came.closed {
                 return came;
             }
@@ -622,30 +562,25 @@ async fn an_early_answer_is_not_followed_by_a_reset_at_once() {
     assert_eq!(came.reset, Some(NO_ERROR), "{came}");
 }
 
-async fn say(stream: &mut (impl AsyncWriteExt + Unpin), bytes: &[u8]) {
-    stream.write_all(bytes).await.expect("written");
-    stream.flush().await.expect("written");
-}
-
 /// Reads until our PING is answered and, where an answer may come later, that has come or a moment has passed; or until the
-/// end. `bytes`: what was read ahead.
-async fn read(stream: &mut (impl AsyncReadExt + Unpin), bytes: &mut Vec<u8>, patient: bool) -> Came {
+/// end.
+async fn read(raw: &mut Raw, patient: bool) -> Came {
     let mut came = Came::default();
     loop {
-        while let Some((kind, flags, payload)) = take(bytes) {
-            match kind {
-                DATA => came.data.push(payload.len()),
+        while let Some(frame) = raw.take() {
+            match frame.kind {
+                DATA => came.data.push(frame.payload.len()),
                 HEADERS => {
-                    came.answered.get_or_insert(payload.first() == Some(&0x88));
+                    came.answered.get_or_insert(frame.payload.first() == Some(&0x88));
                 }
                 RESET => {
-                    came.reset.get_or_insert(code(&payload, 0));
+                    came.reset.get_or_insert(frame.code());
                 }
-                SETTINGS => came.settled |= flags & 1 == 1,
-                PING => came.pong |= payload == PINGED,
+                SETTINGS => came.settled |= frame.flags & 1 == 1,
+                PING => came.pong |= frame.payload == PINGED,
                 GOAWAY => {
                     // The first may announce an orderly end.
-                    came.goaway = Some(code(&payload, 4));
+                    came.goaway = Some(frame.code());
                 }
                 _ => {}
             }
@@ -654,26 +589,9 @@ async fn read(stream: &mut (impl AsyncReadExt + Unpin), bytes: &mut Vec<u8>, pat
         if came.pong && over && came.goaway.is_none() {
             return came;
         }
-        match stream.read_buf(bytes).await {
-            Ok(0) | Err(_) => {
-                came.closed = true;
-                return came;
-            }
-            Ok(_) => {}
+        if !raw.more().await {
+            came.closed = true;
+            return came;
         }
     }
-}
-
-fn take(bytes: &mut Vec<u8>) -> Option<(u8, u8, Vec<u8>)> {
-    let length = bytes.get(..3)?;
-    let length = usize::from(length[0]) << 16 | usize::from(length[1]) << 8 | usize::from(length[2]);
-    let whole = bytes.get(..9 + length)?.to_vec();
-    bytes.drain(..9 + length);
-    Some((whole[3], whole[4], whole[9..].to_vec()))
-}
-
-fn code(payload: &[u8], at: usize) -> u32 {
-    payload.get(at..at + 4).map_or(u32::MAX, |code| {
-        u32::from_be_bytes(code.try_into().expect("four bytes"))
-    })
 }

@@ -4,7 +4,9 @@
 pub(crate) mod client;
 pub(crate) mod collector;
 pub(crate) mod dns;
+pub(crate) mod frames;
 pub(crate) mod gateway;
+pub(crate) mod http2;
 pub(crate) mod jwt;
 pub(crate) mod log;
 pub(crate) mod origin;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// A request as it arrived.
@@ -44,6 +45,8 @@ impl Received {
 pub(crate) enum Step {
     Send(Vec<u8>),
     Wait(Duration),
+    /// Goes on once this is true.
+    Until(watch::Receiver<bool>),
     /// Never does anything again; the connection stays open.
     Hang,
     Close,
@@ -179,6 +182,9 @@ async fn serve(mut stream: TcpStream, reads: Reads, script: Script, log: Arc<Mut
                     }
                 }
                 Step::Wait(time) => tokio::time::sleep(time).await,
+                Step::Until(mut sign) => {
+                    let _ = sign.wait_for(|given| *given).await;
+                }
                 Step::Hang => std::future::pending().await,
                 Step::Close => return,
                 Step::Reset => {
