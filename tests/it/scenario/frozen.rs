@@ -107,7 +107,7 @@ async fn nobody_notices_a_frozen_a_killed_and_a_failing_server() {
     ];
     let gateway = before(
         &servers,
-        "connect_timeout = \"1s\"\nfirst_byte_timeout = \"1s\"\n\
+        "connect_timeout = \"3s\"\nfirst_byte_timeout = \"3s\"\n\
          retry = { attempts = 4, on = [\"connect\", \"reset\", \"timeout\", \"502\", \"503\", \"504\"] }",
     )
     .await;

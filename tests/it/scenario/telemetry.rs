@@ -592,7 +592,7 @@ async fn both_attempts_of_a_hedge_are_told() {
     );
     let file = with_another(
         &file,
-        "balance = \"round-robin\"\nhedge = { after = \"30ms\", budget = \"100%\" }",
+        "balance = \"round-robin\"\nhedge = { after = \"1s\", budget = \"100%\" }",
         good.address,
     );
     let gateway = gateway::start(&file).await;

@@ -107,6 +107,14 @@ impl Process {
         kill_process(Pid::from_raw(id).expect("id"), signal).expect("signal");
     }
 
+    /// The memory that it takes.
+    pub(crate) fn resident_kib(&self) -> usize {
+        let status = format!("/proc/{}/status", self.child.id().expect("running"));
+        let status = std::fs::read_to_string(status).expect("status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("VmRSS");
+        line.split_whitespace().nth(1).expect("size").parse().expect("number")
+    }
+
     /// SIGSTOP; returns when every thread has stopped.
     pub(crate) async fn freeze(&self) {
         self.signal(Signal::STOP);
