@@ -4,7 +4,7 @@ use deals247_gateway::gateway::Drained;
 
 use crate::support::client::{self, Connection};
 use crate::support::origin::{Flag, Origin, Step, raw};
-use crate::support::{PATIENCE, gateway};
+use crate::support::{PATIENCE, gateway, port};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_admin_listener_tells_how_it_is() {
@@ -66,6 +66,7 @@ async fn a_drain_finishes_what_is_in_flight_and_takes_nothing_new() {
         (200, "done", Some("close"))
     );
     assert_eq!(drain.await.expect("drained"), Drained::Empty);
+    port::listens(address.port(), 0).await;
     assert!(
         tokio::net::TcpStream::connect(address).await.is_err(),
         "nobody listens any more"

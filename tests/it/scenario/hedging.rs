@@ -52,20 +52,22 @@ async fn a_server_that_stalls_costs_only_the_time_until_the_other_is_asked() {
     let stalling = holding(&held, "late").await;
     let good = Origin::fixed("good").await;
     let gateway = before(&[&stalling, &good], "hedge = { after = \"30ms\", budget = \"100%\" }").await;
+    let mut asked = 0;
     for method in ["GET", "HEAD", "OPTIONS"] {
-        for _ in 0..4 {
+        let before = hedges(&gateway, true).await;
+        // Mostly it is the first one of every second request.
+        eventually("the stalling one is met first, twice", async || {
             let answer = client::ask(gateway.address, format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n")).await;
             assert_eq!(
                 (answer.status, answer.header("content-length")),
                 (200, Some("4")),
                 "{method}"
             );
-        }
+            asked += 1;
+            hedges(&gateway, true).await >= before + 2.0
+        })
+        .await;
     }
-    assert!(
-        hedges(&gateway, true).await >= 6.0,
-        "every request that came to the stalling one first"
-    );
     eventually("the loser is given up", async || {
         in_flight(&gateway, &stalling).await == 0.0
     })
@@ -75,7 +77,7 @@ async fn a_server_that_stalls_costs_only_the_time_until_the_other_is_asked() {
             .iter()
             .any(|request| request.header("x-gateway-attempt") == Some("2"))
     );
-    let line = gateway.logged(12).await;
+    let line = gateway.logged(asked).await;
     assert_eq!(line["status"], 200);
     assert_eq!(line["server"], good.address.to_string());
     // With a body nothing is asked twice.
@@ -189,8 +191,9 @@ async fn by_the_upstreams_own_measure() {
     }
     held.store(true, SeqCst);
     let before = hedges(&gateway, true).await;
-    for _ in 0..4 {
+    eventually("the stalling one is met first, twice", async || {
         assert_eq!(gateway.get("/").await.text(), "good");
-    }
-    assert!(hedges(&gateway, true).await >= before + 2.0);
+        hedges(&gateway, true).await >= before + 2.0
+    })
+    .await;
 }

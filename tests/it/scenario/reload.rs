@@ -12,7 +12,7 @@ use crate::support::client::{self, Connection};
 use crate::support::eventually;
 use crate::support::gateway;
 use crate::support::origin::{Flag, Origin, Step, raw, reply};
-use crate::support::port::free;
+use crate::support::port::{free, listens};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -144,6 +144,7 @@ async fn listeners_come_and_go() {
     busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
     eventually("in flight", async || origin.received().len() == 2).await;
     gateway.reload(&listen(&[second])).await.expect("reloaded");
+    listens(first.port(), 0).await;
     assert!(TcpStream::connect(first).await.is_err(), "it accepts no more");
     answer.raise();
     let last = busy.response(false).await.expect("an answer");
@@ -162,6 +163,7 @@ async fn an_address_takes_the_place_of_a_wider_or_narrower_one() {
         let body = format!("round {round}");
         let text = format!("listen = [\"{listen}:{port}\"]\n{}", fixed(&body));
         gateway.reload(&text).await.expect("reloaded");
+        listens(port, 1).await;
         let answer = client::ask(SocketAddr::from(([127, 0, 0, 1], port)), GET).await;
         assert_eq!(answer.text(), body);
         let elsewhere = TcpStream::connect(SocketAddr::from(([127, 0, 0, 2], port))).await;
@@ -182,6 +184,7 @@ async fn what_cannot_be_had_changes_nothing() {
         other => panic!("{other:?}"),
     }
     assert_eq!(gateway.get("/").await.text(), "one");
+    listens(free.port(), 0).await;
     assert!(TcpStream::connect(free).await.is_err(), "the good one is free again");
 
     // The access log cannot be opened; the upstream's changes must not have been made either.
