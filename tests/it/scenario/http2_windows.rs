@@ -133,7 +133,7 @@ async fn windows_that_do_not_grow_to_something_are_given_up() {
     let large = large();
     let origin = Origin::start(move |_| reply(200, "", large)).await;
     let authority = Authority::new();
-    let gateway = before(&authority, "write_timeout = \"500ms\"", origin.address, "").await;
+    let gateway = before(&authority, "write_timeout = \"1s\"", origin.address, "").await;
     for (window, grows) in [(0, false), (1, false), (1, true)] {
         let mut raw = Raw::open(&gateway, &authority, window).await;
         raw.get(1).await;
