@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Gateway, World};
+use super::{Gateway, Side, World};
 use crate::edge::Role;
 
 /// How long a stop waits for the next request of a connection that is idle.
@@ -39,22 +39,23 @@ impl Gateway {
         world.edge.stop(Role::Clear).await;
         world.edge.stop(Role::Tls).await;
         let idle = deadline.map_or(IDLE_GRACE, |deadline| IDLE_GRACE.min(deadline / 2));
-        let drained = self.wait_until_empty(deadline, idle).await;
+        let drained = self.wait_until_empty(&[&self.clients], deadline, idle).await;
         self.end(&mut world).await;
         drained
     }
 
     /// Leaves its place to another process that accepts on the same sockets: as [`Gateway::drain`], but at once for the
     /// admin listener, too; and connections between two requests wait for the next one as long as ever, which is
-    /// answered and is their last: nobody's request meets a connection that has just been closed.
+    /// answered and is their last: nobody's request meets a connection that has just been closed, no operator's either.
     pub async fn retire(&self, deadline: Duration) -> Drained {
         let mut world = self.world.lock().await;
         world.stopping = true;
         for role in [Role::Clear, Role::Tls, Role::Admin, Role::AdminTls] {
             world.edge.stop(role).await;
         }
+        let idle = deadline.saturating_sub(IDLE_GRACE);
         let drained = self
-            .wait_until_empty(Some(deadline), deadline.saturating_sub(IDLE_GRACE))
+            .wait_until_empty(&[&self.clients, &self.operators], Some(deadline), idle)
             .await;
         self.end(&mut world).await;
         drained
@@ -79,10 +80,10 @@ impl Gateway {
         self.world.lock().await.stopping = true;
     }
 
-    async fn wait_until_empty(&self, deadline: Option<Duration>, idle: Duration) -> Drained {
+    async fn wait_until_empty(&self, sides: &[&Side], deadline: Option<Duration>, idle: Duration) -> Drained {
         let begun = Instant::now();
         let give_up = deadline.map(|deadline| begun + deadline);
-        while !self.clients.is_empty() {
+        while !sides.iter().all(|side| side.is_empty()) {
             if give_up.is_some_and(|give_up| Instant::now() >= give_up) {
                 return match self.clients.caps.open() {
                     0 => Drained::Empty,
@@ -90,7 +91,9 @@ impl Gateway {
                 };
             }
             if begun.elapsed() >= idle {
-                self.clients.last_call.send_replace(true);
+                for side in sides {
+                    side.last_call.send_replace(true);
+                }
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -168,7 +168,7 @@ async fn the_first_round_knows_everybody() {
     until("closed", || closed.task.is_finished()).await;
     let mut upstream = upstream(SECOND);
     let check = upstream.health_check.as_mut().unwrap();
-    check.timeout = SECOND;
+    check.timeout = 3 * SECOND;
     let pool = pool(&upstream, &[&good, &bad, &mute, &closed]);
     let changes = Changes::default();
     first_round(&upstream, None, &pool, changes.hook()).await;
@@ -178,7 +178,7 @@ async fn the_first_round_knows_everybody() {
     let expected = [
         (State::Healthy, None),
         (State::Unhealthy, Some("status 503")),
-        (State::Unhealthy, Some("no answer within 1s")),
+        (State::Unhealthy, Some("no answer within 3s")),
         (State::Unhealthy, Some("cannot connect: connection refused")),
     ];
     assert_eq!(found, expected);

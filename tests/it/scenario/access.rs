@@ -1,6 +1,7 @@
 //! Who may use a route, and with what: refused before identity, limits and caches, in the house's manner.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::support::client;
@@ -16,6 +17,13 @@ async fn with(origin: &Origin, server: &str, table: &str, more: &str) -> Running
         origin.address
     ))
     .await
+}
+
+/// A new file in the place of the one before, at once: half of a list would be a list, too.
+fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, text).expect("written");
+    std::fs::rename(new, file).expect("renamed");
 }
 
 async fn from(gateway: &Running, client: &str, path: &str, fields: &str) -> client::Response {
@@ -48,17 +56,17 @@ async fn addresses_from_a_large_file_that_changes() {
     ] {
         assert_eq!(from(&gateway, client, "/", "").await.status, status, "{client}");
     }
-    std::fs::write(&file, "198.51.100.0/24\n").expect("written");
+    replace(&file, "198.51.100.0/24\n");
     eventually("the new list is in force", async || {
         from(&gateway, "198.51.100.7", "/", "").await.status == 403
     })
     .await;
     assert_eq!(from(&gateway, "10.0.0.0", "/", "").await.status, 200);
     // A faulty list changes nothing.
-    std::fs::write(&file, "198.51.100.0/24\nnobody\n").expect("written");
+    replace(&file, "198.51.100.0/24\nnobody\n");
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(from(&gateway, "198.51.100.7", "/", "").await.status, 403);
-    std::fs::write(&file, "").expect("written");
+    replace(&file, "");
     eventually("nobody is on the list", async || {
         from(&gateway, "198.51.100.7", "/", "").await.status == 200
     })

@@ -15,6 +15,7 @@ use crate::support::client::{self, Connection};
 use crate::support::gateway::{self, Running};
 use crate::support::origin::Origin;
 use crate::support::pebble::Pebble;
+use crate::support::port::listens;
 use crate::support::redis::Redis;
 use crate::support::{PATIENCE, eventually};
 
@@ -47,6 +48,14 @@ async fn on(
         origin.address
     ))
     .await
+}
+
+/// Stops a gateway that was where Pebble looks for answers; returns when another one can be there.
+async fn leave(gateway: Running, pebble: &Pebble) {
+    gateway.drain(None).await;
+    for place in [pebble.clear, pebble.tls] {
+        listens(place.port(), 0).await;
+    }
 }
 
 /// A client that believes Pebble's certificates.
@@ -126,7 +135,7 @@ async fn a_certificate_is_obtained_by_either_challenge_and_kept() {
         }
 
         // Whoever starts again shows it from the first handshake on, and orders nothing.
-        gateway.drain(None).await;
+        leave(gateway, &pebble).await;
         let gateway = at(&pebble, &origin, storage.path(), &acme, "").await;
         assert_eq!(status(&gateway, &config, "a.test").await, Some(200));
         assert_eq!(
@@ -134,7 +143,7 @@ async fn a_certificate_is_obtained_by_either_challenge_and_kept() {
             0.0
         );
         assert_eq!(std::fs::read(folder.join("certificate.pem")).expect("kept"), before);
-        gateway.drain(None).await;
+        leave(gateway, &pebble).await;
 
         // Another name needs another certificate at once; the account is the same.
         let account = std::fs::read(folder.join("account.json")).expect("kept");
@@ -143,7 +152,7 @@ async fn a_certificate_is_obtained_by_either_challenge_and_kept() {
         let gateway = at(&pebble, &origin, storage.path(), &acme, "").await;
         is_believed(&gateway, &config, "c.test").await;
         assert_eq!(std::fs::read(folder.join("account.json")).expect("kept"), account);
-        gateway.drain(None).await;
+        leave(gateway, &pebble).await;
     }
 }
 

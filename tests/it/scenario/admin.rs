@@ -52,6 +52,7 @@ async fn upstreams_show_every_server_with_its_reason() {
     for _ in 0..5 {
         assert_eq!(gateway.get("/").await.status, 200);
     }
+    gateway.logged(5).await; // they are over a moment after their answers
     let shown = shown(&gateway).await;
     assert_eq!(
         (&shown["healthy"], &shown["total"]),

@@ -91,6 +91,7 @@ async fn what_is_left_behind_is_replaced_and_what_is_anothers_is_not() {
     };
     // A socket whose process was killed.
     drop(UnixListener::bind(&path).expect("bind"));
+    eventually("nobody listens", async || UnixStream::connect(&path).await.is_err()).await;
     let running = start(&path).await.expect("a gateway");
     assert_eq!(get(&path, "/livez").await.status, 200);
     let error = start(&path).await.map(drop).expect_err("taken").to_string();

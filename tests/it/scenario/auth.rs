@@ -428,6 +428,8 @@ async fn who_tries_keys_is_turned_away() {
         assert_eq!(answer.header("retry-after").is_some(), status == 429);
     }
     assert_eq!(ask("192.0.2.2", "key-a").await.status, 200);
+    // Counted when they are logged, which is after their answers.
+    gateway.logged(7).await;
     let refused = gateway
         .metric("gateway_refusals_total{reason=\"too_many_failures\"}")
         .await;

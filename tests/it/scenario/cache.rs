@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::client::{self, Connection, Response};
 use crate::support::eventually;
 use crate::support::gateway::{self, Running};
-use crate::support::origin::{Origin, Received, Step, raw, reply};
+use crate::support::origin::{Flag, Origin, Received, Step, raw, reply};
 
 /// A gateway with one cache before an origin; `cache`: the lines of `[cache.c]`.
 async fn before(origin: &Origin, cache: &str) -> Running {
@@ -41,6 +41,7 @@ async fn the_second_request_is_answered_from_what_was_kept() {
     let origin = Origin::start(|_| fresh("hello")).await;
     let gateway = before(&origin, "").await;
     let first = get(&gateway, "/a", "").await;
+    assert_eq!(gateway.logged(1).await["cache"], "miss");
     assert_eq!((first.text(), age(&first)), ("hello", None));
     assert!(
         status(&first).starts_with("gateway; fwd=uri-miss; ttl=") && status(&first).ends_with("; stored"),
@@ -102,10 +103,13 @@ async fn who_waits_reads_while_it_arrives() {
 
 #[tokio::test]
 async fn what_is_not_kept_makes_nobody_wait() {
-    let origin = Origin::start(|_| {
-        let mut steps = vec![Step::Wait(Duration::from_millis(300))];
-        steps.extend(reply(200, "Cache-Control: no-store\r\n", "yours"));
-        steps
+    let (answer, first) = (Flag::default(), AtomicBool::new(true));
+    let told = answer.clone();
+    let origin = Origin::start(move |_| {
+        // What the first one is told is known before the others are answered.
+        let wait = (!first.swap(false, SeqCst)).then(|| Step::Await(told.clone()));
+        let own = reply(200, "Cache-Control: no-store\r\n", "yours");
+        wait.into_iter().chain(own).collect()
     })
     .await;
     let gateway = Arc::new(before(&origin, "").await);
@@ -114,32 +118,27 @@ async fn what_is_not_kept_makes_nobody_wait() {
         let gateway = Arc::clone(&gateway);
         tasks.spawn(async move { get(&gateway, "/", "").await });
     }
+    eventually("nobody waits for another", async || origin.received().len() == 40).await;
+    answer.raise();
     while let Some(answer) = tasks.join_next().await {
         assert_eq!(answer.expect("a client").text(), "yours");
     }
-    assert_eq!(origin.received().len(), 40);
-    assert!(
-        origin.connections() >= 20,
-        "they waited for one another: {}",
-        origin.connections()
-    );
     let later = get(&gateway, "/", "").await;
     assert_eq!(status(&later), "gateway; fwd=uri-miss; detail=no-store");
 }
 
 #[tokio::test]
 async fn a_fetch_goes_on_when_its_client_leaves() {
-    let origin = Origin::start(|_| {
-        let mut steps = vec![Step::Wait(Duration::from_millis(200))];
-        steps.extend(fresh("kept"));
-        steps
-    })
-    .await;
+    let answer = Flag::default();
+    let told = answer.clone();
+    let origin = Origin::start(move |_| [vec![Step::Await(told.clone())], fresh("kept")].concat()).await;
     let gateway = before(&origin, "").await;
     let mut leaver = gateway.connect().await;
     leaver.send("GET / HTTP/1.1\r\nHost: site.test\r\n\r\n").await;
     eventually("the fetch has begun", async || origin.received().len() == 1).await;
     drop(leaver);
+    assert_eq!(gateway.logged(1).await["status"], 499);
+    answer.raise();
     assert_eq!(get(&gateway, "/", "").await.text(), "kept");
     assert_eq!(origin.received().len(), 1);
 }
@@ -275,6 +274,7 @@ async fn a_stale_answer_is_confirmed_and_updated() {
         "{}",
         status(&confirmed)
     );
+    gateway.logged(2).await;
     assert!(status(&get(&gateway, "/", "").await).contains("; hit"));
     assert_eq!(origin.received().len(), 2);
     assert_eq!(gateway.logged(3).await["cache"], "hit");

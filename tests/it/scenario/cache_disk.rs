@@ -37,7 +37,7 @@ async fn start(origin: &Origin, disk: &Path, cache: &str) -> Running {
     // The threads of a gateway of this process that had it may be about to end.
     eventually("the directory is free", async || {
         let lock = fs::File::open(disk.join("lock"));
-        lock.map_or(true, |lock| lock.try_lock().is_ok())
+        lock.map_or(true, |lock| lock.try_lock().is_ok() && lock.unlock().is_ok())
     })
     .await;
     gateway::start(&site(origin, disk, cache)).await

@@ -11,7 +11,7 @@ use http::request;
 
 use crate::support::eventually;
 use crate::support::gateway::{self, Running};
-use crate::support::origin::{Origin, Step, raw, reply};
+use crate::support::origin::{Flag, Origin, Step, raw, reply};
 use crate::support::service::{Say, Service, Speaks};
 use crate::support::tls::Authority;
 
@@ -270,7 +270,9 @@ async fn bodies_that_do_not_end_as_they_said_are_faults() {
         steps
     })
     .await;
-    let gateway = before_one(&origin, "read_timeout = \"200ms\"\noutlier = false").await;
+    let gateway = before_one(&origin, "outlier = false").await;
+    let impatient = before_one(&origin, "read_timeout = \"200ms\"\noutlier = false").await;
+    assert_eq!(whole(&impatient, "/hang").await, Err(Reason::GatewayTimeout));
     for (path, reason) in [
         ("/short", Reason::BadGateway),
         ("/cut", Reason::BadGateway),
@@ -279,16 +281,19 @@ async fn bodies_that_do_not_end_as_they_said_are_faults() {
         ("/bare", Reason::BadGateway),
         ("/long", Reason::BadGateway),
         ("/reset", Reason::BadGateway),
-        ("/hang", Reason::GatewayTimeout),
     ] {
         assert_eq!(whole(&gateway, path).await, Err(reason), "{path}");
     }
-    assert_eq!(in_flight(&gateway, &origin.address.to_string()).await, 0.0);
+    for gateway in [&gateway, &impatient] {
+        assert_eq!(in_flight(gateway, &origin.address.to_string()).await, 0.0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_serves_again_only_when_nothing_is_left_on_it() {
-    let origin = Origin::start(|request| match request.line() {
+    let unasked = Flag::default();
+    let said = unasked.clone();
+    let origin = Origin::start(move |request| match request.line() {
         line if line.contains("/more") => {
             raw("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
         }
@@ -296,6 +301,7 @@ async fn a_connection_serves_again_only_when_nothing_is_left_on_it() {
             Step::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec()),
             Step::Wait(Duration::from_millis(50)),
             Step::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison".to_vec()),
+            Step::Raise(said.clone()),
         ],
         line if line.contains("/close") => reply(200, "Connection: close\r\n", "ok"),
         line if line.contains("/no-content") => raw("HTTP/1.1 204 No Content\r\nContent-Length: 6\r\n\r\npoison"),
@@ -310,7 +316,9 @@ async fn a_connection_serves_again_only_when_nothing_is_left_on_it() {
     for path in ["/more", "/later", "/close", "/no-content"] {
         let good = if path == "/no-content" { "" } else { "ok" };
         assert_eq!(whole(&gateway, path).await.as_deref(), Ok(good), "{path}");
-        tokio::time::sleep(Duration::from_millis(100)).await; // for what the server says unasked
+        if path == "/later" {
+            unasked.raised().await;
+        }
         assert_eq!(whole(&gateway, "/").await.as_deref(), Ok("fine"), "after {path}");
     }
 }

@@ -151,7 +151,7 @@ async fn a_request_may_arrive_byte_by_byte() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_closed_after_their_requests_their_idleness_and_on_wish() {
     let origin = Origin::fixed("hello").await;
-    let gateway = before(&origin, "keepalive_requests = 3\nkeepalive_timeout = \"300ms\"").await;
+    let gateway = before(&origin, "keepalive_requests = 3").await;
     let mut connection = gateway.connect().await;
     for last in [false, false, true] {
         let answer = connection.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -161,7 +161,8 @@ async fn connections_are_closed_after_their_requests_their_idleness_and_on_wish(
         );
     }
     assert!(connection.is_closed().await);
-    let mut idle = gateway.connect().await;
+    let impatient = before(&origin, "keepalive_timeout = \"300ms\"").await;
+    let mut idle = impatient.connect().await;
     assert_eq!(idle.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.status, 200);
     assert!(idle.is_closed().await, "an idle connection is closed");
     let mut wish = gateway.connect().await;

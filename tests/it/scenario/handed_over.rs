@@ -282,6 +282,20 @@ async fn what_operators_took_out_of_service_stays_out() {
     site.stop().await;
 }
 
+/// Whoever has come to the old process and asks only when the new one serves is not cut.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_who_has_just_come_in_is_answered() {
+    let site = Site::new("", &[free()]);
+    let process = site.run().await;
+    let mut operator = Connection::open(site.admin).await;
+    site.succeeds(&["upgrade"]).await;
+    let answer = operator.ask("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    drop(operator);
+    assert_eq!(process.replaced().await.code(), Some(0));
+    site.stop().await;
+}
+
 /// An order that came when the drains had been handed over would be forgotten: it is refused instead, and can be given to
 /// the new process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,12 +1,10 @@
 //! Health endpoints and draining.
 
-use std::time::Duration;
-
 use deals247_gateway::gateway::Drained;
 
 use crate::support::client::{self, Connection};
-use crate::support::gateway;
-use crate::support::origin::{Origin, Step, raw};
+use crate::support::origin::{Flag, Origin, Step, raw};
+use crate::support::{PATIENCE, gateway, port};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_admin_listener_tells_how_it_is() {
@@ -41,8 +39,10 @@ async fn the_admin_listener_tells_how_it_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_finishes_what_is_in_flight_and_takes_nothing_new() {
-    let origin = Origin::start(|_| {
-        let mut steps = vec![Step::Wait(Duration::from_millis(500))];
+    let answer = Flag::default();
+    let told = answer.clone();
+    let origin = Origin::start(move |_| {
+        let mut steps = vec![Step::Await(told.clone())];
         steps.extend(raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone"));
         steps
     })
@@ -57,14 +57,16 @@ async fn a_drain_finishes_what_is_in_flight_and_takes_nothing_new() {
     let mut busy = Connection::open(address).await;
     busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     crate::support::eventually("the request is in flight", async || !origin.received().is_empty()).await;
-    let drain = tokio::spawn(gateway.drain(Some(Duration::from_secs(20))));
+    let drain = tokio::spawn(gateway.drain(Some(PATIENCE)));
     assert!(idle.is_closed().await, "what is idle is closed at once");
+    answer.raise();
     let answer = busy.response(false).await.expect("an answer");
     assert_eq!(
         (answer.status, answer.text(), answer.header("connection")),
         (200, "done", Some("close"))
     );
     assert_eq!(drain.await.expect("drained"), Drained::Empty);
+    port::listens(address.port(), 0).await;
     assert!(
         tokio::net::TcpStream::connect(address).await.is_err(),
         "nobody listens any more"

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use crate::support::client;
 use crate::support::eventually;
 use crate::support::gateway::{self, Running};
-use crate::support::origin::{Origin, Step, raw, reply};
+use crate::support::origin::{Flag, Origin, Step, raw, reply};
 use crate::support::port;
 
 /// In turn, so that every second request meets the first server.
@@ -52,27 +52,32 @@ async fn a_server_that_stalls_costs_only_the_time_until_the_other_is_asked() {
     let stalling = holding(&held, "late").await;
     let good = Origin::fixed("good").await;
     let gateway = before(&[&stalling, &good], "hedge = { after = \"30ms\", budget = \"100%\" }").await;
+    let mut asked = 0;
     for method in ["GET", "HEAD", "OPTIONS"] {
-        for _ in 0..4 {
+        let before = hedges(&gateway, true).await;
+        // Mostly it is the first one of every second request.
+        eventually("the stalling one is met first, twice", async || {
             let answer = client::ask(gateway.address, format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n")).await;
             assert_eq!(
                 (answer.status, answer.header("content-length")),
                 (200, Some("4")),
                 "{method}"
             );
-        }
+            asked += 1;
+            hedges(&gateway, true).await >= before + 2.0
+        })
+        .await;
     }
-    assert!(
-        hedges(&gateway, true).await >= 6.0,
-        "every request that came to the stalling one first"
-    );
-    assert_eq!(in_flight(&gateway, &stalling).await, 0.0, "the loser is given up");
+    eventually("the loser is given up", async || {
+        in_flight(&gateway, &stalling).await == 0.0
+    })
+    .await;
     assert!(
         good.received()
             .iter()
             .any(|request| request.header("x-gateway-attempt") == Some("2"))
     );
-    let line = gateway.logged(12).await;
+    let line = gateway.logged(asked).await;
     assert_eq!(line["status"], 200);
     assert_eq!(line["server"], good.address.to_string());
     // With a body nothing is asked twice.
@@ -119,12 +124,10 @@ async fn the_budget_bounds_what_is_asked_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_server_that_fails_changes_nothing() {
-    let late = Origin::start(|_| {
-        let wait = Step::Wait(std::time::Duration::from_millis(300));
-        [vec![wait], reply(200, "", "late")].concat()
-    })
-    .await;
-    let bad = Origin::start(|_| vec![Step::Close]).await;
+    let asked = Flag::default();
+    let other = asked.clone();
+    let late = Origin::start(move |_| [vec![Step::Await(other.clone())], reply(200, "", "late")].concat()).await;
+    let bad = Origin::start(move |_| vec![Step::Raise(asked.clone()), Step::Close]).await;
     let gateway = before(
         &[&late, &bad],
         "hedge = { after = \"20ms\", budget = \"100%\" }\noutlier = false",
@@ -164,13 +167,14 @@ async fn where_the_second_one_fails_a_third_one_is_asked() {
 async fn what_has_begun_is_never_replaced() {
     let slow_body = Origin::start(|_| {
         let mut steps = raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
-        steps.push(Step::Wait(std::time::Duration::from_millis(200)));
+        steps.push(Step::Wait(std::time::Duration::from_millis(2500)));
         steps.extend(raw("3\r\ntwo\r\n0\r\n\r\n"));
         steps
     })
     .await;
     let other = Origin::fixed("other").await;
-    let gateway = before(&[&slow_body, &other], "hedge = { after = \"50ms\", budget = \"100%\" }").await;
+    // Its head is there in that time, also on a busy machine; its body is not.
+    let gateway = before(&[&slow_body, &other], "hedge = { after = \"2s\", budget = \"100%\" }").await;
     assert_eq!(gateway.get("/").await.text(), "onetwo");
     assert_eq!(other.received().len(), 0);
 }
@@ -187,8 +191,9 @@ async fn by_the_upstreams_own_measure() {
     }
     held.store(true, SeqCst);
     let before = hedges(&gateway, true).await;
-    for _ in 0..4 {
+    eventually("the stalling one is met first, twice", async || {
         assert_eq!(gateway.get("/").await.text(), "good");
-    }
-    assert!(hedges(&gateway, true).await >= before + 2.0);
+        hedges(&gateway, true).await >= before + 2.0
+    })
+    .await;
 }

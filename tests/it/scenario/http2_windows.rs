@@ -121,7 +121,7 @@ async fn a_window_of_a_byte_is_filled_byte_by_byte_and_holds_nobody_up() {
 /// Whether it grows in time or not at all: so little is nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn windows_that_do_not_grow_to_something_are_given_up() {
-    let site = Site::start("write_timeout = \"500ms\"").await;
+    let site = Site::start("write_timeout = \"1s\"").await;
     for (window, grows) in [(0, false), (1, false), (1, true)] {
         let mut raw = site.open(window).await;
         ask_for(&mut raw, 1).await;

@@ -23,7 +23,7 @@ async fn a_line_tells_what_happened_and_keeps_secrets() {
     )
     .await;
     assert_eq!(answer.status, 400, "a control byte");
-    gateway.logged(1).await; // it is written after the answer
+    gateway.logged(1).await;
     let answer = client::get(
         gateway.address,
         "/api/x?a=1",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::support::client::{self, Connection};
-use crate::support::origin::{Origin, Step, raw};
+use crate::support::origin::{Flag, Origin, Step, raw};
 use crate::support::port::free;
 use crate::support::process::{Process, command};
 
@@ -280,8 +280,14 @@ async fn hangup_applies_a_changed_file_and_a_bad_one_changes_nothing() {
 async fn a_stop_is_announced_then_connections_are_told_then_it_is_over() {
     let directory = tempfile::tempdir().expect("directory");
     let admin = free();
-    let origin = slow_origin(Duration::from_millis(1500)).await;
-    let text = site(&origin, "pre_stop = \"1s\"").replace("listen = false", &format!("listen = \"{admin}\""));
+    let answer = Flag::default();
+    let told = answer.clone();
+    let origin = Origin::start(move |_| {
+        let done = raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+        [vec![Step::Await(told.clone())], done].concat()
+    })
+    .await;
+    let text = site(&origin, "pre_stop = \"3s\"").replace("listen = false", &format!("listen = \"{admin}\""));
     let process = Process::run(&file(&directory, &text)).await;
     let ready = async || client::admin(admin, "/readyz").await.status;
     assert_eq!(ready().await, 200);
@@ -296,9 +302,11 @@ async fn a_stop_is_announced_then_connections_are_told_then_it_is_over() {
         tokio::net::TcpStream::connect(process.address).await.is_err()
     })
     .await;
-    assert_eq!(ready().await, 503, "the admin listener answers to the end");
     // A pooled connection that had its request on the way is answered, and told that this was the last.
     pooled.send(GET).await;
+    crate::support::eventually("both in flight", async || origin.received().len() == 2).await;
+    assert_eq!(ready().await, 503, "the admin listener answers to the end");
+    answer.raise();
     for connection in [&mut busy, &mut pooled] {
         let answer = connection.response(false).await.expect("an answer");
         assert_eq!((answer.text(), answer.header("connection")), ("done", Some("close")));

@@ -174,7 +174,7 @@ async fn a_socket_in_the_file_system_serves() {
         let protocol = if speaks == Speaks::Http1 { "http1" } else { "h2" };
         let gateway = gateway::start(&format!(
             "[upstream.app]\nservers = [\"unix:{}\"]\nprotocol = \"{protocol}\"\n\
-             health_check = {{ path = \"/up\", interval = \"100ms\", timeout = \"100ms\" }}\n\
+             health_check = {{ path = \"/up\", interval = \"100ms\", timeout = \"10s\" }}\n\
              [[route]]\nname = \"all\"\npath = \"/*\"\nupstream = \"app\"\n",
             path.display()
         ))

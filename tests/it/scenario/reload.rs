@@ -11,8 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::support::client::{self, Connection};
 use crate::support::eventually;
 use crate::support::gateway;
-use crate::support::origin::{Origin, Step, raw, reply};
-use crate::support::port::free;
+use crate::support::origin::{Flag, Origin, Step, raw, reply};
+use crate::support::port::{free, listens};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -122,8 +122,13 @@ async fn under_load_no_request_fails_and_no_connection_is_closed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn listeners_come_and_go() {
-    let origin =
-        Origin::start(|_| [vec![Step::Wait(Duration::from_millis(500))], reply(200, "", "done")].concat()).await;
+    let told = Flag::default();
+    let answer = told.clone();
+    let origin = Origin::start(move |request| {
+        let wait = request.line().contains("/slow").then(|| Step::Await(told.clone()));
+        wait.into_iter().chain(reply(200, "", "done")).collect()
+    })
+    .await;
     let (first, second) = (free(), free());
     let listen = |addresses: &[SocketAddr]| {
         let addresses: Vec<String> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
@@ -136,12 +141,14 @@ async fn listeners_come_and_go() {
     let admin = gateway.admin;
 
     let mut busy = Connection::open(first).await;
-    busy.send(GET).await;
+    busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
     eventually("in flight", async || origin.received().len() == 2).await;
     gateway.reload(&listen(&[second])).await.expect("reloaded");
+    listens(first.port(), 0).await;
     assert!(TcpStream::connect(first).await.is_err(), "it accepts no more");
-    let answer = busy.response(false).await.expect("an answer");
-    assert_eq!((answer.text(), answer.header("connection")), ("done", Some("close")));
+    answer.raise();
+    let last = busy.response(false).await.expect("an answer");
+    assert_eq!((last.text(), last.header("connection")), ("done", Some("close")));
     assert_eq!(client::get(second, "/", "").await.text(), "done");
     assert_eq!(gateway.gateway.admin_address(), Some(admin), "port 0 stays where it is");
     assert_eq!(client::admin(admin, "/readyz").await.status, 200);
@@ -156,6 +163,7 @@ async fn an_address_takes_the_place_of_a_wider_or_narrower_one() {
         let body = format!("round {round}");
         let text = format!("listen = [\"{listen}:{port}\"]\n{}", fixed(&body));
         gateway.reload(&text).await.expect("reloaded");
+        listens(port, 1).await;
         let answer = client::ask(SocketAddr::from(([127, 0, 0, 1], port)), GET).await;
         assert_eq!(answer.text(), body);
         let elsewhere = TcpStream::connect(SocketAddr::from(([127, 0, 0, 2], port))).await;
@@ -176,6 +184,7 @@ async fn what_cannot_be_had_changes_nothing() {
         other => panic!("{other:?}"),
     }
     assert_eq!(gateway.get("/").await.text(), "one");
+    listens(free.port(), 0).await;
     assert!(TcpStream::connect(free).await.is_err(), "the good one is free again");
 
     // The access log cannot be opened; the upstream's changes must not have been made either.

@@ -69,7 +69,7 @@ async fn a_hang_is_tried_elsewhere_in_its_time() {
     let well = Origin::fixed("well").await;
     let gateway = before(
         &[&hung, &well],
-        "balance = \"round-robin\"\noutlier = false\nretry = { attempts = 2, on = [\"timeout\"], per_try_timeout = \"200ms\" }",
+        "balance = \"round-robin\"\noutlier = false\nretry = { attempts = 2, on = [\"timeout\"], per_try_timeout = \"1s\" }",
         "",
     )
     .await;

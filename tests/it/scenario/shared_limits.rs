@@ -56,6 +56,15 @@ async fn passing_at_once(gateways: &[Running], count: usize) -> usize {
     answers.iter().filter(|answer| answer.status == 200).count()
 }
 
+/// The sum of a metric.
+async fn in_all(gateways: &[Running], name: &str) -> f64 {
+    let mut sum = 0.0;
+    for gateway in gateways {
+        sum += gateway.metric(name).await;
+    }
+    sum
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_are_five_on_all_gateways_together() {
     let redis = Redis::start().await;
@@ -123,7 +132,9 @@ async fn a_large_limit_is_leased_and_a_burst_passes_whole() {
     let most = 500 + (began.elapsed().as_secs_f64() * 10.0) as usize + 20;
     assert!((500..=most).contains(&passed), "{passed} of {most}");
     let calls = redis.script_calls().await;
-    assert!(calls < 150, "{calls} calls for 700 requests");
+    // Its heartbeats, and what is asked anew when a refusal has been remembered for long enough, go on with the time.
+    let most = 120 + (began.elapsed().as_secs_f64() * 30.0) as u64;
+    assert!(calls < most.min(700), "{calls} calls for 700 requests, {most} at most");
     let leased = "gateway_limiter_decisions_total{policy=\"api\",source=\"lease\"}";
     assert!(gateways[0].metric(leased).await > 350.0);
 }
@@ -132,6 +143,7 @@ async fn a_large_limit_is_leased_and_a_burst_passes_whole() {
 async fn what_a_gateway_leased_and_did_not_spend_comes_back() {
     let redis = Redis::start().await;
     let gateways = gateways(&redis, 2, "[rate_limit.api]\nrate = \"1/s\"\nburst = 99", "\"api\"").await;
+    let began = tokio::time::Instant::now();
     // One gateway has asked for more and more, and is left with some of it.
     assert!(passing(&gateways[..1], "", 40).await == 40);
     crate::support::eventually("it has given back the rest", async || {
@@ -141,8 +153,10 @@ async fn what_a_gateway_leased_and_did_not_spend_comes_back() {
         }
     })
     .await;
-    let passed = passing(&gateways[1..], "", 70).await;
-    assert!((60..=69).contains(&passed), "{passed}");
+    let passed = passing(&gateways[1..], "", 100).await;
+    // One comes back each second.
+    let most = 60 + began.elapsed().as_secs() as usize + 1;
+    assert!((60..=most).contains(&passed), "{passed} of {most}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -223,16 +237,26 @@ async fn waiting_and_reporting_work_across_gateways() {
     assert_eq!(passing_at_once(&gateways, 7).await, 7);
     // The seventh waited for the six before it.
     assert!(began.elapsed().as_millis() >= 300, "{:?}", began.elapsed());
-    let (mut delayed, mut reported) = (0.0, 0.0);
-    for gateway in &gateways {
-        delayed += gateway
-            .metric("gateway_limit_decisions_total{policy=\"slow\",verdict=\"delayed\"}")
-            .await;
-        reported += gateway
-            .metric("gateway_limit_decisions_total{policy=\"trial\",verdict=\"reported\"}")
-            .await;
+    let reported = "gateway_limit_decisions_total{policy=\"trial\",verdict=\"reported\"}";
+    assert_eq!(in_all(&gateways, reported).await, 4.0);
+}
+
+/// So slow that nothing comes back meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_but_the_first_wait_at_whichever_gateway() {
+    let redis = Redis::start().await;
+    let limit = "[rate_limit.slow]\nrate = \"1/min\"\nburst = 6\ndelay = 0\nmax_delay = \"10min\"";
+    let gateways = gateways(&redis, 2, limit, "\"slow\"").await;
+    let mut waiting = Vec::new();
+    for index in 0..7 {
+        let mut connection = gateways[index % 2].connect().await;
+        connection.send("GET /x HTTP/1.1\r\nHost: site.test\r\n\r\n").await;
+        waiting.push(connection);
     }
-    assert_eq!((delayed, reported), (6.0, 4.0));
+    let delayed = "gateway_limit_decisions_total{policy=\"slow\",verdict=\"delayed\"}";
+    crate::support::eventually("six wait", async || in_all(&gateways, delayed).await == 6.0).await;
+    let passed = "gateway_limit_decisions_total{policy=\"slow\",verdict=\"allowed\"}";
+    assert_eq!(in_all(&gateways, passed).await, 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -241,7 +265,7 @@ async fn keys_tell_nobody_who_was_counted_and_go_away() {
     let gateways = gateways(
         &redis,
         1,
-        "[rate_limit.key]\nrate = \"2/s\"\nburst = 3\nexact = true\nkey = [\"client-ip\", \"header:X-Key\"]",
+        "[rate_limit.key]\nrate = \"2/min\"\nburst = 3\nexact = true\nkey = [\"client-ip\", \"header:X-Key\"]",
         "\"key\"",
     )
     .await;
@@ -251,8 +275,8 @@ async fn keys_tell_nobody_who_was_counted_and_go_away() {
     let bucket = keys.iter().find(|key| key.starts_with("gw:{")).expect("a bucket");
     assert_eq!((keys.len(), bucket.len()), (2, 45), "{keys:?}");
     let left: u64 = redis.ask(&["PTTL", bucket]).await;
-    // Half a second until it is full again, and a second more.
-    assert!((500..=1_500).contains(&left), "{left}");
+    // Half a minute until it is full again, and a second more.
+    assert!((20_000..=31_000).contains(&left), "{left}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

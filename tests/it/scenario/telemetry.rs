@@ -20,7 +20,7 @@ const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
 fn file(server: &str, collector: &str, keys: &str) -> String {
     format!(
         "trusted_proxies = [\"127.0.0.1\"]\n\
-         [telemetry]\nendpoint = \"{collector}\"\ninterval = \"100ms\"\ntimeout = \"2s\"\n{keys}\n\
+         [telemetry]\nendpoint = \"{collector}\"\ninterval = \"100ms\"\ntimeout = \"20s\"\n{keys}\n\
          [upstream.app]\nservers = [\"{server}\"]\n\
          [[route]]\nname = \"api\"\npath = \"/api/*\"\nupstream = \"app\"\n\
          [[route]]\nname = \"closed\"\npath = [\"/closed\", \"/shut\"]\nrespond = {{ status = 403, body = \"no\" }}\n"
@@ -437,7 +437,7 @@ async fn nonsense_and_silence_hold_nobody_up() {
         .await,
     ] {
         let url = format!("http://{}", collector.address);
-        let file = file(&origin.address.to_string(), &url, "sample = \"100%\"").replace("\"2s\"", "\"200ms\"");
+        let file = file(&origin.address.to_string(), &url, "sample = \"100%\"").replace("\"20s\"", "\"200ms\"");
         let gateway = gateway::start(&file).await;
         gateway.get("/api/deals").await;
         let failed = "gateway_telemetry_exports_total{result=\"failed\",signal=\"traces\"}";
@@ -454,7 +454,7 @@ async fn no_more_than_the_queue_waits() {
     let collector = Origin::start(|_| vec![Step::Hang]).await;
     let url = format!("http://{}", collector.address);
     let file =
-        file(&origin.address.to_string(), &url, "metrics = false\nsample = \"100%\"").replace("\"2s\"", "\"1h\"");
+        file(&origin.address.to_string(), &url, "metrics = false\nsample = \"100%\"").replace("\"20s\"", "\"1h\"");
     let gateway = gateway::start(&file).await;
     let mut asked = 0;
     let dropped = "gateway_telemetry_spans_total{result=\"dropped\"}";
@@ -592,7 +592,7 @@ async fn both_attempts_of_a_hedge_are_told() {
     );
     let file = with_another(
         &file,
-        "balance = \"round-robin\"\nhedge = { after = \"30ms\", budget = \"100%\" }",
+        "balance = \"round-robin\"\nhedge = { after = \"1s\", budget = \"100%\" }",
         good.address,
     );
     let gateway = gateway::start(&file).await;

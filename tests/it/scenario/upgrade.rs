@@ -266,13 +266,20 @@ async fn a_kill_at_any_moment_stops_no_start() {
     second.signal(Signal::KILL);
     let _ = upgrade.await.expect("joined").expect("the binary");
     drop(second);
-    eventually(
-        "nobody has the admin address, or somebody who serves",
-        async || match TcpStream::connect(site.admin).await {
+    eventually("nobody has the admin address, or somebody who serves", async || {
+        match TcpStream::connect(site.admin).await {
             Err(_) => true,
-            Ok(_) => client::admin(site.admin, "/readyz").await.status == 200,
-        },
-    )
+            // Who is about to end closes the connection instead.
+            Ok(stream) => {
+                let mut connection = Connection::over(stream);
+                connection.send("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+                connection
+                    .response(false)
+                    .await
+                    .is_some_and(|answer| answer.status == 200)
+            }
+        }
+    })
     .await;
     // Whoever serves is found by its file; with nobody there, there is nothing in the way of a start.
     if TcpStream::connect(site.admin).await.is_ok() {

@@ -10,6 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::PATIENCE;
 
 /// A request as it arrived.
 #[derive(Debug, Clone, Default)]
@@ -45,14 +48,31 @@ impl Received {
 pub(crate) enum Step {
     Send(Vec<u8>),
     Wait(Duration),
-    /// Goes on once this is true.
-    Until(watch::Receiver<bool>),
+    /// Waits until the flag is raised.
+    Await(Flag),
+    Raise(Flag),
     /// Never does anything again; the connection stays open.
     Hang,
     Close,
     Reset,
     /// Sends back what arrives.
     Echo,
+}
+
+/// What a test and a script tell each other, once and for all: who waits for it goes on when it is raised.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Flag(watch::Sender<bool>);
+
+impl Flag {
+    pub(crate) fn raise(&self) {
+        self.0.send_replace(true);
+    }
+
+    pub(crate) async fn raised(&self) {
+        let mut watched = self.0.subscribe();
+        let raised = timeout(PATIENCE, watched.wait_for(|raised| *raised)).await;
+        raised.expect("the flag in time").expect("whoever raises it");
+    }
 }
 
 /// Sends `status` with a body and goes on to the next request.
@@ -124,9 +144,7 @@ impl Origin {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), closed)
-            .await
-            .expect("the address is free again");
+        timeout(PATIENCE, closed).await.expect("the address is free again");
         Self::start_at(address, Reads::Everything, Arc::new(script)).await
     }
 
@@ -182,9 +200,8 @@ async fn serve(mut stream: TcpStream, reads: Reads, script: Script, log: Arc<Mut
                     }
                 }
                 Step::Wait(time) => tokio::time::sleep(time).await,
-                Step::Until(mut sign) => {
-                    let _ = sign.wait_for(|given| *given).await;
-                }
+                Step::Await(flag) => flag.raised().await,
+                Step::Raise(flag) => flag.raise(),
                 Step::Hang => std::future::pending().await,
                 Step::Close => return,
                 Step::Reset => {

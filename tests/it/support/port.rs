@@ -18,11 +18,34 @@ pub(crate) fn free() -> SocketAddr {
     for _ in 0..COUNT {
         let port = FIRST + NEXT.fetch_add(1, Relaxed) % COUNT;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        if std::net::TcpListener::bind(address).is_ok() {
+        if is_free(address) {
             return address;
         }
     }
     panic!("no port is free");
+}
+
+/// Whether nobody listens there. To find out is in nobody's way: who shares addresses with others may take this one.
+fn is_free(address: SocketAddr) -> bool {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
+    socket.set_reuse_address(true).expect("an option");
+    socket.bind(&address.into()).is_ok()
+}
+
+/// Waits until just so many sockets listen at this port. What was closed may listen on for a moment: a process that
+/// another test starts has all our sockets until it runs its own program.
+pub(crate) async fn listens(port: u16, sockets: usize) {
+    const LISTENS: &str = "0A";
+    let place = format!(":{port:04X}");
+    super::eventually("so many sockets listen", async || {
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("the table of sockets");
+        let listening = table.lines().filter(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            fields.next().is_some_and(|local| local.ends_with(&place)) && fields.nth(1) == Some(LISTENS)
+        });
+        listening.count() == sockets
+    })
+    .await;
 }
 
 /// An address that refuses connections for as long as this is held: it is taken, but nobody listens.

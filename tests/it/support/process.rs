@@ -30,13 +30,6 @@ pub(crate) fn has_ended(pid: Pid) -> bool {
     stat.map_or(true, |stat| stat.contains(") Z ") && threads < 2)
 }
 
-/// The memory of a process, KiB.
-pub(crate) fn resident_kib(process: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("status");
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("VmRSS");
-    line.split_whitespace().nth(1).expect("size").parse().expect("number")
-}
-
 /// What a command says to the gateway of [`Process::run_in`].
 pub(crate) async fn command_in(directory: &Path, arguments: &[&str]) -> Output {
     command()
@@ -116,7 +109,10 @@ impl Process {
 
     /// Its memory, KiB.
     pub(crate) fn resident_kib(&self) -> usize {
-        resident_kib(self.child.id().expect("running"))
+        let status = format!("/proc/{}/status", self.child.id().expect("running"));
+        let status = std::fs::read_to_string(status).expect("status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("VmRSS");
+        line.split_whitespace().nth(1).expect("size").parse().expect("number")
     }
 
     /// SIGSTOP; returns when every thread has stopped.

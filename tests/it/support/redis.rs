@@ -2,12 +2,13 @@
 
 use std::process::Stdio;
 
-use redis::{FromRedisValue, Value};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, FromRedisValue, RedisResult, Value};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use super::{eventually, port};
+use super::{PATIENCE, eventually, port};
 
 /// A running Redis, or one that was killed.
 pub(crate) struct Redis {
@@ -97,9 +98,8 @@ impl Redis {
         }
     }
 
-    pub(crate) async fn try_ask<T: FromRedisValue>(&self, command: &[&str]) -> redis::RedisResult<T> {
-        let client = redis::Client::open(format!("redis://{}127.0.0.1:{}", self.login, self.port))?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
+    pub(crate) async fn try_ask<T: FromRedisValue>(&self, command: &[&str]) -> RedisResult<T> {
+        let mut connection = self.connect().await?;
         let mut call = redis::cmd(command[0]);
         call.arg(&command[1..]);
         call.query_async(&mut connection).await
@@ -107,10 +107,18 @@ impl Redis {
 
     /// Sets a value of bytes.
     pub(crate) async fn put(&self, key: &str, value: &[u8]) {
-        let client = redis::Client::open(format!("redis://{}127.0.0.1:{}", self.login, self.port)).expect("a client");
-        let mut connection = client.get_multiplexed_async_connection().await.expect("redis");
-        let set: redis::RedisResult<()> = redis::cmd("SET").arg(key).arg(value).query_async(&mut connection).await;
+        let mut connection = self.connect().await.expect("redis");
+        let set: RedisResult<()> = redis::cmd("SET").arg(key).arg(value).query_async(&mut connection).await;
         set.expect("set");
+    }
+
+    async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+        let client = redis::Client::open(format!("redis://{}127.0.0.1:{}", self.login, self.port))?;
+        // By itself the library waits for half a second: a busy machine may take longer.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        client.get_multiplexed_async_connection_with_config(&config).await
     }
 
     /// How often scripts were called since the last `CONFIG RESETSTAT`.

@@ -70,8 +70,8 @@ async fn a_stopped_server_is_gone() {
 #[tokio::test]
 async fn a_replica_goes_away_and_comes_back() {
     let server = replica().await;
-    let answer = ask(server.address(), "POST /__stop?seconds=1", &[], b"").await;
-    assert_eq!((answer.status, answer.text()), (202, "gone for 1 s\n"));
+    let answer = ask(server.address(), "POST /__stop?seconds=3", &[], b"").await;
+    assert_eq!((answer.status, answer.text()), (202, "gone for 3 s\n"));
     let becomes = async |up: bool| {
         while TcpStream::connect(server.address()).await.is_ok() != up {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -17,7 +17,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 fn settings(servers: &[&NameServer]) -> Dns {
     Dns {
         servers: servers.iter().map(|server| server.address).collect(),
-        timeout: Duration::from_millis(300),
+        timeout: Duration::from_secs(2),
         attempts: 1,
         min_ttl: Duration::from_secs(1),
         max_ttl: MINUTE,

@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 
 use super::attempt::claimed;
 use super::failure::Failure;
-use super::line::{Job, PATIENCE};
+use super::line::Job;
 use super::notices::Notice;
 use super::{Core, Shared};
 use crate::limit::{Ask, Charge, Claim, Level, Manner, Settlement};
@@ -57,7 +57,7 @@ impl Core {
         let line = self.routes.load().line(self, ask.id, ask.tag).cloned();
         let line = line.filter(|line| line.is_up()).ok_or_else(unreachable)?;
         line.send(job).map_err(|_| Failure::Full)?;
-        let replies = tokio::time::timeout(PATIENCE, answered).await;
+        let replies = tokio::time::timeout(line.patience, answered).await;
         let replies = replies.map_err(|_| Failure::Slow)?.map_err(|_| unreachable())??;
         let reply = replies.first().ok_or_else(unreachable)?;
         Ok(reply.level(ask.terms.bucket, 0))

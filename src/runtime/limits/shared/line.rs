@@ -23,8 +23,8 @@ const QUEUE: usize = 8192;
 /// Questions in one pipeline at most.
 const PIPELINE: usize = 512;
 
-/// A connection on which nothing comes back for so long is given up.
-pub(super) const PATIENCE: Duration = Duration::from_millis(500);
+/// A connection on which nothing comes back for so long is given up, unless decisions may wait for longer.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How often a gateway says that it lives.
 const BEAT: Duration = Duration::from_secs(1);
@@ -49,6 +49,8 @@ pub(super) struct Line {
     pub(super) place: usize,
     /// The key where gateways say that they live.
     gateways: String,
+    /// What an answer may take before the connection is given up.
+    pub(super) patience: Duration,
     jobs: mpsc::Sender<Job>,
     /// Whether it can be asked.
     up: AtomicBool,
@@ -59,12 +61,13 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// A line that is not connected, and what its task receives.
-    pub(super) fn new(place: usize, gateways: String) -> (Arc<Self>, mpsc::Receiver<Job>) {
+    /// A line that is not connected, and what its task receives. `budget`: what a decision may wait.
+    pub(super) fn new(place: usize, gateways: String, budget: Duration) -> (Arc<Self>, mpsc::Receiver<Job>) {
         let (jobs, receiver) = mpsc::channel(QUEUE);
         let line = Self {
             place,
             gateways,
+            patience: PATIENCE.max(budget),
             jobs,
             up: AtomicBool::new(false),
             breaker: Mutex::default(),
@@ -85,7 +88,7 @@ impl Line {
         let (true, Some(mut handle)) = (self.is_up(), handle) else {
             return Err(Failure::Unreachable("it is not connected".to_owned()));
         };
-        let answer = tokio::time::timeout(PATIENCE, call.query_async(&mut handle)).await;
+        let answer = tokio::time::timeout(self.patience, call.query_async(&mut handle)).await;
         answer
             .unwrap_or_else(|_| Err(slow()))
             .map_err(|error| Failure::of(&error))
@@ -211,7 +214,7 @@ impl Service<'_> {
             let call = script::beat(&self.connection.digests, &self.line.gateways, &self.core.name);
             let asked = Instant::now();
             let mut handle = self.connection.handle.clone();
-            let answer = tokio::time::timeout(PATIENCE, call.query_async::<u32>(&mut handle)).await;
+            let answer = tokio::time::timeout(self.line.patience, call.query_async::<u32>(&mut handle)).await;
             match answer.unwrap_or_else(|_| Err(slow())) {
                 Ok(gateways) => {
                     self.core.health.count(gateways);
@@ -242,7 +245,7 @@ impl Service<'_> {
     }
 
     async fn load(&mut self) -> Result<(), Failure> {
-        let loading = tokio::time::timeout(PATIENCE, self.connection.load()).await;
+        let loading = tokio::time::timeout(self.line.patience, self.connection.load()).await;
         loading.unwrap_or(Err(Failure::Slow))
     }
 
@@ -275,7 +278,7 @@ impl Service<'_> {
                 .connection
                 .handle
                 .send_packed_commands(&pipeline, 0, self.batch.len());
-            let values = match tokio::time::timeout(PATIENCE, answers).await {
+            let values = match tokio::time::timeout(self.line.patience, answers).await {
                 Ok(Ok(values)) if values.len() == self.batch.len() => values,
                 Ok(Ok(_)) => {
                     return Err(Failure::Unreachable(

@@ -89,7 +89,7 @@ fn start(
     core: &Arc<Core>,
     runtime: &tokio::runtime::Handle,
 ) -> Running {
-    let (line, jobs) = Line::new(place, core.keys.gateways(tag));
+    let (line, jobs) = Line::new(place, core.keys.gateways(tag), core.budget);
     let task = runtime.spawn(line::run(Arc::clone(&line), jobs, target, Arc::clone(core)));
     Running {
         line,
