@@ -12,8 +12,12 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends cmake \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
-# The allocator has the moment of its compilation in it, unless this says which.
+# What asks for the moment of its compilation is told this one.
 ENV SOURCE_DATE_EPOCH=0
+# Kernels for ARM have pages of 4, 16 or 64 KiB: the allocator, built for the largest, serves all of them.
+RUN if [ "$(uname -m)" = aarch64 ]; then \
+        mkdir .cargo && printf '[env]\nJEMALLOC_SYS_WITH_LG_PAGE = "16"\n' > .cargo/config.toml; \
+    fi
 
 # The dependencies in a layer of their own: it lasts until one of them changes.
 COPY Cargo.toml Cargo.lock ./

@@ -15,7 +15,7 @@ use self::cases::CASES;
 use self::counts::{Counts, Machine};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // as in the binary
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc; // as in the binary
 
 /// How often a case is run to be counted.
 const TIMES: u32 = 1000;

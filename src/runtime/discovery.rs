@@ -99,8 +99,8 @@ async fn run_by(
         Some(path) => list::changes(path.clone()).left_stream(),
         None => stream::empty().right_stream(),
     });
-    // Since when the pool has not been told of a change.
-    let mut untold: Option<Instant> = None;
+    // Since when the pool has not been told of a change: the file may have been written since it was read before serving.
+    let mut untold = upstream.servers_file.as_ref().map(|_| Instant::now());
     loop {
         for server in discovery.due(Instant::now()) {
             let (id, lookup) = (server.id, lookup(&server.entry().target));

@@ -325,6 +325,21 @@ async fn a_file_of_servers_is_followed() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_written_at_the_start_is_not_missed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("servers");
+    let mut upstream = upstream(&[]);
+    upstream.servers_file = Some(path.clone());
+    let pool = pool();
+    let nobody = Script::new([Say::Nothing]);
+    resolve_once_by(&upstream, &pool, nobody.lookup()).await;
+    fs::write(&path, "10.0.0.1:80\n").unwrap();
+    let running = Running::start(&upstream, &pool, sync(nobody.lookup()));
+    until("the file's", || addresses(&pool) == ["10.0.0.1:80"]).await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_faulty_file_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("servers");

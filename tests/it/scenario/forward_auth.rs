@@ -1,7 +1,6 @@
 //! The application decides who may: asked before each request, over the connections of its upstream.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::Duration;
 
 use tokio::task::JoinSet;
 
