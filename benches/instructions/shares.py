@@ -23,9 +23,9 @@ WARM, COUNTED = 400, 2_000
 # Whose a function is: the first that fits.
 OWNERS = {
     "gateway": r"deals247_gateway",
+    "Pingora": r"pingora",
     "tokio": r"\btokio(_util|_rustls)?::|\bmio::|futures_|parking_lot",
     "http": r"\bhttp::|httparse|\bbytes::|\bh2::|smallvec|memchr|indexmap|hashbrown",
-    "Pingora": r"pingora",
     "TLS": r"rustls|ring_core|\bring::|aes_|gcm_|chacha|x25519|p256|sha(256|512)|poly1305|GFp",
     "coding": r"zstd|ZSTD|brotli|deflate|zng_|crc32|longest_match|libz|flate2|HUF_",
     "memory": r"mem(cpy|move|set|cmp)|alloc|sdallocx|arena_|tcache|je_|_rjem|free|GlobalAlloc",
@@ -134,7 +134,6 @@ def shares(gateway, folder, server, case):
         if what.startswith("PROGRAM TOTALS"):
             continue
         function = re.sub(r" \[[^\]]*\]$", "", what).split(":", 1)[-1]
-        # A method of a trait for a type is whose the type is; of a generic type, whose it is.
         owner = next((owner for owner, names in OWNERS.items() if re.search(names, function)), REST)
         found[owner] += int(count.replace(",", "")) / COUNTED
     pathlib.Path(dump).unlink()
