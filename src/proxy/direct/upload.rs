@@ -127,9 +127,9 @@ impl Upload {
     /// Reads some of the body from the client.
     fn poll_client(&mut self, cx: &mut Context<'_>, client: &mut impl Client) -> Poll<Result<(), Option<Reason>>> {
         if self.taken > self.head.len() && !self.body.whole {
-            // What the server has taken makes room.
+            // What the server has taken is let go of, buffer and all: the client may take its time.
             self.taken = self.head.len();
-            self.body.framed.clear();
+            self.body.framed = BytesMut::new();
         }
         ready!(client.poll_body(cx, |content| self.body.content(content)))?;
         self.read = client.is_read();
