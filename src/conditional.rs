@@ -62,9 +62,8 @@ pub fn evaluate(method: &Method, request: &HeaderMap, current: Validators<'_>) -
         if !any_tag_matches(request, IF_MATCH, current.etag, Comparison::Strong) {
             return Precondition::Failed;
         }
-    } else if let (Some(limit), Some(modified)) =
-        (single_date(request, IF_UNMODIFIED_SINCE), date(current.last_modified))
-        && modified > limit
+    } else if let Some(limit) = single_date(request, IF_UNMODIFIED_SINCE)
+        && date(current.last_modified).is_some_and(|modified| modified > limit)
     {
         return Precondition::Failed;
     }
@@ -88,10 +87,8 @@ pub fn not_modified(request: &HeaderMap, current: Validators<'_>) -> bool {
     if request.contains_key(IF_NONE_MATCH) {
         return any_tag_matches(request, IF_NONE_MATCH, current.etag, Comparison::Weak);
     }
-    match (single_date(request, IF_MODIFIED_SINCE), date(current.last_modified)) {
-        (Some(since), Some(modified)) => modified <= since,
-        _ => false,
-    }
+    single_date(request, IF_MODIFIED_SINCE)
+        .is_some_and(|since| date(current.last_modified).is_some_and(|modified| modified <= since))
 }
 
 /// Reads `Range` for a representation of `total` bytes, `If-Range` considered. To be asked once the preconditions are

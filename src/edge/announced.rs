@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use pingora::protocols::Stream;
-use pingora::protocols::l4::stream::Stream as Socket;
 use tokio::io::AsyncReadExt as _;
 
+use super::socket::Socket;
 use crate::proxy_protocol::{self, Ends, Fault, Header};
 
 /// Reads the header; what follows it stays in the stream.
@@ -27,7 +27,7 @@ pub(super) async fn read(stream: Stream, within: Duration) -> Result<(Stream, Op
             match proxy_protocol::read(&bytes) {
                 Ok(Header::Partial) => {}
                 Ok(Header::Complete { length, ends }) => {
-                    socket.rewind(&bytes[length..]);
+                    socket.put_back(&bytes[length..]);
                     return Ok(ends);
                 }
                 Err(Fault(rule)) => return Err(rule),

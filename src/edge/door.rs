@@ -4,13 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::apps::HttpServerApp;
 use pingora::protocols::Stream;
 use pingora::protocols::l4::stream::Stream as L4Stream;
 use pingora::protocols::tls::ALPN;
 use pingora::server::ShutdownWatch;
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use super::announced;
 use super::caps::{Place, Refused};
@@ -18,6 +17,7 @@ use super::farewell::close;
 use super::gate::{After, Client, Gate};
 use super::link::{Conn, Link};
 use super::observer::Observer;
+use super::socket::Socket;
 use crate::config::model;
 use crate::observe::metrics::InFlight;
 
@@ -32,33 +32,23 @@ struct Guest {
     _open: InFlight,
 }
 
-#[async_trait]
-impl<A, O> ServerApp for Gate<A, O>
-where
-    A: HttpServerApp + Send + Sync + 'static,
-    O: Observer,
-{
-    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        // In a task of its own: Pingora's has room for a handshake of Pingora's, for as long as it lasts.
-        let (gate, shutdown) = (Arc::clone(self), shutdown.clone());
-        tokio::spawn(async move {
-            // Boxed: what is needed at the door only is not kept for as long as the connection lasts.
-            if let Some(guest) = Box::pin(gate.open(stream, &shutdown)).await {
-                gate.serve(guest.conn, guest.client, &shutdown).await;
-            }
-        });
-        None // Pingora has nothing more to do with it
-    }
-}
-
 impl<A, O> Gate<A, O>
 where
     A: HttpServerApp + Send + Sync + 'static,
     O: Observer,
 {
+    /// Serves a connection to its end. `peer`: who is at its other end.
+    pub(super) async fn serve_socket(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, shutdown: ShutdownWatch) {
+        // Boxed: what is needed at the door only is not kept for as long as the connection lasts.
+        if let Some(guest) = Box::pin(self.open(stream, peer, &shutdown)).await {
+            self.serve(guest.conn, guest.client, &shutdown).await;
+        }
+    }
+
     /// Lets a connection in that speaks HTTP/1; one of HTTP/2 is served to its end. `None`: that is all.
-    async fn open(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Guest> {
-        let (peer, local) = ends(&stream)?; // if it has not been closed already
+    async fn open(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, shutdown: &ShutdownWatch) -> Option<Guest> {
+        let local = stream.local_addr().ok()?; // if it has not been closed already
+        let mut stream: Stream = Box::new(Socket::new(stream));
         let mut client = Client {
             peer,
             local,
@@ -86,7 +76,6 @@ where
             }
         };
         let open = self.observer.opened();
-        let mut stream = stream;
         if announced {
             let read = Box::pin(announced::read(stream, limits.header_timeout)).await;
             let (back, ends) = match read {
@@ -192,10 +181,4 @@ where
             }
         }
     }
-}
-
-/// The addresses of both ends.
-fn ends(stream: &Stream) -> Option<(SocketAddr, SocketAddr)> {
-    let digest = stream.get_socket_digest()?;
-    Some((*digest.peer_addr()?.as_inet()?, *digest.local_addr()?.as_inet()?))
 }

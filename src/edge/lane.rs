@@ -6,8 +6,8 @@
 
 mod stream;
 
-use std::fmt;
 use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::head::Framing;
 use super::link::{Conn, Link};
+use super::socket::Socket;
 use crate::answer::Reason;
 use crate::http1::{self, Chunked};
 
@@ -129,10 +130,31 @@ impl Lane {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_send(cx))?;
-        let written = ready!(Pin::new(&mut self.conn()?.io).poll_write_vectored(cx, slices))?;
+        let io = Pin::new(&mut self.conn()?.io);
+        let mut filled = slices.iter().filter(|slice| !slice.is_empty());
+        // The simpler system call where that will do.
+        let written = match (filled.next(), filled.next()) {
+            (Some(only), None) => ready!(io.poll_write(cx, only))?,
+            _ => ready!(io.poll_write_vectored(cx, slices))?,
+        };
         self.link.sent.fetch_add(written as u64, Relaxed);
         self.unflushed = true;
         Poll::Ready(Ok(written))
+    }
+
+    /// Where bytes can be moved to by the kernel: a plain connection, to which nothing is on its way.
+    pub(crate) fn outlet(&self) -> Option<BorrowedFd<'_>> {
+        let conn = self
+            .conn
+            .as_ref()
+            .filter(|_| self.gathered.is_empty() && !self.unflushed)?;
+        let socket = (*conn.io).as_any().downcast_ref::<Socket>()?;
+        Some(socket.as_fd())
+    }
+
+    /// So many bytes were.
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.link.sent.fetch_add(bytes as u64, Relaxed);
     }
 
     /// Reads what the connection has, what was read ahead first; `most` bytes at most.
@@ -369,11 +391,5 @@ impl Drop for Lane {
             conn.unsent = std::mem::take(&mut self.gathered);
         }
         *self.link.home.lock() = self.conn.take();
-    }
-}
-
-impl fmt::Debug for Lane {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lane").field("body", &self.body).finish_non_exhaustive()
     }
 }

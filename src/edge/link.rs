@@ -1,8 +1,8 @@
 //! The client's connection, and what gate, lane and exchange tell each other about the request on it.
 
 use std::io;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -63,7 +63,7 @@ pub struct Link {
     pub(super) alarm: AtomicU64,
     stopping: Option<ShutdownWatch>,
     /// What upstreams are told about the client, from one request to the next.
-    pub(crate) words: Words,
+    pub(crate) words: Arc<Words>,
     /// How long the body may lie still between lane and upstream, milliseconds; 0: for ever.
     stall: AtomicU64,
     /// When the lane last gave body bytes, in milliseconds since the first one ever; 0: whoever waits, waits for the client.
@@ -76,6 +76,14 @@ impl Link {
         Self {
             stopping: Some(stopping),
             ..Self::default()
+        }
+    }
+
+    /// The same, of one request among others on a connection.
+    pub(super) fn beside(stopping: ShutdownWatch, words: Arc<Words>) -> Self {
+        Self {
+            words,
+            ..Self::new(stopping)
         }
     }
 

@@ -4,21 +4,17 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{IntoRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use pingora::apps::{HttpServerApp, ServerApp};
-use pingora::listeners::{L4BufferSettings, ListenerConfig};
-use pingora::server::{Fds, ListenFds};
-use pingora::services::Service as _;
-use pingora::services::listening::Service;
+use pingora::apps::HttpServerApp;
 use rustix::net::sockopt::set_socket_reuseport;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::accept::accept_all;
 use super::gate::Gate;
 use super::local::{BoundLocal, Local, LocalError};
 use super::observer::Observer;
@@ -278,21 +274,18 @@ impl Edge {
         missing
     }
 
-    /// Accepts connections for `app`. Must be called within a tokio runtime.
-    pub fn accept<A: ServerApp + Send + Sync + 'static>(&mut self, role: Role, bound: Bound, app: A) {
+    /// Accepts connections for `gate`. Must be called within a tokio runtime.
+    pub fn accept<A, O>(&mut self, role: Role, bound: Bound, gate: Gate<A, O>)
+    where
+        A: HttpServerApp + Send + Sync + 'static,
+        O: Observer,
+    {
         let Bound {
             socket,
             twin,
             wanted,
             address,
         } = bound;
-        let name = address.to_string();
-        let mut fds = Fds::new();
-        fds.add(name.clone(), socket.into_raw_fd());
-        let fds: ListenFds = Arc::new(Mutex::new(fds));
-        let mut service = Service::new(name.clone(), app);
-        // Who reads or writes has a buffer of its own; a connection that waits has none.
-        service.add_listener(ListenerConfig::tcp(name).l4_buffer(L4BufferSettings::unbuffered()));
         let (stop, stopping) = watch::channel(false);
         self.listeners.push(Listener {
             role,
@@ -300,7 +293,12 @@ impl Edge {
             address,
             socket: twin,
             stop,
-            accepting: tokio::spawn(async move { service.start_service(Some(fds), stopping, 1).await }),
+            accepting: tokio::spawn(async move {
+                match tokio::net::TcpListener::from_std(socket) {
+                    Ok(socket) => accept_all(&socket, Arc::new(gate), stopping).await,
+                    Err(error) => tracing::error!(%address, %error, "cannot be listened on"),
+                }
+            }),
         });
     }
 

@@ -17,6 +17,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::accept::REST;
 use super::gate::Gate;
 use super::observer::Observer;
 
@@ -26,8 +27,6 @@ const MODE: u32 = 0o600;
 const BACKLOG: i32 = 128;
 /// A socket beside its place that is older than this is of a gateway that was killed before it accepted.
 const STALE: Duration = Duration::from_secs(60);
-/// How long nothing is accepted where the process is out of descriptors.
-const REST: Duration = Duration::from_millis(100);
 
 /// A socket that could not be bound, with its cause and its cure.
 #[derive(Debug)]

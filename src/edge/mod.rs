@@ -1,8 +1,9 @@
 //! Listeners, connection caps, and the gate: everything between the socket and the first decision.
 //!
-//! Pingora accepts; each connection then belongs to [`gate::Gate`], which reads one strict head after the other and
+//! Each connection that is accepted belongs to [`gate::Gate`], which reads one strict head after the other and
 //! lends the connection to an application for exactly one request at a time.
 
+mod accept;
 mod announced;
 mod arrivals;
 mod caps;
@@ -22,6 +23,7 @@ mod responder;
 mod rest;
 mod scanner;
 mod secure;
+mod socket;
 mod tls;
 
 pub use caps::{Caps, Refused};

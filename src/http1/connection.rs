@@ -4,21 +4,25 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Interest};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, Sleep};
 
 use super::response::{self, Framing, Head, Invalid};
+use super::splice::{self, Moved};
 use super::{Chunked, scratch};
 
 /// Most bytes of a body that are read at once.
 const PART: usize = 64 * 1024;
+/// From so many bytes on it pays to leave them in the kernel.
+const LONG: u64 = 32 * 1024;
 
 /// Where to connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -259,6 +263,42 @@ impl Connection {
             Rest::Head | Rest::Over => None,
         };
         Ok(part)
+    }
+
+    /// Whether what comes of the body can stay in the kernel, and is worth it.
+    pub(crate) fn can_shift(&self) -> bool {
+        self.buffer.is_empty()
+            && matches!(self.socket, Socket::Tcp(_))
+            && matches!(self.rest, Rest::Length(left) if left >= LONG)
+    }
+
+    /// Moves what has arrived of the body into `sink`, where that [can be](Self::can_shift). An end that comes too early is
+    /// a fault.
+    pub(crate) fn poll_shift(&mut self, cx: &mut Context<'_>, sink: BorrowedFd<'_>) -> Poll<Result<Moved, Fault>> {
+        let (Socket::Tcp(stream), Rest::Length(left)) = (&self.socket, &mut self.rest) else {
+            return Poll::Ready(Ok(Moved::default()));
+        };
+        let most = usize::try_from(*left).unwrap_or(usize::MAX);
+        loop {
+            match stream.poll_read_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Fault::Broke(Some(error)))),
+                Poll::Pending => return self.poll_alarm(cx),
+            }
+            let shift = || splice::shift(stream.as_fd(), sink, most);
+            match stream.try_io(Interest::READABLE, shift) {
+                Ok(Moved { taken: 0, .. }) => return Poll::Ready(Err(Fault::Broke(None))),
+                Ok(moved) => {
+                    *left -= moved.taken as u64;
+                    if *left == 0 {
+                        self.rest = Rest::Over;
+                    }
+                    return Poll::Ready(Ok(moved));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(Fault::Broke(Some(error)))),
+            }
+        }
     }
 
     /// Whether the answer has been read to its end.

@@ -9,6 +9,7 @@ mod idle;
 mod name;
 mod response;
 mod scratch;
+mod splice;
 mod write;
 
 /// What fuzzers call.
@@ -23,4 +24,5 @@ pub(crate) use idle::Idle;
 pub(crate) use name::field_name;
 pub(crate) use response::Head;
 pub(crate) use scratch::poll_read;
+pub(crate) use splice::Moved;
 pub(crate) use write::{append_date, chunk_size, date, fields, request_head, status_line};

@@ -3,17 +3,19 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::pin::Pin;
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// Most bytes taken in one read: a large head, or a good part of a TLS record.
 const SIZE: usize = 16 * 1024;
+/// From here on the buffer is handed out as it is: to copy costs more than another one, and little of it is empty.
+const LARGE: usize = SIZE / 4;
 
 thread_local! {
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SIZE].into_boxed_slice());
+    static SCRATCH: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(SIZE));
 }
 
 /// Appends what `io` has to `into`; 0: the other side has ended its stream.
@@ -23,9 +25,14 @@ pub(crate) fn poll_read<T: AsyncRead + Unpin + ?Sized>(
     into: &mut BytesMut,
 ) -> Poll<io::Result<usize>> {
     SCRATCH.with_borrow_mut(|scratch| {
-        let mut buffer = ReadBuf::new(scratch);
-        ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
-        into.extend_from_slice(buffer.filled());
-        Poll::Ready(Ok(buffer.filled().len()))
+        scratch.clear();
+        scratch.reserve(SIZE);
+        let read = ready!(pin!(io.read_buf(scratch)).poll(cx))?;
+        if read >= LARGE && into.is_empty() {
+            std::mem::swap(into, scratch);
+        } else {
+            into.extend_from_slice(scratch);
+        }
+        Poll::Ready(Ok(read))
     })
 }

@@ -142,8 +142,11 @@ impl Identity {
     }
 }
 
+/// Never the same twice: in HTTP/2 it must not push out of the table what comes again (RFC 7541 §6.2.3).
 fn value(text: Bytes) -> HeaderValue {
-    HeaderValue::from_maybe_shared(text).expect("hexadecimal digits and hyphens are a field value")
+    let mut value = HeaderValue::from_maybe_shared(text).expect("hexadecimal digits and hyphens are a field value");
+    value.set_sensitive(true);
+    value
 }
 
 /// An id for a span.

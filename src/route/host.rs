@@ -76,27 +76,42 @@ pub fn normalise_host(raw: &str) -> Result<(Cow<'_, str>, Option<u16>), HostErro
     Ok((host, parse_port(port)?))
 }
 
+/// What a byte of a host name is; nothing: none.
+const BYTES: [u8; 256] = {
+    let mut bytes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        bytes[byte] = match byte as u8 {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => LOWER,
+            b'A'..=b'Z' => UPPER,
+            b'.' => DOT,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    bytes
+};
+const LOWER: u8 = 1;
+const UPPER: u8 = 2;
+const DOT: u8 = 4;
+
 fn parse_name(name: &str) -> Result<Cow<'_, str>, HostError> {
     if name.is_empty() {
         return Err(HostError::Empty);
     }
-    let mut upper = false;
-    let mut after_dot = true;
+    let (mut found, mut before) = (0, DOT);
     for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => after_dot = false,
-            b'A'..=b'Z' => {
-                upper = true;
-                after_dot = false;
-            }
-            b'.' if !after_dot => after_dot = true,
-            _ => return Err(HostError::BadName),
+        let kind = BYTES[usize::from(byte)];
+        if kind == 0 || kind & before & DOT != 0 {
+            return Err(HostError::BadName);
         }
+        found |= kind;
+        before = kind;
     }
-    if after_dot {
+    if before == DOT {
         return Err(HostError::BadName);
     }
-    Ok(if upper {
+    Ok(if found & UPPER != 0 {
         Cow::Owned(name.to_ascii_lowercase())
     } else {
         Cow::Borrowed(name)

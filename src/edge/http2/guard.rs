@@ -6,7 +6,7 @@
 //! them: that the client makes the gateway reset its streams (by windows that overflow, by streams that depend on
 //! themselves, by frames on closed streams) is the same attack in other clothes.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
@@ -284,26 +284,6 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {
         let written = std::task::ready!(Pin::new(&mut guard.io).poll_write(cx, bytes))?;
         guard.count_own(&bytes[..written]);
         Poll::Ready(Ok(written))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let guard = self.get_mut();
-        let written = std::task::ready!(Pin::new(&mut guard.io).poll_write_vectored(cx, slices))?;
-        let mut left = written;
-        for slice in slices {
-            let counted = left.min(slice.len());
-            guard.count_own(&slice[..counted]);
-            left -= counted;
-        }
-        Poll::Ready(Ok(written))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

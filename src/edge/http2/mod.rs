@@ -7,6 +7,7 @@ mod quiet;
 mod session;
 mod stalled;
 mod stream;
+mod wire;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(super) use self::stalled::Stalled;
 pub(crate) use self::stream::Broken;
 pub use self::stream::H2Stream;
 use self::stream::{Home, Waiting};
+use self::wire::Wire;
 use super::direct::NotMine;
 use super::gate::{Client, Gate, unless_stalled};
 use super::head::Framing;
@@ -93,10 +95,13 @@ fn options(limits: &model::Server) -> Builder {
     options
 }
 
-/// Why a connection takes no further requests.
+/// What a connection does next.
 #[expect(clippy::large_enum_variant, reason = "one a request, taken apart at once")]
 enum Next {
     Request(Request<RecvStream>, SendResponse<Bytes>),
+    /// Something has happened, perhaps to several requests: the others that were woken come first, so that what they all
+    /// say leaves together.
+    Woken,
     /// The client has gone, or has broken the protocol.
     Gone,
     /// It asks too much.
@@ -113,7 +118,8 @@ where
     /// Serves a connection to its end.
     pub(super) async fn serve_h2(self: &Arc<Self>, io: Stream, client: Client, shutdown: &ShutdownWatch) {
         let limits = self.observer.limits();
-        let (guarded, calm) = Guard::new(io, limits.header_timeout);
+        let wire = Wire::new(io);
+        let (guarded, calm) = Guard::new(wire.clone(), limits.header_timeout);
         let handshake = options(&limits).handshake::<_, Bytes>(guarded);
         let Ok(Ok(mut connection)) = tokio::time::timeout(limits.header_timeout, handshake).await else {
             return;
@@ -145,8 +151,13 @@ where
         let mut alarm = Alarm::after(limits.keepalive_timeout);
         let mut served = 0;
         let mut leaving = false;
+        wire.gather();
         loop {
+            let mut waited = false;
             let next = poll_fn(|cx| {
+                if waited && shared.running.count() > 1 {
+                    return Poll::Ready(Next::Woken);
+                }
                 if calm.poll_wanted(cx).is_ready() {
                     return Poll::Ready(Next::Calm);
                 }
@@ -156,6 +167,10 @@ where
                     Poll::Ready(_) => return Poll::Ready(Next::Gone),
                     Poll::Pending => {}
                 }
+                if matches!(wire.poll_out(cx), Poll::Ready(Err(_))) {
+                    return Poll::Ready(Next::Gone);
+                }
+                waited = true;
                 if !leaving && stopping.poll_next_unpin(cx).is_ready() {
                     return Poll::Ready(Next::Idle);
                 }
@@ -173,6 +188,10 @@ where
                         continue;
                     }
                 }
+                Next::Woken => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
                 Next::Idle if !leaving => {}
                 Next::Idle | Next::Gone => break,
                 Next::Calm => {
@@ -184,6 +203,7 @@ where
             connection.graceful_shutdown();
             alarm = Alarm::after(GOODBYE);
         }
+        wire.at_once();
         let _ = tokio::time::timeout(GOODBYE, poll_fn(|cx| connection.poll_closed(cx))).await;
     }
 
@@ -225,7 +245,7 @@ where
                 return;
             }
         };
-        let link = Arc::new(Link::new(shutdown.clone()));
+        let link = Arc::new(Link::beside(shutdown.clone(), Arc::clone(&client.link.words)));
         link.begin(limits.max_body);
         let arrival = Box::new(Arrival {
             link: Arc::clone(&link),

@@ -1,5 +1,6 @@
 //! What Pingora asks of a stream besides reading and writing.
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -58,3 +59,9 @@ impl GetSocketDigest for Lane {
 }
 
 impl Peek for Lane {}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane").field("body", &self.body).finish_non_exhaustive()
+    }
+}

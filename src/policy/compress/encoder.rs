@@ -1,5 +1,6 @@
-//! A streaming encoder: one loop over three libraries. What it holds is taken at the first byte and given back at the last.
+//! A streaming encoder: one loop over three libraries. What it holds is taken at the first byte and let go of at the last.
 
+use std::cell::RefCell;
 use std::io;
 
 use bytes::{Bytes, BytesMut};
@@ -8,10 +9,13 @@ use super::Coding;
 use super::Effort;
 use super::engine::{Engine, Step};
 
-/// The least room that the libraries are offered at a time.
-const ROOM: usize = 4 * 1024;
-/// The most room that they are offered at a time.
-const MOST_ROOM: usize = 32 * 1024;
+/// Room that the libraries are offered at a time, bytes.
+const ROOM: usize = 32 * 1024;
+
+thread_local! {
+    /// What they write into: cleared once, and not for each piece.
+    static DESK: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM].into_boxed_slice());
+}
 
 /// A streaming encoder of one body.
 pub struct Encoder {
@@ -68,26 +72,28 @@ impl Encoder {
             State::Over => return Err(io::Error::other("bytes behind the end of an encoded body")),
         };
         self.drive(&mut engine, chunk, step)?;
-        if !end {
+        if end {
+            engine.end();
+        } else {
             self.state = State::Running(engine);
         }
         Ok(self.output.split().freeze())
     }
 
     fn drive(&mut self, engine: &mut Engine, mut input: &[u8], step: Step) -> io::Result<()> {
-        loop {
-            let written = self.output.len();
-            self.output.resize(written + input.len().clamp(ROOM, MOST_ROOM), 0);
-            let progress = engine.advance(input, &mut self.output[written..], step)?;
-            self.output.truncate(written + progress.produced);
-            input = &input[progress.consumed..];
-            if progress.done {
-                return Ok(());
+        DESK.with_borrow_mut(|desk| {
+            loop {
+                let progress = engine.advance(input, desk, step)?;
+                self.output.extend_from_slice(&desk[..progress.produced]);
+                input = &input[progress.consumed..];
+                if progress.done {
+                    return Ok(());
+                }
+                if progress.consumed == 0 && progress.produced == 0 {
+                    return Err(io::Error::other("the encoder is stuck"));
+                }
             }
-            if progress.consumed == 0 && progress.produced == 0 {
-                return Err(io::Error::other("the encoder is stuck"));
-            }
-        }
+        })
     }
 }
 

@@ -1,7 +1,10 @@
 //! The libraries that encode, one call each.
 //!
 //! What one of them holds is bounded by the parameters below: about 0.3 MiB for gzip, 1.2 MiB for zstd and 2 MiB for brotli.
+//! To make and to clear that of gzip is a good part of the work for a small body, so each thread keeps one of each level for
+//! the next body.
 
+use std::cell::Cell;
 use std::io;
 
 use brotli::enc::StandardAlloc;
@@ -42,9 +45,14 @@ pub(super) struct Progress {
     pub(super) done: bool,
 }
 
+thread_local! {
+    static SHELF: [Cell<Option<Compress>>; 2] = const { [Cell::new(None), Cell::new(None)] };
+}
+
 /// What one library knows of a body that it encodes.
 pub(super) enum Engine {
-    Gzip(Compress),
+    /// And its place among the levels.
+    Gzip(Compress, usize),
     Brotli(Box<BrotliEncoderStateStruct<StandardAlloc>>),
     Zstd(CCtx<'static>),
 }
@@ -56,7 +64,16 @@ impl Engine {
             Effort::Balanced => 1,
         };
         Ok(match coding {
-            Coding::Gzip => Self::Gzip(Compress::new_gzip(Level::new(GZIP_LEVEL[place]), 15)),
+            Coding::Gzip => {
+                let stream = match SHELF.with(|shelf| shelf[place].take()) {
+                    Some(mut kept) => {
+                        kept.reset();
+                        kept
+                    }
+                    None => Compress::new_gzip(Level::new(GZIP_LEVEL[place]), 15),
+                };
+                Self::Gzip(stream, place)
+            }
             Coding::Brotli => {
                 let mut state = Box::new(BrotliEncoderCreateInstance(StandardAlloc::default()));
                 for (parameter, value) in [
@@ -80,10 +97,17 @@ impl Engine {
         })
     }
 
+    /// Its body is complete: what can be used again is kept.
+    pub(super) fn end(self) {
+        if let Self::Gzip(stream, place) = self {
+            SHELF.with(|shelf| shelf[place].set(Some(stream)));
+        }
+    }
+
     /// Takes some of `input` and writes into `output`.
     pub(super) fn advance(&mut self, input: &[u8], output: &mut [u8], step: Step) -> io::Result<Progress> {
         match self {
-            Self::Gzip(stream) => advance_gzip(stream, input, output, step),
+            Self::Gzip(stream, _) => advance_gzip(stream, input, output, step),
             Self::Brotli(state) => advance_brotli(state, input, output, step),
             Self::Zstd(context) => advance_zstd(context, input, output, step),
         }

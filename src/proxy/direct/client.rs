@@ -1,6 +1,7 @@
 //! The client's side of an exchange in the fast lane: its request's body, and the answer on its way out.
 
 use std::future::poll_fn;
+use std::os::fd::BorrowedFd;
 use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -33,6 +34,15 @@ pub(super) trait Client: Send {
 
     /// A part of the body. It goes out with what follows, or with [`Client::flush`].
     fn part(&mut self, part: Bytes) -> impl Future<Output = Result<(), Gone>> + Send;
+
+    /// Where a part of the body may be moved to inside the kernel: a plain connection, on which nothing waits, and a body that
+    /// goes out as it is.
+    fn outlet(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// So many bytes were.
+    fn moved(&mut self, _bytes: usize) {}
 
     /// The body is complete.
     fn end(&mut self) -> impl Future<Output = Result<(), Gone>> + Send;

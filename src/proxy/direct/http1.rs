@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -39,7 +40,11 @@ pub(super) struct Http1 {
     head_request: bool,
     write_timeout: Duration,
     framing: Framing,
+    /// What waits to be written: `out`, then `large`, then `tail`.
     out: Vec<u8>,
+    /// A part of the body that is not worth a copy. It waits, too, so that what ends it or comes next leaves with it.
+    large: Bytes,
+    tail: Vec<u8>,
     unflushed: bool,
     /// How the request's body is framed, unless it comes as it is. Trailers and extensions end here.
     chunked: Option<Chunked>,
@@ -56,6 +61,8 @@ impl Http1 {
             write_timeout,
             framing: Framing::None,
             out: Vec::with_capacity(1024),
+            large: Bytes::new(),
+            tail: Vec::new(),
             unflushed: false,
             chunked: (arrival.framing == edge::Framing::Chunked).then(Chunked::new),
         }
@@ -66,22 +73,39 @@ impl Http1 {
         self.keep && self.discard_body().await
     }
 
-    /// Writes what was put together, and `body`.
-    async fn write(&mut self, body: &[u8]) -> Result<(), Gone> {
-        let (mut first, mut second) = (&self.out[..], body);
+    /// Where the next bytes go.
+    fn end_of_out(&mut self) -> &mut Vec<u8> {
+        if self.large.is_empty() {
+            &mut self.out
+        } else {
+            &mut self.tail
+        }
+    }
+
+    /// Writes what was put together.
+    async fn write(&mut self) -> Result<(), Gone> {
         let lane = &mut self.lane;
-        while !first.is_empty() || !second.is_empty() {
-            let slices = [IoSlice::new(first), IoSlice::new(second)];
+        let (mut at, all) = (0, self.out.len() + self.large.len() + self.tail.len());
+        while at < all {
+            let (large, tail) = (
+                at.saturating_sub(self.out.len()),
+                at.saturating_sub(self.out.len() + self.large.len()),
+            );
+            let slices = [
+                IoSlice::new(self.out.get(at..).unwrap_or_default()),
+                IoSlice::new(self.large.get(large..).unwrap_or_default()),
+                IoSlice::new(&self.tail[tail..]),
+            ];
             let written = timed(self.write_timeout, |cx| lane.poll_write_slices(cx, &slices)).await?;
             if written == 0 {
                 return Err(Gone);
             }
-            let of_first = written.min(first.len());
-            first = &first[of_first..];
-            second = &second[written - of_first..];
+            at += written;
             self.unflushed = true;
         }
         self.out.clear();
+        self.large = Bytes::new();
+        self.tail.clear();
         Ok(())
     }
 
@@ -158,27 +182,40 @@ impl Client for Http1 {
         if part.is_empty() || self.framing == Framing::None {
             return Ok(());
         }
+        let large = part.len() > SMALL;
+        if large && !self.large.is_empty() {
+            self.write().await?;
+        }
         let chunked = self.framing == Framing::Chunked;
         if chunked {
-            http1::chunk_size(&mut self.out, part.len());
+            http1::chunk_size(self.end_of_out(), part.len());
         }
-        if part.len() <= SMALL {
-            self.out.extend_from_slice(&part);
+        if large {
+            self.large = part;
         } else {
-            self.write(&part).await?;
+            self.end_of_out().extend_from_slice(&part);
         }
         if chunked {
-            self.out.extend_from_slice(b"\r\n");
+            self.end_of_out().extend_from_slice(b"\r\n");
         }
-        if self.out.len() > ENOUGH {
-            self.write(&[]).await?;
+        if self.out.len() + self.tail.len() > ENOUGH {
+            self.write().await?;
         }
         Ok(())
     }
 
+    fn outlet(&self) -> Option<BorrowedFd<'_>> {
+        let ready = self.framing == Framing::AsIs && !self.has_unwritten();
+        self.lane.outlet().filter(|_| ready)
+    }
+
+    fn moved(&mut self, bytes: usize) {
+        self.lane.sent(bytes);
+    }
+
     async fn end(&mut self) -> Result<(), Gone> {
         if self.framing == Framing::Chunked {
-            self.out.extend_from_slice(b"0\r\n\r\n");
+            self.end_of_out().extend_from_slice(b"0\r\n\r\n");
         }
         self.flush().await
     }
@@ -190,11 +227,11 @@ impl Client for Http1 {
     }
 
     fn has_unwritten(&self) -> bool {
-        self.unflushed || !self.out.is_empty()
+        self.unflushed || !self.out.is_empty() || !self.large.is_empty()
     }
 
     async fn flush(&mut self) -> Result<(), Gone> {
-        self.write(&[]).await?;
+        self.write().await?;
         if std::mem::take(&mut self.unflushed) {
             let (lane, limit) = (&mut self.lane, self.write_timeout);
             timed(limit, |cx| Pin::new(&mut *lane).poll_flush(cx)).await?;

@@ -13,7 +13,7 @@ use super::upload::{Stop, Upload};
 use super::write_answer;
 use crate::answer::{Answer, Reason};
 use crate::edge::Framing;
-use crate::http1::{self, Connection, Idle};
+use crate::http1::{self, Connection, Idle, Moved};
 use crate::onward::Onward;
 use crate::proxy::carrier::{self, Broken};
 use crate::proxy::failure::Fault;
@@ -247,7 +247,8 @@ async fn deliver(
                             client.flush().await?;
                         }
                         open.allow(exchange.time_left().map_or(read_limit, |left| left.min(read_limit)));
-                        read_part(client, upload, open).await
+                        let plain = exchange.encoder.is_none();
+                        read_part(client, upload, open, plain).await
                     }
                     Ok(part) => Ok(part),
                     Err(fault) => Err(Stop::Server(fault)),
@@ -277,11 +278,13 @@ async fn deliver(
     }
 }
 
-/// The next part of the answer, while the rest of the request's body goes out and the client is there.
+/// The next part of the answer, while the rest of the request's body goes out and the client is there. `plain`: it goes out
+/// as it comes, and need not pass through here where the kernel can move it; nothing is left of it then.
 async fn read_part(
     client: &mut impl Client,
     upload: &mut Upload,
     connection: &mut Connection,
+    plain: bool,
 ) -> Result<Option<Bytes>, Stop> {
     poll_fn(|cx| {
         if !upload.is_settled()
@@ -289,8 +292,19 @@ async fn read_part(
         {
             return Poll::Ready(Err(stop));
         }
-        if let Poll::Ready(part) = connection.poll_part(cx) {
-            return Poll::Ready(part.map_err(Stop::Server));
+        let part = match client.outlet().filter(|_| plain && connection.can_shift()) {
+            Some(outlet) => connection.poll_shift(cx, outlet).map_ok(Part::Moved),
+            None => connection.poll_part(cx).map_ok(Part::Here),
+        };
+        match part {
+            Poll::Ready(Ok(Part::Here(part))) => return Poll::Ready(Ok(part)),
+            Poll::Ready(Ok(Part::Moved(moved))) if moved.broken => return Poll::Ready(Err(Stop::Client(None))),
+            Poll::Ready(Ok(Part::Moved(moved))) => {
+                client.moved(moved.taken - moved.rest.len());
+                return Poll::Ready(Ok(Some(moved.rest.freeze()).filter(|rest| !rest.is_empty())));
+            }
+            Poll::Ready(Err(fault)) => return Poll::Ready(Err(Stop::Server(fault))),
+            Poll::Pending => {}
         }
         if client.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(Stop::Client(None)));
@@ -298,6 +312,12 @@ async fn read_part(
         Poll::Pending
     })
     .await
+}
+
+/// A part of an answer.
+enum Part {
+    Here(Option<Bytes>),
+    Moved(Moved),
 }
 
 /// An answer that breaks off.

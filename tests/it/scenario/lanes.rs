@@ -219,3 +219,80 @@ async fn interim_answers_pass_and_bodies_wait_for_their_invitation() {
     let refused = client::ask(gateway.address, post("/refused")).await;
     assert_eq!((refused.status, refused.header("connection")), (417, Some("close")));
 }
+
+/// So long that the kernel moves them, and that the buffers of no socket hold them.
+fn long(seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; 24_000_000];
+    fastrand::Rng::with_seed(seed).fill(&mut bytes);
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_answers_pass_at_the_pace_of_their_client() {
+    let origin = Origin::start(|request| {
+        let body = long(7);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+        match request.line() {
+            line if line.contains("/long") => vec![Step::Send([head, body].concat())],
+            line if line.contains("/half") => {
+                vec![Step::Send([&head, &body[..12_000_000]].concat()), Step::Close]
+            }
+            line if line.contains("/poison") => vec![Step::Send(
+                [
+                    &b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n"[..],
+                    &body[..200_000],
+                    b"HTTP/1.1 200 OK\r\n",
+                ]
+                .concat(),
+            )],
+            _ => reply(200, "", "fine"),
+        }
+    })
+    .await;
+    let gateway = before(&origin, "outlier = false").await;
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+
+    // One takes nothing, another is served meanwhile, then the first takes everything.
+    let mut patient = gateway.connect().await;
+    patient.send(get("/long")).await;
+    eventually("it is with the server", async || {
+        in_flight(&gateway, &origin).await == 1.0
+    })
+    .await;
+    let other = gateway.get("/long").await;
+    assert!(other.body == long(7) && !other.truncated);
+    let answer = patient.response(false).await.expect("an answer");
+    assert!(
+        answer.status == 200 && answer.body == long(7),
+        "{} bytes",
+        answer.body.len()
+    );
+    assert_eq!(patient.ask(&get("/")).await.text(), "fine", "the connection goes on");
+    let line = gateway.logged(3).await;
+    eventually("released", async || in_flight(&gateway, &origin).await == 0.0).await;
+    let long_lines = gateway.log().await.into_iter().filter(|line| line["path"] == "/long");
+    for line in long_lines {
+        let sent = line["bytes_out"].as_u64().unwrap_or_default();
+        assert!((24_000_000..24_001_000).contains(&sent), "{line}");
+    }
+    assert_eq!(line["status"], 200);
+
+    // The server breaks off, a client leaves: nothing of that comes to the next.
+    let half = gateway.get("/half").await;
+    assert!(
+        half.truncated && half.body == long(7)[..12_000_000],
+        "{} bytes",
+        half.body.len()
+    );
+    let mut leaves = gateway.connect().await;
+    leaves.send(get("/long")).await;
+    assert!(!leaves.read_some().await.is_empty());
+    drop(leaves);
+    eventually("released", async || in_flight(&gateway, &origin).await == 0.0).await;
+    for _ in 0..3 {
+        let poisoned = gateway.get("/poison").await;
+        assert!(poisoned.status == 200 && poisoned.body == long(7)[..200_000]);
+        assert_eq!(gateway.get("/").await.text(), "fine");
+        assert!(gateway.get("/long").await.body == long(7));
+    }
+}
