@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode, response};
 use crate::answer::Reason;
 
 /// Parts of a body up to this size are put together with what goes before and after them; larger ones are not copied.
-pub(super) const SMALL: usize = 8 * 1024;
+pub(super) const SMALL: usize = 2 * 1024;
 /// So much is put together before it is written.
 pub(super) const ENOUGH: usize = 16 * 1024;
 
