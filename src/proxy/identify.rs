@@ -88,15 +88,12 @@ impl Exchange {
             query: request.uri.query(),
             client: self.client.ip,
         };
-        let identified = auth
-            .identify(
-                &presented,
-                &Inquiry {
-                    exchange: self,
-                    request,
-                },
-            )
-            .await;
+        let inquiry = Inquiry {
+            exchange: self,
+            request,
+        };
+        // Boxed: what nobody is asked for moves no state of it.
+        let identified = Box::pin(auth.identify(&presented, &inquiry)).await;
         match identified {
             Identified::Known(known) => self.known = Some(known),
             Identified::Nobody => {}
