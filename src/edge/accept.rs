@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pingora::apps::HttpServerApp;
 use pingora::server::ShutdownWatch;
@@ -10,9 +10,12 @@ use tokio::net::TcpListener;
 
 use super::gate::Gate;
 use super::observer::Observer;
+use crate::observe::Throttle;
 
 /// How long nothing is accepted where the process is out of descriptors.
 pub(super) const REST: Duration = Duration::from_millis(100);
+/// How often it is told that connections are not accepted.
+const TELL: Duration = Duration::from_secs(10);
 
 /// Accepts until it is to stop; each connection is a task.
 pub(super) async fn accept_all<A, O>(socket: &TcpListener, gate: Arc<Gate<A, O>>, mut stopping: ShutdownWatch)
@@ -20,6 +23,7 @@ where
     A: HttpServerApp + Send + Sync + 'static,
     O: Observer,
 {
+    let telling = Throttle::new(TELL);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -34,7 +38,9 @@ where
             ))),
             // One that its client has given up already, or there is no descriptor for it, or no memory.
             Err(error) => {
-                tracing::error!(%error, "a connection was not accepted");
+                if let Some(left_out) = telling.admit(Instant::now()) {
+                    tracing::error!(%error, left_out, "a connection was not accepted");
+                }
                 if error.kind() != io::ErrorKind::ConnectionAborted {
                     tokio::time::sleep(REST).await;
                 }

@@ -96,6 +96,8 @@ pub(crate) struct Connection {
     one_client: bool,
     /// What was written has left the gateway whole.
     sent: bool,
+    /// The kernel moves bytes from here, as far as is known.
+    shifts: bool,
     /// How long this phase may wait.
     allowed: Duration,
     /// When it has waited too long; `None`: it has not had to wait yet, and most do not.
@@ -136,6 +138,7 @@ impl Connection {
             keep_alive: true,
             one_client: preamble.is_some(),
             sent: true,
+            shifts: true,
             allowed: within,
             give_up: Some(give_up),
             alarm,
@@ -267,13 +270,14 @@ impl Connection {
 
     /// Whether what comes of the body can stay in the kernel, and is worth it.
     pub(crate) fn can_shift(&self) -> bool {
-        self.buffer.is_empty()
+        self.shifts
+            && self.buffer.is_empty()
             && matches!(self.socket, Socket::Tcp(_))
             && matches!(self.rest, Rest::Length(left) if left >= LONG)
     }
 
-    /// Moves what has arrived of the body into `sink`, where that [can be](Self::can_shift). An end that comes too early is
-    /// a fault.
+    /// Moves what has arrived of the body into `sink`, where that [can be](Self::can_shift); nothing: it cannot be after all.
+    /// An end that comes too early is a fault.
     pub(crate) fn poll_shift(&mut self, cx: &mut Context<'_>, sink: BorrowedFd<'_>) -> Poll<Result<Moved, Fault>> {
         let (Socket::Tcp(stream), Rest::Length(left)) = (&self.socket, &mut self.rest) else {
             return Poll::Ready(Ok(Moved::default()));
@@ -296,7 +300,11 @@ impl Connection {
                     return Poll::Ready(Ok(moved));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(Fault::Broke(Some(error)))),
+                // No descriptor for a pipe, a sandbox, a kernel that does not: whoever reads is told if it is the connection.
+                Err(_) => {
+                    self.shifts = false;
+                    return Poll::Ready(Ok(Moved::default()));
+                }
             }
         }
     }

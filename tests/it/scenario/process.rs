@@ -344,3 +344,43 @@ async fn the_log_says_which_lane_a_request_takes_and_why() {
         "{said}"
     );
 }
+
+#[tokio::test]
+async fn without_descriptors_long_answers_pass_and_connections_wait_for_one() {
+    const LONG: usize = 5_000_000;
+    let directory = tempfile::tempdir().expect("directory");
+    let origin = Origin::start(|_| {
+        let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {LONG}\r\n\r\n").into_bytes();
+        answer.extend((0..LONG).map(|at| (at % 251) as u8));
+        vec![Step::Send(answer)]
+    })
+    .await;
+    let process = Process::run(&file(&directory, &site(&origin, ""))).await;
+    process.leave_descriptors(2); // for a client and a server, not for a pipe
+    let whole = |body: &[u8]| body.len() == LONG && body.iter().enumerate().all(|(at, &byte)| byte == (at % 251) as u8);
+    let mut first = Connection::open(process.address).await;
+    let mut second = None;
+    for _ in 0..2 {
+        let answer = first.ask(GET).await;
+        assert!(
+            answer.status == 200 && whole(&answer.body),
+            "{} bytes",
+            answer.body.len()
+        );
+        // Nobody can take it now; it is in the listener's queue.
+        let mut waits = Connection::open(process.address).await;
+        waits.send(GET).await;
+        second.get_or_insert(waits);
+    }
+    drop(first);
+    let answer = second.expect("opened").response(false).await.expect("an answer");
+    assert!(
+        answer.status == 200 && whole(&answer.body),
+        "{} bytes",
+        answer.body.len()
+    );
+    process.signal(Signal::TERM);
+    let (status, said) = process.ended().await;
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("a connection was not accepted"), "{said}");
+}

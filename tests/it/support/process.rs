@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
@@ -113,6 +113,24 @@ impl Process {
         let status = std::fs::read_to_string(status).expect("status");
         let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("VmRSS");
         line.split_whitespace().nth(1).expect("size").parse().expect("number")
+    }
+
+    /// From now on it can open so many descriptors more.
+    pub(crate) fn leave_descriptors(&self, more: u64) {
+        let id = i32::try_from(self.child.id().expect("running")).expect("id");
+        let open = std::fs::read_dir(format!("/proc/{id}/fd")).expect("descriptors");
+        let mut open: Vec<u64> = open
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
+        open.sort_unstable();
+        let taken_below = |limit| open.iter().filter(|&&fd| fd < limit).count() as u64;
+        let limit = (more..).find(|&limit| limit - taken_below(limit) == more);
+        let limit = Rlimit {
+            current: limit,
+            maximum: limit,
+        };
+        prlimit(Pid::from_raw(id), Resource::Nofile, limit).expect("a limit");
     }
 
     /// SIGSTOP; returns when every thread has stopped.
