@@ -294,10 +294,13 @@ impl Edge {
             socket: twin,
             stop,
             accepting: tokio::spawn(async move {
-                match tokio::net::TcpListener::from_std(socket) {
-                    Ok(socket) => accept_all(&socket, Arc::new(gate), stopping).await,
-                    Err(error) => tracing::error!(%address, %error, "cannot be listened on"),
-                }
+                let socket = match tokio::net::TcpListener::from_std(socket) {
+                    Ok(socket) => socket,
+                    Err(error) => return tracing::error!(%address, %error, "cannot be listened on"),
+                };
+                let gate = Arc::new(gate);
+                let serve = |(stream, peer), stopping| Arc::clone(&gate).serve_socket(stream, peer, stopping);
+                accept_all(|cx| socket.poll_accept(cx), serve, stopping).await;
             }),
         });
     }

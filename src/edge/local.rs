@@ -17,7 +17,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::accept::REST;
+use super::accept::accept_all;
 use super::gate::Gate;
 use super::observer::Observer;
 
@@ -175,29 +175,15 @@ impl Local {
     {
         let listener = tokio::net::UnixListener::from_std(bound.socket.try_clone()?)?;
         fs::rename(&bound.beside, &bound.path)?;
-        let (stop, mut stopping) = watch::channel(false);
+        let (stop, stopping) = watch::channel(false);
         let gate = Arc::new(gate);
         Ok(Self {
             path: bound.path.clone(),
             file: file_at(&bound.path),
             stop,
             accepting: tokio::spawn(async move {
-                loop {
-                    let accepted = tokio::select! {
-                        biased;
-                        _ = stopping.changed() => return,
-                        accepted = listener.accept() => accepted,
-                    };
-                    match accepted {
-                        Ok((stream, _)) => {
-                            tokio::spawn(Arc::clone(&gate).serve_local(stream, stopping.clone()));
-                        }
-                        Err(error) => {
-                            tracing::debug!(%error, "a connection of an operator was not accepted");
-                            tokio::time::sleep(REST).await;
-                        }
-                    }
-                }
+                let serve = |(stream, _), stopping| Arc::clone(&gate).serve_local(stream, stopping);
+                accept_all(|cx| listener.poll_accept(cx), serve, stopping).await;
             }),
         })
     }

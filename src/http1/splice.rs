@@ -34,12 +34,10 @@ impl Pipe {
 /// What was taken from a source.
 #[derive(Debug, Default)]
 pub(crate) struct Moved {
-    /// How much; 0: the source has ended.
+    /// How much; 0: there will be no more.
     pub(crate) taken: usize,
-    /// What of it the sink did not take: it is full.
+    /// What of it the sink did not take: it is full, or gone, which whoever writes there is told.
     pub(crate) rest: BytesMut,
-    /// The sink takes nothing any more: the rest is lost.
-    pub(crate) broken: bool,
 }
 
 /// Moves what `source` has into `sink`, `most` bytes at most. Both do not block.
@@ -60,26 +58,17 @@ pub(super) fn shift(source: BorrowedFd<'_>, sink: BorrowedFd<'_>, most: usize) -
                 return Err(error.into());
             }
         };
-        let mut moved = Moved {
-            taken,
-            ..Moved::default()
-        };
         let mut left = taken;
-        while left > 0 {
-            match retry(|| splice(&pipe.from, None, sink, None, left, FLAGS)) {
-                Ok(sent @ 1..) => left -= sent,
-                Err(Errno::AGAIN) => {
-                    moved.rest = read(pipe.from.as_fd(), left)?;
-                    left = 0;
-                }
-                Ok(_) | Err(_) => {
-                    moved.broken = true;
-                    return Ok(moved);
-                }
-            }
+        while left > 0
+            && let Ok(sent @ 1..) = retry(|| splice(&pipe.from, None, sink, None, left, FLAGS))
+        {
+            left -= sent;
         }
+        let Ok(rest) = read(pipe.from.as_fd(), left) else {
+            return Ok(Moved::default()); // cannot be; what was taken is lost, and the answer with it
+        };
         *kept = Some(pipe);
-        Ok(moved)
+        Ok(Moved { taken, rest })
     })
 }
 
@@ -141,7 +130,7 @@ mod tests {
         while left > 0 {
             match shift(source.as_fd(), sink.as_fd(), left) {
                 Ok(moved) => {
-                    assert!(moved.taken > 0 && !moved.broken);
+                    assert!(moved.taken > 0);
                     left -= moved.taken;
                     if !moved.rest.is_empty() {
                         if !std::mem::replace(&mut was_full, true) {
@@ -176,8 +165,7 @@ mod tests {
                 Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
             }
         };
-        assert!(moved.broken);
-        assert_eq!(moved.taken, 4);
+        assert_eq!((moved.taken, &moved.rest[..]), (4, &b"lost"[..]));
 
         let (sink, mut client) = pair();
         sink.set_nonblocking(true).unwrap();

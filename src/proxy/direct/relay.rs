@@ -298,7 +298,6 @@ async fn read_part(
         };
         match part {
             Poll::Ready(Ok(Part::Here(part))) => return Poll::Ready(Ok(part)),
-            Poll::Ready(Ok(Part::Moved(moved))) if moved.broken => return Poll::Ready(Err(Stop::Client(None))),
             Poll::Ready(Ok(Part::Moved(moved))) => {
                 client.moved(moved.taken - moved.rest.len());
                 return Poll::Ready(Ok(Some(moved.rest.freeze()).filter(|rest| !rest.is_empty())));
